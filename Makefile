@@ -1,0 +1,74 @@
+# `make` prints the targets. Everything installs into .venv; results and figures stay in this folder.
+
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+WORKERS ?= 2
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+# The CPU build of torch is looked for in pip's own --find-links folders first (offline machines),
+# then in PyTorch's CPU index. PyPI's default build, gigabytes of CUDA on Linux, is the last resort.
+TORCH ?= torch
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+RUN := .venv/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check
+
+.PHONY: help demo test venv grid figures bench lint clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.demo  ## install, run a small grid, draw its figures, print what was found
+	$(RUN) -m simulations.grid simulations/grids/quick.toml --workers $(WORKERS) --out results/quick
+	$(RUN) -m analysis.figures results/quick --out figures/quick
+	$(RUN) -m analysis.report results/quick
+
+test: .venv/.everything  ## install everything, CPU torch included, and run the tests
+	$(RUN) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+venv: .venv/.everything  ## install everything into .venv
+
+grid: .venv/.demo  ## run the full grid, or what is missing of it, into results/paper
+	$(RUN) -m simulations.grid simulations/grids/paper.toml --workers $(WORKERS) --out results/paper
+
+figures: .venv/.demo  ## draw the figures of results/paper into figures/paper
+	$(RUN) -m analysis.figures results/paper --out figures/paper
+
+bench: .venv/.everything  ## measure speed, as ratios within one run
+	$(RUN) -m tests.bench $(BENCH_ARGS)
+
+lint: .venv/.everything  ## check style, formatting and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+clean:  ## remove .venv and all caches; results and figures stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the virtual environment: .demo is what the simulations need, .everything adds to it ---------
+
+.venv/bin/python:
+	@problem="none of '$(PYTHON)' is Python 3.11 or later; install one"; \
+	for python in $(PYTHON); do \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "$$python -m venv .venv"; \
+	    rm -rf .venv && $$python -m venv .venv && exit 0; \
+	    rm -rf .venv; exit 1; \
+	  fi; \
+	  problem="$$python lacks the modules venv and ensurepip; install them (Debian: python3-venv)"; \
+	done; \
+	echo "make: $$problem, or name another: make PYTHON=/path/to/python3" >&2; exit 1
+
+.venv/.demo: pyproject.toml | .venv/bin/python
+	@echo "Installing tea_stats and what its simulations need; the first time takes a minute or two."
+	$(PIP) install -qq --editable '.[sim]'
+	@touch $@
+
+.venv/.everything: pyproject.toml | .venv/bin/python
+	@echo "Installing tea_stats with all extras and torch; the first time takes some minutes."
+	$(PIP) install -qq --no-deps --no-index '$(TORCH)' 2>/dev/null \
+	  || $(PIP) install -qq --no-deps --retries 1 --index-url '$(TORCH_INDEX)' '$(TORCH)' \
+	  || echo "make: no CPU build of torch found; taking the package index's default build" >&2
+	$(PIP) install -qq --editable '.[sim,dask,torch,test,lint]'
+	@touch .venv/.demo $@
