@@ -1,0 +1,112 @@
+"""Argument checks: every message names the argument, its value, and the cure.
+
+Public functions call these; the kernels behind them check nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def as_rewards(rewards: ArrayLike, *, at_least: int = 1) -> NDArray[np.float64]:
+    """Return rewards as a float64 array of shape (..., m), m ≥ `at_least`, all finite."""
+    array = np.asarray(rewards)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"rewards has dtype {array.dtype}; give an array of real numbers "
+            "(float, integer or boolean), for instance np.asarray(rewards, dtype=float)"
+        )
+    if array.ndim == 0:
+        raise ValueError(
+            f"rewards is the scalar {array}; give an array of shape (..., m), one row per group"
+        )
+    if array.size == 0:
+        raise ValueError(
+            f"rewards has shape {array.shape} and no element; give groups of at least one rollout"
+        )
+    m = array.shape[-1]
+    if m < at_least:
+        raise ValueError(
+            f"rewards has m = {m} rollouts in a group (its last axis); "
+            f"this estimator needs m ≥ {at_least}"
+        )
+    array = array.astype(np.float64, copy=False)
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(
+            f"rewards{list(where)} is {array[where]}; drop or repair such rollouts first "
+            "(an estimator cannot guess a missing reward)"
+        )
+    return array
+
+
+def as_count(name: str, value: Any, *, at_least: int = 1) -> int:
+    """Return value as an int ≥ `at_least`; a float, even 4.0, is a TypeError."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}, a boolean; give an integer ≥ {at_least}")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} is {value!r} of type {type(value).__name__}; give an integer ≥ {at_least}"
+        ) from None
+    if count < at_least:
+        raise ValueError(f"{name} is {count}; give an integer ≥ {at_least}")
+    return count
+
+
+def as_real(
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
+    at_most: float = math.inf,
+) -> float:
+    """Return value as a finite float inside the stated (open or closed) bounds."""
+    if isinstance(value, str | bytes | bool | np.bool_):
+        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; give a real number")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} is {value!r} of type {type(value).__name__}; give a real number"
+        ) from None
+    inside = above < number < below and at_least <= number <= at_most
+    if not (math.isfinite(number) and inside):
+        raise ValueError(f"{name} is {number}; give {_interval(above, at_least, below, at_most)}")
+    return number
+
+
+def _interval(above: float, at_least: float, below: float, at_most: float) -> str:
+    if max(above, at_least) == -math.inf and min(below, at_most) == math.inf:
+        return "a finite number"
+    left = f"[{at_least:g}" if at_least > above else f"({above:g}"
+    right = f"{at_most:g}]" if at_most < below else f"{below:g})"
+    return f"a finite number in {left}, {right}"
+
+
+def as_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Return value if it is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; give one of {', '.join(map(repr, choices))}")
+    return str(value)
+
+
+def as_flag(name: str, value: Any) -> bool:
+    """Return value as a bool; anything but True or False is a TypeError."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}; give True or False")
+    return bool(value)
+
+
+def as_seed(name: str, value: Any) -> int:
+    """Return value as a non-negative integer seed."""
+    return as_count(name, value, at_least=0)

@@ -1,0 +1,56 @@
+"""Reward laws. Each is an immutable value; `FAMILIES` lists them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tea_stats.families._law import ContinuousLaw, FiniteLaw, Law
+from tea_stats.families.bounded import Beta
+from tea_stats.families.finite import Discrete, EmpiricalPool, SoftmaxBandit
+from tea_stats.families.gaussian_tail import GaussianTail
+from tea_stats.families.location_scale import Gumbel, GumbelMin, Logistic, Normal, StudentT
+from tea_stats.families.mixture import NormalMixture
+from tea_stats.families.skewed import Gamma, GenPareto, LogNormal, Weibull
+
+FAMILIES: Mapping[str, type[Law]] = MappingProxyType(
+    {
+        "Normal": Normal,
+        "GaussianTail": GaussianTail,
+        "Logistic": Logistic,
+        "Gumbel": Gumbel,
+        "GumbelMin": GumbelMin,
+        "StudentT": StudentT,
+        "Gamma": Gamma,
+        "Weibull": Weibull,
+        "LogNormal": LogNormal,
+        "GenPareto": GenPareto,
+        "Beta": Beta,
+        "NormalMixture": NormalMixture,
+        "Discrete": Discrete,
+        "SoftmaxBandit": SoftmaxBandit,
+        "EmpiricalPool": EmpiricalPool,
+    }
+)
+
+__all__ = [
+    "FAMILIES",
+    "Beta",
+    "ContinuousLaw",
+    "Discrete",
+    "EmpiricalPool",
+    "FiniteLaw",
+    "Gamma",
+    "GaussianTail",
+    "GenPareto",
+    "Gumbel",
+    "GumbelMin",
+    "Law",
+    "LogNormal",
+    "Logistic",
+    "Normal",
+    "NormalMixture",
+    "SoftmaxBandit",
+    "StudentT",
+    "Weibull",
+]
