@@ -1,0 +1,77 @@
+"""Best-of-N policy gradients from m rollouts: laws, exact truth, estimators, measurement."""
+
+from tea_stats import best_of_n, monte_carlo, tails
+from tea_stats.estimators import ESTIMATORS, Estimator, advantages
+from tea_stats.estimators.binary import max_rl, pass_at_k
+from tea_stats.estimators.bon_max import bon_max_mean, leave_one_out_max
+from tea_stats.estimators.cat_bon import cat_bon
+from tea_stats.estimators.cvar import cvar
+from tea_stats.estimators.grpo import grpo
+from tea_stats.estimators.max_at_k import max_at_k
+from tea_stats.estimators.prefix_tea import prefix_tea
+from tea_stats.estimators.reinforce import dr_grpo, reinforce, rloo
+from tea_stats.estimators.rs_grpo import rs_grpo
+from tea_stats.estimators.tail_rl import tail_rl
+from tea_stats.estimators.tea import tea
+from tea_stats.families import (
+    FAMILIES,
+    Beta,
+    Discrete,
+    EmpiricalPool,
+    Gamma,
+    GaussianTail,
+    GenPareto,
+    Gumbel,
+    GumbelMin,
+    Law,
+    Logistic,
+    LogNormal,
+    Normal,
+    NormalMixture,
+    SoftmaxBandit,
+    StudentT,
+    Weibull,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Beta",
+    "Discrete",
+    "ESTIMATORS",
+    "EmpiricalPool",
+    "Estimator",
+    "FAMILIES",
+    "Gamma",
+    "GaussianTail",
+    "GenPareto",
+    "Gumbel",
+    "GumbelMin",
+    "Law",
+    "LogNormal",
+    "Logistic",
+    "Normal",
+    "NormalMixture",
+    "SoftmaxBandit",
+    "StudentT",
+    "Weibull",
+    "advantages",
+    "best_of_n",
+    "bon_max_mean",
+    "cat_bon",
+    "cvar",
+    "dr_grpo",
+    "grpo",
+    "leave_one_out_max",
+    "max_at_k",
+    "max_rl",
+    "monte_carlo",
+    "pass_at_k",
+    "prefix_tea",
+    "reinforce",
+    "rloo",
+    "rs_grpo",
+    "tail_rl",
+    "tails",
+    "tea",
+]

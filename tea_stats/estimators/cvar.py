@@ -1,0 +1,73 @@
+"""CVaR: the mean of the upper tail."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tea_stats import _kernels, tails
+from tea_stats.estimators._estimator import Array, Estimator, group_advantages
+from tea_stats.estimators._tableau import Tableau, from_slopes
+
+
+def prepare(m: int, N: int, *, alpha: float) -> Tableau:
+    """Return the tableau that rises with slope 1/α' above the k-th largest reward."""
+    return tableau(m, tails.tail_count(m, alpha))
+
+
+@lru_cache(maxsize=256)
+def tableau(m: int, tail_count: int) -> Tableau:
+    """Return the hinge at the `tail_count`-th largest of m rewards."""
+    below = np.arange(1, m)
+    return from_slopes(np.where(below > m - tail_count, m / tail_count, 0.0))
+
+
+def cvar(rewards: ArrayLike, N: int, *, alpha: float = 0.25) -> Array:
+    """Risk-seeking tail mean (CVaR): A_i = (r_i − r̂)₊ / α', a hinge at the tail's threshold.
+
+    k = ⌈αm⌉ (at least 2) rollouts are the tail, α' = k/m, and r̂ is the k-th largest reward.
+
+    Parameters
+    ----------
+    rewards : array_like, shape (..., m)
+        Rewards of m ≥ 2 rollouts per group, any real dtype.
+    N : int
+        Deployment budget; checked, not used.
+    alpha : float
+        Tail fraction in (0, 1].
+
+    Returns
+    -------
+    ndarray, shape (..., m)
+        Advantages in reward units, float64; zero outside the tail.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range; m < 2 included.
+
+    Notes
+    -----
+    Not unbiased for the tail mean E[R | R in the top α], whose gradient it approaches as m grows.
+    At finite m it is exactly unbiased for ((k − 1)/k) E[mean of the best k − 1 of m rollouts],
+    because the hinge at the k-th largest reward gives that one itself nothing.
+    Tamar, Glassner and Mannor (2015), arXiv:1404.3862, with the sample quantile plugged in.
+
+    Examples
+    --------
+    >>> cvar([0, 1, 2, 6], N=16, alpha=0.5)
+    array([0., 0., 0., 8.])
+    """
+    return group_advantages(rewards, N, prepare, _kernels.gap_linear, alpha=alpha)
+
+
+CVAR = Estimator(
+    name="cvar",
+    function=cvar,
+    prepare=prepare,
+    kernel=_kernels.gap_linear,
+    unbiased_for="((k - 1)/k) E[mean of the best k - 1 of m], k the tail count; CVaR as m grows",
+    reference="Tamar, Glassner and Mannor (2015), arXiv:1404.3862",
+)

@@ -1,0 +1,75 @@
+"""Tail-Extrapolated Advantage (TEA), direct plug-in form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from tea_stats import _kernels, tails
+from tea_stats._validation import as_flag
+from tea_stats.estimators._estimator import Array, Estimator, group_advantages
+
+
+def prepare(m: int, N: int, *, alpha: float, centred: bool) -> tuple[Any, ...]:
+    """Return the tail count k, the weights of μ_α and σ_α, and whether to centre."""
+    tail_count = tails.tail_count(m, alpha)
+    centred = as_flag("centred", centred)
+    return tail_count, 1.0, tails.tail_coefficient(tail_count / m, N), centred
+
+
+def tea(rewards: ArrayLike, N: int, *, alpha: float = 0.25, centred: bool = False) -> Array:
+    """Tail-Extrapolated Advantage: influence function of μ_α + c̃_N σ_α at the group.
+
+    With k = ⌈αm⌉ (at least 2), α' = k/m, r̂ the k-th largest reward, and μ̂, σ̂ the mean and
+    standard deviation of the top k,
+
+        A_i = (1/α') 1{r_i ≥ r̂} [(r_i − r̂) + (c̃ / 2σ̂) ((r_i − μ̂)² − (r̂ − μ̂)²)].
+
+    Parameters
+    ----------
+    rewards : array_like, shape (..., m)
+        Rewards of m ≥ 2 rollouts per group, any real dtype.
+    N : int
+        Deployment budget of best-of-N.
+    alpha : float
+        Tail fraction in (0, 1]; 1 uses the whole group.
+    centred : bool
+        Subtract from A_i the mean that TEA has on the other m − 1 rollouts, with the same k and c̃.
+        The expectation of ĝ stays as it is, E[A²] falls.
+
+    Returns
+    -------
+    ndarray, shape (..., m)
+        Advantages in reward units, float64; uncentred, all zero where the top k rewards are equal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range; m < 2 included.
+
+    Notes
+    -----
+    Biased at finite m: under a Gaussian tail the bias is O(√log N / m). With k = 2 (at alpha = .25,
+    m ≤ 8) the curvature cancels, and TEA is (m/2) × leave-one-out max whatever N is. The formula is our
+    reading of the paper's direct form (arXiv:2605.10716, Li, Qian and Mou 2026), whose full text
+    was not at hand.
+
+    Examples
+    --------
+    >>> import tea_stats
+    >>> tea_stats.tea([0.0, 1.0, 2.0, 4.0], N=16, alpha=0.5)
+    array([0., 0., 0., 4.])
+    """
+    return group_advantages(rewards, N, prepare, _kernels.tea, alpha=alpha, centred=centred)
+
+
+TEA = Estimator(
+    name="tea",
+    function=tea,
+    prepare=prepare,
+    kernel=_kernels.tea,
+    unbiased_for="nothing at finite m; best-of-N as m grows, under a Gaussian upper tail",
+    reference="Li, Qian and Mou (2026), arXiv:2605.10716; our reading",
+    uses_N=True,
+)

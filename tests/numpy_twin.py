@@ -1,0 +1,206 @@
+"""A second, vectorised NumPy implementation of every estimator and of the measurement.
+
+Written from the formulas of the specification, in the way one would without kernels: whole arrays,
+no sorting of groups shared between estimators. Tests compare it with the registry, the benchmark
+races it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from tea_stats import tails
+from tea_stats.estimators.prefix_tea import default_prefixes, prefix_weights
+
+
+def tea(r, N, alpha=0.25):
+    m = r.shape[-1]
+    k = tails.tail_count(m, alpha)
+    top = np.sort(r, axis=-1)[..., m - k :]
+    low = top[..., :1]
+    mean, sd = top.mean(-1, keepdims=True), top.std(-1, keepdims=True)
+    c = tails.tail_coefficient(k / m, N)
+    # 1 where the tail has no spread, so that nothing is divided by zero; it is masked below
+    safe = np.where(sd > 0, sd, 1.0)
+    bracket = (r - low) + c / (2 * safe) * ((r - mean) ** 2 - (low - mean) ** 2)
+    return np.where((r >= low) & (sd > 0), bracket * m / k, 0.0)
+
+
+def prefix_tea(r, N, alpha=0.25, order=2, prefixes=None, crossfit=False, orderings=8, seed=0):
+    m = r.shape[-1]
+    sizes = prefixes or default_prefixes(m, alpha, order, crossfit)
+    rng = np.random.default_rng(seed)
+    permutations = [np.arange(m)] + [rng.permutation(m) for _ in range(orderings - 1)]
+    total = np.zeros_like(r)
+    for rank in permutations:
+        for n, weight in zip(sizes, prefix_weights(sizes, order), strict=True):
+            inside = rank < n
+            if not crossfit:
+                total[..., inside] += weight * m / n * tea(r[..., inside], N, alpha)
+                continue
+            k = tails.tail_count(n, alpha)
+            top = np.sort(r[..., inside], axis=-1)[..., n - k :]
+            low = top[..., :1]
+            mean, sd = top.mean(-1, keepdims=True), top.std(-1, keepdims=True)
+            c = tails.tail_coefficient(k / n, N)
+            x = r[..., ~inside]
+            bracket = (x - low) + c / (2 * sd) * ((x - mean) ** 2 - (low - mean) ** 2)
+            total[..., ~inside] += weight * m / (m - n) * np.where(x >= low, bracket, 0.0) * n / k
+    return total / orderings
+
+
+def _ranked(r, advantages_of_sorted):
+    order = np.argsort(r, axis=-1)
+    out = np.empty_like(r)
+    np.put_along_axis(out, order, advantages_of_sorted(np.take_along_axis(r, order, -1)), -1)
+    return out
+
+
+def max_at_k(r, N, k=None, form=None):
+    m = r.shape[-1]
+    k = min(N, m) if k is None else k
+    form = form or ("canonical" if k < m else "loo-1")
+    j = np.arange(1, m + 1)
+    # the lowest rank has no rollout below it: its entry in `above` is never used
+    rank_below = np.maximum(j - 2, 0)
+
+    def with_own(x, k):
+        """Mean of the maximum over the k-subsets that contain each rollout."""
+        own = special.binom(j - 1, k - 1) / special.binom(m - 1, k - 1)
+        above = special.binom(rank_below, k - 2) / special.binom(m - 1, k - 1) if k > 1 else 0 * own
+        beyond = np.cumsum((above * x)[..., ::-1], -1)[..., ::-1] - above * x
+        return own * x + beyond
+
+    def of_others(x, k):
+        """Unbiased max@k of the other m − 1 rollouts."""
+        below = special.binom(j - 1, k - 1) / special.binom(m - 1, k)
+        above = special.binom(rank_below, k - 1) / special.binom(m - 1, k)
+        under = np.cumsum(below * x, -1) - below * x
+        over = np.cumsum((above * x)[..., ::-1], -1)[..., ::-1] - above * x
+        return under + over
+
+    def advantages(x):
+        if form == "s":
+            return k * with_own(x, k)
+        if form == "loo":
+            return k * with_own(x, k) - m * k / (m - 1) * of_others(x, k)
+        return k * (with_own(x, k) - of_others(x, k - 1 if form == "loo-1" else k))
+
+    return _ranked(r, advantages)
+
+
+def reinforce(r, N):
+    return r.copy()
+
+
+def dr_grpo(r, N):
+    return r - r.mean(-1, keepdims=True)
+
+
+def rloo(r, N):
+    m = r.shape[-1]
+    return m / (m - 1) * dr_grpo(r, N)
+
+
+def grpo(r, N):
+    sd = r.std(-1, ddof=1, keepdims=True)
+    return np.where(
+        np.ptp(r, axis=-1, keepdims=True) > 0, dr_grpo(r, N) / np.where(sd > 0, sd, 1), 0
+    )
+
+
+def leave_one_out_max(r, N):
+    top = np.partition(r, -2, axis=-1)[..., -2:]
+    return np.where(r == top[..., 1:], top[..., 1:] - top[..., :1], 0.0)
+
+
+def bon_max_mean(r, N):
+    best = r == r.max(-1, keepdims=True)
+    return best * dr_grpo(r, N) / best.sum(-1, keepdims=True)
+
+
+def cat_bon(r, N):
+    m = r.shape[-1]
+    below = (r[..., None, :] < r[..., :, None]).sum(-1)
+    return N * ((below + 1) / (m + 1)) ** (N - 1) * grpo(r, N)
+
+
+def rs_grpo(r, N, beta=2.0):
+    weight = np.exp(beta * (r - r.max(-1, keepdims=True)))
+    return (weight / weight.mean(-1, keepdims=True) - 1) / beta
+
+
+def cvar(r, N, alpha=0.25):
+    m = r.shape[-1]
+    k = tails.tail_count(m, alpha)
+    low = np.sort(r, axis=-1)[..., m - k][..., None]
+    return np.maximum(r - low, 0.0) * m / k
+
+
+def tail_rl(r, N):
+    m = r.shape[-1]
+
+    def advantages(x):
+        steps = np.diff(x, axis=-1, prepend=x[..., :1]) / (m - np.arange(m))
+        return np.cumsum(steps, -1)
+
+    return _ranked(r, advantages)
+
+
+def max_rl(r, N):
+    mean = r.mean(-1, keepdims=True)
+    return np.where(mean > 0, (r - mean) / np.where(mean > 0, mean, 1), 0.0)
+
+
+def pass_at_k(r, N, k=None):
+    m = r.shape[-1]
+    k = min(N, m) if k is None else k
+    failures = (r == 0).sum(-1, keepdims=True)
+    mean = 1 - special.binom(failures, k) / math.comb(m, k)
+    sd = np.sqrt(mean * (1 - mean))
+    of_failure = 1 - mean - special.binom(failures - 1, k - 1) / math.comb(m - 1, k - 1)
+    safe = np.where(sd > 0, sd, 1.0)
+    return np.where(sd > 0, np.where(r > 0, 1 - mean, of_failure) / safe, 0.0)
+
+
+TWINS: Mapping[str, Callable[..., Any]] = {
+    "tea": tea,
+    "prefix_tea": prefix_tea,
+    "max_at_k": max_at_k,
+    "reinforce": reinforce,
+    "rloo": rloo,
+    "grpo": grpo,
+    "dr_grpo": dr_grpo,
+    "leave_one_out_max": leave_one_out_max,
+    "bon_max_mean": bon_max_mean,
+    "cat_bon": cat_bon,
+    "rs_grpo": rs_grpo,
+    "cvar": cvar,
+    "tail_rl": tail_rl,
+    "max_rl": max_rl,
+    "pass_at_k": pass_at_k,
+}
+
+
+def measured(rewards, scores, requests, N):
+    """Return {(label, N): x[G, d + 2]} of the same draws, as `simulate_block` sums them."""
+    found = {}
+    for label, (name, options) in requests.items():
+        for budget in N:
+            a = TWINS[name](rewards, budget, **options)
+            gradient = np.einsum("gi,dgi->gd", a, scores) / a.shape[-1]
+            square = (a**2).mean(-1, keepdims=True)
+            found[label, budget] = np.hstack(
+                [gradient, square, (gradient**2).sum(-1, keepdims=True)]
+            )
+    return found
+
+
+def power_sums(x):
+    """Sums over groups of x, x xᵀ, x³, x⁴."""
+    return x.sum(0), x.T @ x, (x**3).sum(0), (x**4).sum(0)

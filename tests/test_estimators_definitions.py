@@ -1,0 +1,237 @@
+"""Kernels against definitions, written down naively and in the order of the input."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import tea_stats
+from tea_stats import advantages, max_at_k
+from tests.enumeration import Array
+
+
+def subsets_max(rewards: Array, k: int) -> float:
+    """Mean of the maximum over all k-subsets: the unbiased max@k."""
+    return float(np.mean([max(s) for s in itertools.combinations(rewards, k)]))
+
+
+def best_with(rewards: Array, i: int, k: int) -> float:
+    """q_i: mean of the maximum over the k-subsets that contain rollout i."""
+    others = np.delete(rewards, i)
+    subsets = itertools.combinations(others, k - 1)
+    return float(np.mean([max((*s, rewards[i])) for s in subsets]))
+
+
+def max_at_k_by_subsets(rewards: Array, k: int, form: str) -> Array:
+    m = len(rewards)
+    out = np.empty(m)
+    for i in range(m):
+        others = np.delete(rewards, i)
+        baseline = {
+            "s": lambda: 0.0,
+            "loo": lambda others=others: m / (m - 1) * subsets_max(others, k),
+            "loo-1": lambda others=others: subsets_max(others, k - 1),
+            "canonical": lambda others=others: subsets_max(others, k),
+        }[form]()
+        out[i] = k * (best_with(rewards, i, k) - baseline)
+    return out
+
+
+def z_score(r: Array) -> Array:
+    return (r - r.mean()) / r.std(ddof=1) if r.std() > 0 else np.zeros_like(r)
+
+
+def leave_one_out_max(r: Array, N: int) -> Array:
+    return np.array([r.max() - np.delete(r, i).max() for i in range(len(r))])
+
+
+def bon_max_mean(r: Array, N: int) -> Array:
+    best = r == r.max()
+    return best * (r - r.mean()) / best.sum()
+
+
+def cat_bon(r: Array, N: int) -> Array:
+    q = ((r[None, :] < r[:, None]).sum(axis=1) + 1) / (len(r) + 1)
+    return N * q ** (N - 1) * z_score(r)
+
+
+def rs_grpo(r: Array, N: int) -> Array:
+    utility = np.exp(2.0 * r)
+    return (utility / utility.mean() - 1) / 2.0
+
+
+def cvar(r: Array, N: int) -> Array:
+    k = max(2, math.ceil(len(r) / 4))
+    threshold = np.sort(r)[-k]
+    return np.maximum(r - threshold, 0.0) * len(r) / k
+
+
+def tail_rl(r: Array, N: int) -> Array:
+    order = np.argsort(r)
+    m, omega, out = len(r), 0.0, np.zeros(len(r))
+    for i in range(2, m + 1):
+        omega += (r[order[i - 1]] - r[order[i - 2]]) / (m - i + 1)
+        out[order[i - 1]] = omega
+    return out
+
+
+def max_rl(r: Array, N: int) -> Array:
+    return (r - r.mean()) / r.mean() if r.any() else np.zeros_like(r)
+
+
+def pass_at_k(r: Array, N: int) -> Array:
+    """z-score of a random subset's success, averaged over the subsets that hold the rollout."""
+    m = len(r)
+    k = min(N, m)
+    passes = np.array([max(s) for s in itertools.combinations(r, k)])
+    if passes.std() == 0:
+        return np.zeros(m)
+    mine = np.array([best_with(r, i, k) for i in range(m)])
+    return (mine - passes.mean()) / passes.std()
+
+
+DEFINITIONS: dict[str, Callable[[Array, int], Array]] = {
+    "reinforce": lambda r, N: r,
+    "rloo": lambda r, N: np.array([r[i] - np.delete(r, i).mean() for i in range(len(r))]),
+    "dr_grpo": lambda r, N: r - r.mean(),
+    "grpo": lambda r, N: z_score(r),
+    "leave_one_out_max": leave_one_out_max,
+    "bon_max_mean": bon_max_mean,
+    "cat_bon": cat_bon,
+    "rs_grpo": rs_grpo,
+    "cvar": cvar,
+    "tail_rl": tail_rl,
+    "max_rl": max_rl,
+    "pass_at_k": pass_at_k,
+}
+
+
+def random_groups(m: int, rng: np.random.Generator) -> Array:
+    """Return groups without ties, with many, with two values, and all equal."""
+    return np.concatenate(
+        [
+            rng.normal(size=(20, m)),
+            rng.integers(0, 4, size=(20, m)) / 2.0,
+            rng.integers(0, 2, size=(20, m)) * 1.0,
+            np.full((1, m), 0.3),
+        ]
+    )
+
+
+@pytest.mark.parametrize("m", [2, 3, 5, 8])
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_kernel_equals_definition(name: str, m: int) -> None:
+    groups = random_groups(m, np.random.default_rng(m))
+    if tea_stats.ESTIMATORS[name].binary:
+        groups = groups[40:60]
+    for N in (1, 3, 12):
+        expected = np.array([DEFINITIONS[name](group, N) for group in groups])
+        np.testing.assert_allclose(advantages(name, groups, N), expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("form", ["s", "loo", "loo-1", "canonical"])
+@pytest.mark.parametrize("m", [2, 3, 5, 7])
+def test_max_at_k_equals_its_subsets(m: int, form: str) -> None:
+    groups = random_groups(m, np.random.default_rng(m))
+    first = 2 if form == "loo-1" else 1
+    last = m - 1 if form in ("loo", "canonical") else m
+    for k in range(first, last + 1):
+        expected = np.array([max_at_k_by_subsets(group, k, form) for group in groups])
+        computed = max_at_k(groups, 5, k=k, form=form)
+        np.testing.assert_allclose(computed, expected, rtol=1e-11, atol=1e-13)
+
+
+def test_known_relatives_of_max_at_k() -> None:
+    groups = random_groups(6, np.random.default_rng(0))
+    np.testing.assert_allclose(
+        max_at_k(groups, 1), tea_stats.rloo(groups, 1), rtol=1e-13, atol=1e-15
+    )
+    np.testing.assert_allclose(
+        max_at_k(groups, 6), 6 * tea_stats.leave_one_out_max(groups, 6), rtol=1e-13, atol=1e-15
+    )
+    canonical = max_at_k(groups, 3, form="canonical")
+    np.testing.assert_allclose(canonical.sum(axis=1), 0.0, atol=1e-13)
+    assert np.array_equal(max_at_k(groups, 3), canonical)
+
+
+@pytest.mark.parametrize("k", [1, 2, 37, 512, 1023])
+@pytest.mark.parametrize("form", ["s", "loo", "loo-1", "canonical"])
+def test_max_at_k_keeps_its_digits_at_m_1024(form: str, k: int) -> None:
+    """Against exact integer arithmetic, where binomials have three hundred digits."""
+    if form == "loo-1" and k == 1:
+        pytest.skip("loo-1 needs k ≥ 2")
+    m = 1024
+    r = sorted(int(x) for x in np.random.default_rng(k).integers(0, 1000, size=m))
+
+    def others_best(size: int) -> list[Fraction]:
+        """ρ_size^{−i} for every i, from running sums over the others' ranks."""
+        low = list(itertools.accumulate(r[j] * math.comb(j, size - 1) for j in range(m)))
+        high = list(
+            itertools.accumulate(r[j] * math.comb(j - 1, size - 1) if j else 0 for j in range(m))
+        )
+        whole = math.comb(m - 1, size)
+        return [Fraction(low[i] - r[i] * math.comb(i, size - 1) + high[-1] - high[i], whole)
+                for i in range(m)]  # fmt: skip
+
+    whole = math.comb(m - 1, k - 1)
+    above = list(
+        itertools.accumulate(r[j] * math.comb(j - 1, k - 2) if j and k > 1 else 0 for j in range(m))
+    )
+    q = [
+        Fraction(r[i] * math.comb(i, k - 1) + above[-1] - above[i], whole) for i in range(m)
+    ]  # fmt: skip
+    baseline = {
+        "s": lambda: [Fraction(0)] * m,
+        "loo": lambda: [Fraction(m, m - 1) * x for x in others_best(k)],
+        "loo-1": lambda: others_best(k - 1),
+        "canonical": lambda: others_best(k),
+    }[form]()
+    exact = np.array([float(k * (a - b)) for a, b in zip(q, baseline, strict=True)])
+    computed = max_at_k(np.array(r, dtype=float), 4096, k=k, form=form)
+    # the largest advantage sets the scale of the group
+    assert np.abs(computed - exact).max() < 2e-14 * np.abs(exact).max()
+
+
+def test_tied_rewards_have_equal_advantages_to_the_last_bit() -> None:
+    rewards = np.random.default_rng(1).integers(0, 5, size=(50, 16)) / 7.0
+    for name, record in tea_stats.ESTIMATORS.items():
+        if record.binary or record.needs_order:
+            continue
+        got = advantages(name, rewards, 32)
+        for group, row in zip(rewards, got, strict=True):
+            for value in np.unique(group):
+                assert np.ptp(row[group == value]) == 0.0, name
+
+
+def test_a_large_location_costs_no_digits() -> None:
+    """At 2^40 the rewards still hold 12 bits after the point: so must the advantages.
+
+    TEA is left out: it keeps its tail mean in reward units, and loses the digits they lose.
+    """
+    base = np.random.default_rng(2).integers(0, 4096, size=(20, 16)) / 4096
+    for name, record in tea_stats.ESTIMATORS.items():
+        if record.shift_invariant and "tea" not in name:
+            np.testing.assert_allclose(
+                advantages(name, base + 2.0**40, 32),
+                advantages(name, base, 32),
+                rtol=1e-9,
+                atol=1e-12,
+                err_msg=name,
+            )
+
+
+def test_rs_grpo_has_its_limits() -> None:
+    rewards = np.array([0.2, 0.9, 0.4, 0.7])
+    mean_centred = rewards - rewards.mean()
+    np.testing.assert_allclose(tea_stats.rs_grpo(rewards, 8, beta=0.0), mean_centred, atol=1e-16)
+    # first order in β, where a difference of exponentials would have no digit left
+    np.testing.assert_allclose(tea_stats.rs_grpo(rewards, 8, beta=1e-14), mean_centred, rtol=1e-12)
+    seeking = tea_stats.rs_grpo(rewards, 8, beta=1e6)
+    np.testing.assert_allclose(seeking, np.array([-1, 3, -1, -1]) / 1e6, rtol=1e-12)
+    averse = tea_stats.rs_grpo(rewards, 8, beta=-1e6)
+    np.testing.assert_allclose(averse, np.array([-3, 1, 1, 1]) / 1e6, rtol=1e-12)

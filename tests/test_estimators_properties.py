@@ -1,0 +1,195 @@
+"""Properties that hold for every row of ESTIMATORS, stated with Hypothesis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tea_stats
+from tea_stats import ESTIMATORS, Estimator, advantages
+from tests.enumeration import Array
+
+ALL = pytest.mark.parametrize("name", ESTIMATORS)
+REAL = pytest.mark.parametrize("name", [n for n, e in ESTIMATORS.items() if not e.binary])
+FIXED = settings(max_examples=60, deadline=None, derandomize=True)
+
+#: eighths, so that sums, shifts and doublings are exact and ties are frequent
+eighths = st.integers(-80, 80).map(lambda i: i / 8)
+budgets = st.sampled_from([1, 2, 5, 64, 1024])
+magnitudes = st.floats(1e-150, 1e150).flatmap(lambda x: st.sampled_from([x, -x, 0.0]))
+
+
+@st.composite
+def groups(draw: st.DrawFn, record: Estimator, elements: Any = eighths) -> Array:
+    """Draw one to three groups of equal size that the estimator accepts."""
+    smallest = max(2, record.min_m)
+    m = draw(st.integers(smallest, smallest + 6))
+    values = st.sampled_from([0.0, 1.0]) if record.binary else elements
+    return np.array(
+        draw(st.lists(st.lists(values, min_size=m, max_size=m), min_size=1, max_size=3))
+    )
+
+
+def close(actual: Array, expected: Array, name: str) -> None:
+    """Compare up to rounding, in units of the largest advantage."""
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-11 * scale, err_msg=name)
+
+
+@ALL
+@FIXED
+@given(data=st.data())
+def test_advantages_follow_a_permutation(name: str, data: st.DataObject) -> None:
+    record = ESTIMATORS[name]
+    if record.needs_order:
+        pytest.skip("depends on the order of the rollouts: equivariant in distribution only")
+    rewards, N = data.draw(groups(record)), data.draw(budgets)
+    order = np.array(data.draw(st.permutations(range(rewards.shape[1]))))
+    assert np.array_equal(
+        advantages(name, rewards[:, order], N), advantages(name, rewards, N)[:, order]
+    )
+
+
+@REAL
+@FIXED
+@given(data=st.data(), shift=st.integers(-1000, 1000))
+def test_a_shift_changes_nothing(name: str, data: st.DataObject, shift: int) -> None:
+    record = ESTIMATORS[name]
+    rewards, N = data.draw(groups(record)), data.draw(budgets)
+    moved, still = advantages(name, rewards + shift, N), advantages(name, rewards, N)
+    if record.shift_invariant:
+        close(moved, still, name)
+    elif shift != 0:
+        assert not np.allclose(moved, still)
+
+
+@REAL
+@FIXED
+@given(data=st.data(), factor=st.sampled_from([0.25, 3.7, 1e-150, 1e150]))
+def test_a_scale_acts_by_its_degree(name: str, data: st.DataObject, factor: float) -> None:
+    record = ESTIMATORS[name]
+    if record.scale_degree is None:
+        pytest.skip("no law of scaling")
+    rewards, N = data.draw(groups(record)), data.draw(budgets)
+    expected = advantages(name, rewards, N) * factor**record.scale_degree
+    close(advantages(name, rewards * factor, N), expected, name)
+
+
+@pytest.mark.parametrize("form", ["s", "loo"])
+def test_these_forms_of_max_at_k_depend_on_the_location(form: str) -> None:
+    rewards = np.array([0.0, 1.0, 3.0, 4.0])
+    moved = tea_stats.max_at_k(rewards + 1.0, 8, k=2, form=form)
+    level = moved - tea_stats.max_at_k(rewards, 8, k=2, form=form)
+    np.testing.assert_allclose(level, 2.0 if form == "s" else -2 / 3, rtol=1e-12)
+
+
+@ALL
+@FIXED
+@given(data=st.data())
+def test_advantages_are_finite_at_any_magnitude(name: str, data: st.DataObject) -> None:
+    record = ESTIMATORS[name]
+    rewards, N = data.draw(groups(record, magnitudes)), data.draw(budgets)
+    result = advantages(name, rewards, N)
+    assert result.dtype == np.float64
+    assert result.shape == rewards.shape
+    assert np.isfinite(result).all()
+
+
+@ALL
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 1e150, -1e150, 1e-150])
+def test_equal_rewards(name: str, value: float) -> None:
+    record = ESTIMATORS[name]
+    if record.binary and value not in (0.0, 1.0):
+        pytest.skip("0/1 rewards only")
+    rewards = np.full((2, 16), value)
+    result = advantages(name, rewards, 64)
+    expected = rewards if name == "reinforce" else np.zeros_like(rewards)
+    assert np.array_equal(result, expected)
+
+
+@ALL
+@pytest.mark.parametrize(
+    "dtype", [bool, "u1", "i1", "i2", "i4", "i8", "u8", "f2", "f4", "f8", ">f8", "g"]
+)
+def test_every_real_dtype_is_computed_in_float64(name: str, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    # 0..3 and 0/1: exact in every dtype; unsigned differences must not wrap around
+    high = 2 if ESTIMATORS[name].binary or dtype is bool else 4
+    rewards = rng.integers(0, high, size=(5, 16)).astype(dtype)
+    result = advantages(name, rewards, 64)
+    assert result.dtype == np.float64
+    assert np.array_equal(result, advantages(name, rewards.astype(np.float64), 64))
+
+
+@REAL
+def test_float16_rewards_keep_their_values(name: str) -> None:
+    rewards = np.random.default_rng(1).normal(scale=1e4, size=(4, 16)).astype(np.float16)
+    result = advantages(name, rewards, 64)
+    assert np.isfinite(result).all()
+    assert np.array_equal(result, advantages(name, rewards.astype(np.float64), 64))
+
+
+@ALL
+def test_leading_shapes_and_layouts(name: str) -> None:
+    rewards = np.random.default_rng(2).integers(0, 2, size=(2, 3, 16)).astype(float)
+    if not ESTIMATORS[name].binary:
+        rewards += np.random.default_rng(3).normal(size=rewards.shape)
+    expected = advantages(name, rewards, 64)
+    assert expected.shape == rewards.shape
+    assert np.array_equal(advantages(name, rewards[1, 2].tolist(), 64), expected[1, 2])
+    assert np.array_equal(advantages(name, rewards[:, 1], 64), expected[:, 1])
+    assert np.array_equal(advantages(name, rewards.reshape(6, 16), 64), expected.reshape(6, 16))
+    fortran = np.asfortranarray(rewards)
+    assert np.array_equal(advantages(name, fortran, 64), expected)
+    strided = np.repeat(rewards, 2, axis=-1)[..., ::2]
+    assert not strided.flags.c_contiguous
+    assert np.array_equal(advantages(name, strided, 64), expected)
+
+
+@ALL
+def test_a_batch_larger_than_a_tile_is_its_groups(name: str) -> None:
+    rewards = np.random.default_rng(4).integers(0, 2, size=(2500, 16)) * 1.0
+    result = advantages(name, rewards, 64)
+    for g in (0, 1023, 1024, 2499):
+        assert np.array_equal(result[g], advantages(name, rewards[g], 64))
+
+
+@ALL
+def test_the_input_is_left_alone(name: str) -> None:
+    rewards = np.random.default_rng(5).integers(0, 2, size=(3, 16)).astype(float)
+    before = rewards.copy()
+    rewards.flags.writeable = False
+    result = advantages(name, rewards, 64)
+    assert np.array_equal(rewards, before)
+    assert not np.shares_memory(result, rewards)
+
+
+@ALL
+def test_the_record_tells_the_truth(name: str) -> None:
+    record = ESTIMATORS[name]
+    assert record.name == name
+    assert getattr(tea_stats, name) is record.function
+    rewards = np.zeros((4, 32))
+    rewards[:, :6] = 1.0
+    if not record.binary:
+        rewards += np.random.default_rng(6).normal(size=rewards.shape)
+    same = np.array_equal(record.function(rewards, 3), record.function(rewards, 30))
+    assert record.uses_N is not same
+    assert np.array_equal(
+        record.function(rewards, 3, **record.defaults), record.function(rewards, 3)
+    )
+
+
+@ALL
+def test_the_smallest_group_is_the_one_stated(name: str) -> None:
+    record = ESTIMATORS[name]
+    m = record.min_m
+    assert np.isfinite(advantages(name, np.arange(m) % 2, 8)).all()
+    if m > 1:
+        message = rf"m = {m - 1} .*needs m ≥ {m}|m is {m - 1}: .*; give a larger m"
+        with pytest.raises(ValueError, match=message):
+            advantages(name, np.arange(m - 1) % 2, 8)

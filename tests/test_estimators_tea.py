@@ -1,0 +1,140 @@
+"""TEA is the influence function of μ_α + c̃ σ_α: differentiate that functional and compare."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tea_stats import leave_one_out_max, tails, tea
+from tests.enumeration import Array
+
+#: complex-step differentiation has no cancellation, so the step can be as small as we like
+STEP = 1e-30
+
+
+def tail_functional(rewards: Array, weights: Array, alpha: float, c_tilde: float) -> complex:
+    """μ_α + c̃ σ_α of the weighted sample: the top mass α, with a fractional weight at its end."""
+    mass = np.zeros(len(rewards), dtype=complex)
+    remaining = alpha + 0j
+    for i in np.argsort(-rewards, kind="stable"):
+        if remaining.real <= weights[i].real * (1 + 1e-9):
+            mass[i] = remaining
+            break
+        mass[i] = weights[i]
+        remaining -= weights[i]
+    mean = (mass * rewards).sum() / alpha
+    variance = (mass * (rewards - mean) ** 2).sum() / alpha
+    return complex(mean + c_tilde * np.sqrt(variance))
+
+
+def derivative(rewards: Array, alpha: float, c_tilde: float) -> Array:
+    """∂/∂w_i of the functional at equal weights 1/m, the tail's mass held at α."""
+    m = len(rewards)
+    out = np.empty(m)
+    for i in range(m):
+        weights = np.full(m, 1 / m, dtype=complex)
+        weights[i] += 1j * STEP
+        out[i] = tail_functional(rewards, weights, alpha, c_tilde).imag / STEP
+    return out
+
+
+@pytest.mark.parametrize("N", [1, 16, 1024])
+@pytest.mark.parametrize(("m", "alpha"), [(8, 0.25), (8, 0.5), (16, 0.25), (13, 0.3), (6, 1.0)])
+def test_tea_is_the_derivative_of_its_functional(m: int, alpha: float, N: int) -> None:
+    rng = np.random.default_rng(m)
+    count = tails.tail_count(m, alpha)
+    c_tilde = tails.tail_coefficient(count / m, N)
+    largest = []
+    for rewards in [*rng.normal(3.0, 2.0, size=(10, m)), *rng.exponential(size=(10, m)) * 1e3]:
+        expected = derivative(rewards, count / m, c_tilde)
+        computed = tea(rewards, N, alpha=alpha)
+        np.testing.assert_allclose(computed, expected, rtol=1e-9, atol=1e-9 * np.ptp(rewards))
+        largest.append(np.abs(expected).max())
+    assert min(largest) > 0 and max(largest) > 1
+
+
+def test_the_derivative_also_by_finite_differences() -> None:
+    """The complex step itself is checked: three-point differences with added weight."""
+    rewards = np.random.default_rng(0).normal(size=12)
+    alpha, c_tilde, step = 0.25, 2.7, 1e-5
+
+    def shifted(i: int, by: float) -> float:
+        weights = np.full(12, 1 / 12, dtype=complex)
+        weights[i] += by
+        return tail_functional(rewards, weights, alpha, c_tilde).real
+
+    # one-sided: with less weight in the tail, its threshold would move to the next reward
+    forward = [
+        (-3 * shifted(i, 0.0) + 4 * shifted(i, step) - shifted(i, 2 * step)) / (2 * step)
+        for i in range(12)
+    ]
+    np.testing.assert_allclose(forward, derivative(rewards, alpha, c_tilde), atol=1e-7)
+
+
+def test_the_formula_of_the_specification() -> None:
+    """At alpha = 1 the tail is the group: A = (r − min) + (c_N / 2σ)((r − μ)² − (min − μ)²)."""
+    rewards = np.array([0.5, -1.0, 2.0, 1.25, 4.0])
+    mean, sd, low = rewards.mean(), rewards.std(), rewards.min()
+    expected = (rewards - low) + tails.normal_max_mean(64) / (2 * sd) * (
+        (rewards - mean) ** 2 - (low - mean) ** 2
+    )
+    np.testing.assert_allclose(tea(rewards, 64, alpha=1.0), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("N", [1, 16, 1024])
+def test_with_two_rollouts_in_the_tail_nothing_is_extrapolated(N: int) -> None:
+    """A standard deviation of two rewards is half their gap: N cancels, and max@m remains."""
+    rewards = np.random.default_rng(1).normal(size=(20, 8))
+    expected = 8 / 2 * leave_one_out_max(rewards, N)
+    np.testing.assert_allclose(tea(rewards, N, alpha=0.25), expected, rtol=1e-12, atol=1e-13)
+
+
+def test_rewards_tied_with_the_threshold_get_nothing() -> None:
+    rewards = np.array([0.0, 1.0, 1.0, 1.0, 3.0, 0.5])
+    computed = tea(rewards, 64, alpha=0.5)
+    assert np.array_equal(computed[:4], np.zeros(4))
+    assert computed[4] > 0 and computed[5] == 0
+
+
+@pytest.mark.parametrize(
+    "rewards", [[2.0] * 8, [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0], [-1e150] * 7 + [-2e150]]
+)
+def test_a_tail_of_equal_rewards_gives_zeros(rewards: list[float]) -> None:
+    assert np.array_equal(tea(rewards, 128, alpha=0.25), np.zeros(8))
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 0.7, 1.0])
+def test_centring_keeps_the_expectation_and_subtracts_the_mean_of_the_others(alpha):
+    m, values, p = 5, np.array([0.0, 1.0, 3.0, 4.5]), np.array([0.4, 0.3, 0.2, 0.1])
+    outcomes = np.array(list(itertools.product(range(4), repeat=m)))
+    weight = p[outcomes].prod(axis=1)
+    score = (np.eye(4) - p)[outcomes]
+    r = values[outcomes]
+    plain, centred = (tea(r, 64, alpha=alpha, centred=c) for c in (False, True))
+    expected = [weight @ np.einsum("gi,gid->gd", a, score) / m for a in (plain, centred)]
+    np.testing.assert_allclose(expected[1], expected[0], atol=1e-13)
+    # what is subtracted is a function of the other rollouts alone
+    baseline = plain - centred
+    for i in range(m):
+        others = np.delete(outcomes, i, axis=1)
+        _, index = np.unique(np.sort(others, axis=1), axis=0, return_inverse=True)
+        for group in range(index.max() + 1):
+            spread = np.ptp(baseline[index == group, i])
+            assert spread < 1e-9
+
+
+def test_centring_equals_tea_on_the_others():
+    """Where k is the tail count of m − 1 too, the baseline is that group's mean advantage."""
+    m, N = 16, 128
+    r = np.random.default_rng(4).standard_normal(m)
+    k = tails.tail_count(m, 0.25)
+    plain, centred = (tea(r, N, alpha=0.25, centred=c) for c in (False, True))
+    c = tails.tail_coefficient(k / m, N)
+    for i in range(m):
+        top = np.sort(np.delete(r, i))[-k:]
+        excess = top - top[0]
+        mean, sd = excess.mean(), excess.std()
+        bracket = excess + c / (2 * sd) * ((excess - mean) ** 2 - mean**2)
+        assert plain[i] - centred[i] == pytest.approx(bracket.mean(), abs=1e-12)
