@@ -1,0 +1,423 @@
+"""Measure estimators by simulation: bias, variance, error, each with its standard error.
+
+Every estimator sees the same rollouts: a block of groups is drawn and sorted once, and each
+(estimator, N) is evaluated on it. What is kept are power sums (`tea_stats._moments`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tea_stats import _kernels, _summary, best_of_n
+from tea_stats._moments import Key, Moments, PowerSums
+from tea_stats._validation import as_count, as_seed
+from tea_stats.estimators import ESTIMATORS, Estimator, lookup
+from tea_stats.estimators._estimator import check_binary
+from tea_stats.families import FiniteLaw, Law
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+Requests = Mapping[str, tuple[str, Mapping[str, Any]]] | Sequence[str]
+
+#: groups per block: the unit of work, of seeding and of saving
+BLOCK_SIZE = 16_384
+#: rewards (times score columns) drawn at a time inside a block, so that a tile stays in cache
+TILE_SIZE = 16_384
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One pass over the draws: an estimator with its constants, serving every N listed."""
+
+    label: str
+    estimator: Estimator
+    options: Mapping[str, Any]
+    constants: tuple[Any, ...]
+    budgets: tuple[int, ...]
+
+    @property
+    def key(self) -> Key:
+        """Where the sums of this pass are kept."""
+        return Key(self.label, self.budgets[0])
+
+
+def requests(estimators: Requests) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return estimators as `{label: (name, options)}`, names and options checked."""
+    if isinstance(estimators, str):
+        raise TypeError(
+            f"estimators is the string {estimators!r}; give a list of names, "
+            "or a mapping label -> (name, options)"
+        )
+    if not isinstance(estimators, Mapping):
+        estimators = {name: (name, {}) for name in estimators}
+    if not estimators:
+        raise ValueError(f"estimators is empty; give some of {', '.join(ESTIMATORS)}")
+    checked = {}
+    for label, request in estimators.items():
+        if not (isinstance(request, tuple | list) and len(request) == 2):
+            raise TypeError(f"estimators[{label!r}] is {request!r}; give a pair (name, options)")
+        name, options = request
+        lookup(name, options)
+        checked[label] = (name, dict(options))
+    return checked
+
+
+def cells(estimators: Requests, m: int, N: Sequence[int]) -> list[Cell]:
+    """Return the passes over the draws; budgets with equal constants share one pass."""
+    listed = []
+    for label, (name, options) in requests(estimators).items():
+        estimator = lookup(name, options)
+        settings = {**estimator.defaults, **options}
+        shared: list[tuple[tuple[Any, ...], list[int]]] = []
+        for budget in N:
+            constants = estimator.prepare(m, budget, **settings)
+            for known, budgets in shared:
+                if _equal(known, constants):
+                    budgets.append(budget)
+                    break
+            else:
+                shared.append((constants, [budget]))
+        listed += [Cell(label, estimator, options, c, tuple(budgets)) for c, budgets in shared]
+    return listed
+
+
+def _equal(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def tiles(law: Law, m: int, reps: int) -> Iterator[int]:
+    """Split `reps` groups into tiles; a function of (law, m, reps) alone, as seeds require."""
+    size = max(1, TILE_SIZE // (m * max(1, len(law.parameters) // 4)))
+    for start in range(0, reps, size):
+        yield min(size, reps - start)
+
+
+def simulate_block(
+    law: Law,
+    estimators: Requests,
+    m: int,
+    N: Sequence[int],
+    reps: int,
+    seed: int,
+    block: int,
+    *,
+    reference: str | None = None,
+) -> Moments:
+    """Simulate one block of groups: a pure function of its arguments, to the bit.
+
+    Parameters
+    ----------
+    law : Law
+        Where rollouts come from.
+    estimators : mapping or sequence
+        `{label: (name, options)}`, or names.
+    m : int
+        Rollouts per group.
+    N : sequence of int
+        Deployment budgets.
+    reps : int
+        Groups in this block.
+    seed, block : int
+        The block's stream is `SeedSequence(seed, spawn_key=(law.stable_id, m, block))`.
+    reference : str, optional
+        Label of the estimator that every other is compared with, group by group.
+
+    Returns
+    -------
+    Moments
+        Power sums, to be merged with other blocks' and given to `summarize`.
+    """
+    passes = cells(estimators, m, N)
+    check_rewards(law, passes)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(law.stable_id, m, block)))
+    ordered = any(cell.estimator.needs_order for cell in passes)
+    columns = len(law.parameters) + 2
+    sums: dict[Key, PowerSums] = {}
+    for groups in tiles(law, m, reps):
+        rewards, scores, order = law.draw_sorted(groups, m, rng, ordered=ordered)
+        advantages = np.empty_like(rewards)
+        measured: dict[Key, Array] = {}
+        for cell in passes:
+            draws = (rewards, order) if cell.estimator.needs_order else (rewards,)
+            cell.estimator.kernel(*draws, *cell.constants, advantages)
+            x = np.empty((groups, columns))
+            degenerate = _kernels.contract(advantages, scores, x)
+            known = sums.get(cell.key) or PowerSums.zeros(columns)
+            sums[cell.key] = known.add_groups(x, degenerate)
+            if reference is not None:
+                measured[cell.key] = x
+        for key, (left, right) in _pairs(passes, reference).items():
+            known = sums.get(key) or PowerSums.zeros(columns)
+            sums[key] = known.add_groups(measured[left] - measured[right], 0)
+    return Moments(law.parameters, sums)
+
+
+def _pairs(passes: Sequence[Cell], reference: str | None) -> dict[Key, tuple[Key, Key]]:
+    """For each (estimator, N), which two passes a comparison with the reference subtracts."""
+    if reference is None:
+        return {}
+    if reference not in {cell.label for cell in passes}:
+        raise ValueError(
+            f"reference is {reference!r}; give the label of one of the estimators: "
+            f"{', '.join(dict.fromkeys(cell.label for cell in passes))}"
+        )
+    serving = {(cell.label, budget): cell.key for cell in passes for budget in cell.budgets}
+    return {
+        Key(label, budget, reference): (key, serving[reference, budget])
+        for (label, budget), key in serving.items()
+        if label != reference
+    }
+
+
+def check_rewards(law: Law, passes: Sequence[Cell]) -> None:
+    """Refuse an estimator of 0/1 rewards on a law with other rewards."""
+    for cell in passes:
+        if cell.estimator.binary:
+            if not isinstance(law, FiniteLaw):
+                raise ValueError(
+                    f"estimator {cell.estimator.name!r} is defined for 0/1 rewards and the law is "
+                    f"{law!r}; give a Discrete law with values 0 and 1"
+                )
+            check_binary(law.rewards_sorted)
+
+
+def as_counts(name: str, value: int | Sequence[int], *, at_least: int = 1) -> tuple[int, ...]:
+    """Return an integer, or a sequence of them, as a tuple of integers ≥ `at_least`."""
+    values = [value] if np.ndim(value) == 0 else list(value)  # type: ignore[arg-type]
+    if not values:
+        raise ValueError(f"{name} is empty; give at least one integer")
+    return tuple(as_count(name, entry, at_least=at_least) for entry in values)
+
+
+def measure(
+    law: Law,
+    estimators: Requests,
+    m: int | Sequence[int],
+    N: int | Sequence[int],
+    reps: int = 100_000,
+    seed: int = 0,
+    *,
+    reference: str | None = None,
+) -> pd.DataFrame:
+    """Measure bias, variance and error of estimators against the exact best-of-N gradient.
+
+    Parameters
+    ----------
+    law : Law
+        Where rollouts come from; gradients are with respect to its own parameters.
+    estimators : mapping or sequence
+        `{label: (name, options)}`, or names from `tea_stats.ESTIMATORS`.
+    m, N : int or sequence of int
+        Rollouts per group, deployment budgets; every pair is measured.
+    reps : int
+        Groups per (law, m), at least 2.
+    seed : int
+        Master seed; streams depend on (seed, law, m, block) and on nothing else.
+    reference : str, optional
+        Label of one estimator. Adds columns `bias_difference` and `mse_difference` (this minus the
+        reference, on the same rollouts) with their own standard errors.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per (estimator, m, N, parameter) with columns law, estimator, options, m, N,
+        parameter, mean, exact, bias, bias_mcse, variance, variance_mcse, mse, mse_mcse, reps,
+        degenerate; and one per cell (parameter "all") with norms and totals in these columns, and
+        nmse, cosine, efficiency, advantage_square (E[A²]), each with its `_mcse`, relative_se, and
+        finite_second_moment. Variances are those of one group's ĝ.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or value; the message names it.
+
+    Notes
+    -----
+    With I the Fisher information, s = E ĝ and t = ∇V_N, cosine = sᵀI⁻¹t / √(sᵀI⁻¹s · tᵀI⁻¹t) and
+    efficiency = (sᵀI⁻¹t)² / (tᵀI⁻¹t · E[A²]); degenerate counts groups whose advantages are all
+    zero.
+
+    Examples
+    --------
+    >>> from tea_stats import Normal, monte_carlo
+    >>> table = monte_carlo.measure(Normal(), ["tea"], m=16, N=128, reps=20_000)
+    >>> table.loc[table.parameter == "scale", "bias"].round(1).item()
+    -1.3
+    """
+    if not isinstance(law, Law):
+        raise TypeError(f"law is {law!r}; give a law of tea_stats.families, such as Normal()")
+    sizes, budgets = as_counts("m", m, at_least=2), as_counts("N", N)
+    reps, seed = as_count("reps", reps, at_least=2), as_seed("seed", seed)
+    tables = []
+    for size in sizes:
+        blocks = [
+            simulate_block(law, estimators, size, budgets, count, seed, block, reference=reference)
+            for block, count in enumerate(block_sizes(reps))
+        ]
+        tables.append(summarize(law, estimators, size, budgets, Moments.merge(blocks)))
+    import pandas as pd
+
+    return pd.concat(tables, ignore_index=True)
+
+
+def block_sizes(reps: int, size: int = BLOCK_SIZE) -> list[int]:
+    """Split `reps` groups into blocks.
+
+    Examples
+    --------
+    >>> block_sizes(40_000)
+    [16384, 16384, 7232]
+    """
+    full, rest = divmod(reps, size)
+    return [size] * full + ([rest] if rest else [])
+
+
+def summarize(
+    law: Law, estimators: Requests, m: int, N: Sequence[int], moments: Moments
+) -> pd.DataFrame:
+    """Turn power sums into the table of `measure` for one (law, m).
+
+    Parameters
+    ----------
+    law, estimators, m, N
+        What `simulate_block` was given.
+    moments : Moments
+        Its result, or several merged.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of `measure`.
+    """
+    import pandas as pd
+
+    information = best_of_n.fisher_information(law)
+    truths = {budget: best_of_n.gradient(law, budget) for budget in N}
+    rows = []
+    for cell in cells(estimators, m, N):
+        for budget in cell.budgets:
+            comparison = next(
+                (
+                    sums
+                    for key, sums in moments.sums.items()
+                    if key.minus and (key.estimator, key.N) == (cell.label, budget)
+                ),
+                None,
+            )
+            found = _summary.rows(
+                law.parameters, moments.sums[cell.key], truths[budget], information, comparison
+            )
+            head = {
+                "law": repr(law),
+                "estimator": cell.label,
+                "options": _summary.options_text(cell.estimator.name, cell.options),
+                "m": m,
+                "N": budget,
+            }
+            finite = _finite_second_moment(law, cell, m)
+            rows += [{**head, **row, "finite_second_moment": finite} for row in found]
+    return pd.DataFrame(rows)
+
+
+def _finite_second_moment(law: Law, cell: Cell, m: int) -> bool:
+    settings = {**cell.estimator.defaults, **cell.options}
+    test = cell.estimator.finite_variance
+    # z-scored and exponential-utility advantages are bounded, whatever the rewards
+    bounded = cell.estimator.scale_degree != 1
+    return (bounded or law.moments_below > 2) and (test is None or test(m, **settings))
+
+
+def advantage_response(
+    law: Law,
+    estimators: Requests,
+    m: int,
+    N: int | Sequence[int],
+    reps: int = 4_000,
+    seed: int = 0,
+    *,
+    points: int | ArrayLike = 33,
+) -> pd.DataFrame:
+    """Measure the advantage response curve E[A_i | F(R_i) = q] beside the exact ψ_N.
+
+    The curve contains the bias for every possible score function. One rollout is set to Q(q), the
+    other m − 1 are drawn; all q, estimators and N share the same draws.
+
+    Parameters
+    ----------
+    law, estimators, m, N, seed
+        As in `measure`, with one m.
+    reps : int
+        Groups per point.
+    points : int or array_like
+        Number of q, spread evenly on the logit scale from 1/(4N) to 1 − 1/(4N) at the largest N,
+        or the q themselves in (0, 1). For finite laws, the distinct rewards are the points.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns law, estimator, options, m, N, q, reward, response, response_mcse, exact, reps.
+    """
+    import pandas as pd
+
+    budgets = as_counts("N", N)
+    m, reps = as_count("m", m, at_least=2), as_count("reps", reps, at_least=2)
+    passes = cells(estimators, m, budgets)
+    check_rewards(law, passes)
+    rng = np.random.default_rng(
+        np.random.SeedSequence(as_seed("seed", seed), spawn_key=(law.stable_id, m, 0, 1))
+    )
+    background = law.sample((reps, m), rng)
+    # the fixed rollout takes every position in turn: prefix forms depend on it
+    rows, position = np.arange(reps), np.arange(reps) % m
+    q, fixed = _response_points(law, points, max(budgets))
+    exact = {budget: best_of_n.advantage(law, budget, fixed) for budget in budgets}
+    found = []
+    for j, reward in enumerate(fixed):
+        background[rows, position] = reward
+        for cell in passes:
+            response = cell.estimator.function(background, cell.budgets[0], **cell.options)
+            at_fixed = response[rows, position]
+            mean, se = at_fixed.mean(), at_fixed.std(ddof=1) / np.sqrt(reps)
+            head = {
+                "law": repr(law),
+                "estimator": cell.label,
+                "options": _summary.options_text(cell.estimator.name, cell.options),
+                "m": m,
+            }
+            found += [
+                {
+                    **head,
+                    "N": budget,
+                    "q": q[j],
+                    "reward": reward,
+                    "response": mean,
+                    "response_mcse": se,
+                    "exact": exact[budget][j],
+                    "reps": reps,
+                }
+                for budget in cell.budgets
+            ]
+    return pd.DataFrame(found)
+
+
+def _response_points(law: Law, points: int | ArrayLike, N: int) -> tuple[Array, Array]:
+    """Return the points q and the rewards Q(q) at which the response is measured."""
+    if isinstance(law, FiniteLaw):
+        rewards = np.unique(law.rewards_sorted)
+        return law.cdf(rewards), rewards
+    if np.ndim(points) == 0:
+        count = as_count("points", points, at_least=2)
+        edge = np.log(4.0 * N - 1.0)
+        q = 1.0 / (1.0 + np.exp(-np.linspace(-edge, edge, count)))
+    else:
+        q = np.asarray(points, dtype=np.float64)
+        if not ((q > 0.0) & (q < 1.0)).all():
+            raise ValueError(f"points is {points!r}; give numbers in (0, 1), or how many")
+    return q, np.asarray(law.ppf(q), dtype=np.float64)
