@@ -1,0 +1,1 @@
+"""What is drawn: figures, slopes and reports, read from results. Nothing here simulates."""

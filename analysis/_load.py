@@ -1,0 +1,188 @@
+"""Read a results folder and check it; everything in `analysis` starts here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+#: rollout groups (prompts) per optimiser step, for "the error of a batch"
+BATCH = 64
+
+CELL_NUMBERS = [
+    *("exact", "bias", "bias_mcse", "variance", "variance_mcse"),
+    *("cosine", "cosine_mcse", "efficiency", "efficiency_mcse", "relative_se"),
+]
+TABLE_COLUMNS = [
+    *("law", "family", "note", "estimator", "options", "m", "N", "parameter"),
+    *("reps", "degenerate", "finite_second_moment", *CELL_NUMBERS),
+]
+RESPONSE_COLUMNS = [
+    *("law", "estimator", "options", "m", "N", "q", "reward"),
+    *("response", "response_mcse", "exact"),
+]
+#: what to do about a folder that cannot be used
+CURE = "run `python -m simulations.grid` again into this folder"
+
+
+class ResultsError(Exception):
+    """A results folder cannot be used; the message names the folder or file, and the cure."""
+
+
+class Absent(Exception):
+    """A figure needs something that this grid does not have; the message says what."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A checked results folder.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it was read from.
+    table : DataFrame
+        One row per (law, estimator, m, N, parameter), "all" included.
+    response : DataFrame or None
+        Advantage response curves, if the grid has them.
+    manifest : dict
+        Configuration and circumstances of the run.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+    response: pd.DataFrame | None
+    manifest: dict[str, Any]
+
+    @cached_property
+    def laws(self) -> list[str]:
+        """Laws in the grid's order."""
+        return list(self.table["law"].unique())
+
+    @cached_property
+    def families(self) -> dict[str, str]:
+        """Family of each law, such as "Normal"."""
+        first = self.table.drop_duplicates("law")
+        return {law: text.split("(")[0] for law, text in zip(first.law, first.family, strict=True)}
+
+    @cached_property
+    def options(self) -> dict[str, dict[str, Any]]:
+        """Registry name and options of each estimator, in the grid's order."""
+        first = self.table.drop_duplicates("estimator")
+        return {e: json.loads(o) for e, o in zip(first.estimator, first.options, strict=True)}
+
+    @cached_property
+    def m(self) -> list[int]:
+        """Group sizes, ascending."""
+        return sorted(int(m) for m in self.table["m"].unique())
+
+    @cached_property
+    def N(self) -> list[int]:
+        """Budgets, ascending."""
+        return sorted(int(N) for N in self.table["N"].unique())
+
+    @cached_property
+    def middle(self) -> tuple[int, int]:
+        """The (m, N) that single-cell figures show: the middle m, and the N nearest to 8 m."""
+        m = self.m[(len(self.m) - 1) // 2]
+        return m, min(self.N, key=lambda N: abs(np.log(N / (8 * m))))
+
+    @cached_property
+    def theory_laws(self) -> list[str]:
+        """Laws on which the paper's assumption holds: an exactly Gaussian upper tail."""
+        return [law for law in self.laws if self.families[law] in ("Normal", "GaussianTail")]
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row per (law, estimator, m, N), with `add_errors`'s columns."""
+        return add_errors(self.table[self.table["parameter"] == "all"])
+
+
+def add_errors(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add status, relative bias and variance, and the normalised error of a batch.
+
+    A squared sample mean is too large by its own variance on average; that part is taken off,
+    down to zero. `status` is "" where all is well, else "undefined" (the estimator does not exist
+    at this m, N), "infinite" (no finite second moment) or "saturated" (the exact gradient is 0).
+    """
+    rows = rows.copy()
+    noise = rows["variance"] / rows["reps"].where(rows["reps"] > 0)
+    square = (rows["bias"] ** 2 - noise).clip(lower=0.0)
+    square_mcse = np.sqrt(4.0 * square * rows["bias_mcse"] ** 2 + 2.0 * noise**2)
+    scale = rows["exact"].abs().where(rows["exact"] != 0.0)
+    rows["bias_size"] = np.sqrt(square)
+    rows["relative_bias"] = rows["bias_size"] / scale
+    rows["relative_bias_mcse"] = rows["bias_mcse"] / scale
+    rows["relative_variance"] = rows["variance"] / scale**2
+    rows["relative_variance_mcse"] = rows["variance_mcse"] / scale**2
+    # a bias within 2 standard errors of zero says nothing about its logarithm
+    rows["flagged"] = ~(rows["bias_size"] >= 2.0 * rows["bias_mcse"])
+    rows["batch_nmse"] = (square + rows["variance"] / BATCH) / scale**2
+    rows["batch_nmse_mcse"] = (
+        np.sqrt(square_mcse**2 + (rows["variance_mcse"] / BATCH) ** 2) / scale**2
+    )
+    note = rows["note"].fillna("")
+    rows["status"] = np.select(
+        [
+            note.str.contains("saturated") | (rows["exact"].eq(0.0) & rows["parameter"].eq("all")),
+            rows["variance"].isna(),
+            ~rows["finite_second_moment"].fillna(False).astype(bool),
+        ],
+        ["saturated", "undefined", "infinite"],
+        default="",
+    )
+    return rows
+
+
+def load(folder: Path | str) -> Results:
+    """Read and check a results folder.
+
+    Raises
+    ------
+    ResultsError
+        One line that names the folder or file, what is wrong, and the cure.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ResultsError(
+            f"{folder}: no such folder; make it with "
+            f"`python -m simulations.grid simulations/grids/quick.toml --out {folder}`"
+        )
+    table = _parquet(folder / "table.parquet", TABLE_COLUMNS)
+    if not (table["parameter"] == "all").any():
+        raise ResultsError(f"{folder / 'table.parquet'}: no row of a whole cell; {CURE}")
+    response_file = folder / "response.parquet"
+    response = _parquet(response_file, RESPONSE_COLUMNS) if response_file.exists() else None
+    return Results(folder, table, response, _manifest(folder / "manifest.json"))
+
+
+def _parquet(path: Path, columns: list[str]) -> pd.DataFrame:
+    if not path.is_file():
+        raise ResultsError(f"{path}: missing; {CURE}")
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise ResultsError(f"{path}: not readable ({reason}); delete it and {CURE}") from None
+    absent = [name for name in columns if name not in frame.columns]
+    if absent:
+        raise ResultsError(f"{path}: no column {', '.join(absent)}; {CURE}")
+    narrow = frame.select_dtypes("float32").columns
+    return frame.astype(dict.fromkeys(narrow, "float64"))
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ResultsError(f"{path}: missing; {CURE}")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise ResultsError(f"{path}: not JSON ({problem}); {CURE}") from None
+    if not isinstance(manifest, dict):
+        raise ResultsError(f"{path}: not a JSON object; {CURE}")
+    return manifest

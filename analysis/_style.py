@@ -1,0 +1,200 @@
+"""How every figure looks: one colour and one marker per estimator, fonts, sizes, titles.
+
+from analysis import _style
+looks = _style.looks({"TEA .25": {"name": "tea", "alpha": 0.25}})
+axes.plot(x, y, **looks["TEA .25"].line)
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+#: widths in inches: one column and two columns of a journal page
+COLUMN, PAGE = 3.5, 7.0
+#: 95 % interval of a Monte Carlo mean
+Z = 1.96
+
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "figure.titlesize": 9,
+    "figure.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "hatch.linewidth": 0.5,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "tea_stats",
+}
+
+GREY, INK = "#8a8a8a", "#222222"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of an estimator; `core` ones are drawn where not all can be."""
+
+    colour: str
+    marker: str
+    core: bool = False
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keywords for `Axes.plot` and `Axes.errorbar`."""
+        return {"color": self.colour, "marker": self.marker, "markeredgewidth": 0.5}
+
+
+#: registry name, options that must agree, look. Hues (Okabe and Ito; Tol) go by kind of method:
+#: blue TEA, orange and red Prefix-TEA, magenta linear TEA, green max@k, black and grey mean reward.
+KNOWN: tuple[tuple[str, dict[str, Any], Look], ...] = (
+    ("tea", {"alpha": 0.25}, Look("#0072B2", "o", core=True)),
+    ("tea", {"alpha": 0.5}, Look("#56B4E9", "s", core=True)),
+    ("tea", {"alpha": 1.0}, Look("#0B3C5D", "D")),
+    ("tea", {"alpha": 0.1}, Look("#88CCEE", "p")),
+    ("prefix_tea", {"order": 2, "crossfit": False}, Look("#E69F00", "^", core=True)),
+    ("prefix_tea", {"order": 2, "crossfit": True}, Look("#D55E00", "v", core=True)),
+    ("prefix_tea", {"order": 3, "crossfit": True}, Look("#882255", "<")),
+    ("prefix_tea", {"order": 3, "crossfit": False}, Look("#F2C14E", ">")),
+    ("linear_tea", {}, Look("#EE3377", "*", core=True)),
+    ("max_at_k", {"k": None}, Look("#009E73", "P", core=True)),
+    ("max_at_k", {"k": 4}, Look("#66C2A5", "p")),
+    ("max_at_k", {"k": 8}, Look("#117733", "h")),
+    ("rloo", {}, Look("#000000", "X", core=True)),
+    ("grpo", {}, Look("#CC79A7", "d", core=True)),
+    ("cat_bon", {}, Look("#7B3FA0", "*", core=True)),
+    ("dr_grpo", {}, Look("#777777", "H")),
+    ("reinforce", {}, Look("#B0B0B0", "8")),
+    ("leave_one_out_max", {}, Look("#999933", ">")),
+    ("bon_max_mean", {}, Look("#C8B560", "<")),
+    ("rs_grpo", {}, Look("#332288", "h")),
+    ("cvar", {}, Look("#CC6677", "s")),
+    ("tail_rl", {}, Look("#661100", "D")),
+    ("max_rl", {}, Look("#6699CC", "^")),
+    ("pass_at_k", {}, Look("#AA4466", "v")),
+)
+#: values that an estimator's options take where the table of results does not list them
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "tea": {"alpha": 0.25},
+    "prefix_tea": {"order": 2, "crossfit": False, "alpha": 0.25},
+    "max_at_k": {"k": None},
+}
+#: for variants that are not in the table, in the order in which they come
+SPARE = tuple(
+    Look(colour, marker)
+    for marker, colours in {
+        "o": ("#44AA99", "#A6761D", "#B2182B", "#5E4FA2", "#1B7837", "#4D4D4D"),
+        "s": ("#2AA1A1", "#8C6D1F", "#D6604D", "#8073AC", "#5AAE61", "#35618F"),
+        "D": ("#80CDC1", "#BF812D", "#F4A582", "#B2ABD2", "#A6DBA0", "#92C5DE"),
+    }.items()
+    for colour in colours
+)
+
+
+def looks(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Look]:
+    """Return each estimator's look, from `{label: {"name": …, **options}}`.
+
+    An estimator of the table keeps its look whatever else is drawn; of two that match the same
+    line, the first has it and the other takes a spare one.
+    """
+    found: dict[str, Look] = {}
+    spare = iter(SPARE * (1 + len(options) // len(SPARE)))
+    for label, given in options.items():
+        settings = {**DEFAULTS.get(str(given["name"]), {}), **given}
+        known = next(
+            (
+                look
+                for name, wanted, look in KNOWN
+                if name == given["name"] and all(settings.get(k) == v for k, v in wanted.items())
+            ),
+            None,
+        )
+        found[label] = next(spare) if known is None or known in found.values() else known
+    return found
+
+
+def ordered(options: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the labels in the table's order, unknown ones last."""
+    places = {look: place for place, (_, _, look) in enumerate(KNOWN)}
+    given = looks(options)
+    return sorted(given, key=lambda label: places.get(given[label], len(places)))
+
+
+def chosen(options: Mapping[str, Mapping[str, Any]], limit: int = 8) -> list[str]:
+    """Return at most `limit` labels: the core ones first, then others, in the table's order."""
+    given, labels = looks(options), ordered(options)
+    first = sorted(labels, key=lambda label: not given[label].core)[:limit]
+    return [label for label in labels if label in first]
+
+
+def title(figure: Figure, text: str) -> None:
+    """Set the finding as the figure's title, left-aligned and wrapped to the width."""
+    # a bold character of 9 pt is about 0.082 in wide
+    width = int(figure.get_figwidth() / 0.082)
+    figure.suptitle("\n".join(textwrap.wrap(text, width)), x=0.01, ha="left", linespacing=1.25)
+
+
+def legend(
+    figure: Figure, given: Mapping[str, Look], labels: Iterable[str], *extra: Line2D | Patch
+) -> None:
+    """Put one legend of estimators (and `extra` handles) under the panels."""
+    handles: list[Line2D | Patch] = [Line2D([], [], label=x, **given[x].line) for x in labels]
+    handles += extra
+    columns = max(1, int(figure.get_figwidth() / 1.25))
+    rows = -(-len(handles) // columns)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=-(-len(handles) // rows),
+        columnspacing=1.2,
+        handletextpad=0.5,
+    )
+
+
+def grid_ticks(axes: Axes, values: Sequence[float], labels: Sequence[str] | None = None) -> None:
+    """Make the x-axis logarithmic with ticks at the values of the grid, written as integers."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(values, labels or [f"{value:g}" for value in values])
+    axes.set_xticks([], minor=True)
+
+
+def power(exponent: float) -> str:
+    """Return "m" with a superscript exponent.
+
+    Examples
+    --------
+    >>> power(-1.05)
+    'm⁻¹·⁰⁵'
+    """
+    return "m" + f"{exponent:.2f}".translate(str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Return a number with a true minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")
