@@ -1,0 +1,90 @@
+"""Where blocks are computed: processes of this machine, or a Dask cluster. Both are Executors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+#: blocks are the parallelism; inside one, every sum keeps its order
+ONE_THREAD = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
+
+
+@contextmanager
+def local(workers: int) -> Iterator[tuple[Executor, int]]:
+    """Give an executor of this machine's processes, and how many blocks it computes at a time."""
+    os.environ |= ONE_THREAD
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            yield pool, workers
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def dask(workers: int, address: str | None) -> Iterator[tuple[Executor, int]]:
+    """Give an executor of a Dask cluster: the one at `address`, or processes of this machine.
+
+    Workers need tea_stats installed in the version of this process, and nothing else of ours. A
+    worker that dies costs the blocks it held; the scheduler gives them to another.
+
+    Raises
+    ------
+    ValueError
+        If dask.distributed is not installed, the address does not answer, no worker is there, or
+        a worker has another version of tea_stats.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise ValueError(
+            "engine is 'dask' and dask.distributed is not installed; "
+            "pip install 'tea-stats[dask]', or give --engine local"
+        ) from None
+    os.environ |= ONE_THREAD
+    cluster = None
+    if address is None:
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+        )
+    try:
+        try:
+            client = Client(cluster or address, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"address is {address!r}, which does not answer ({error}); start "
+                "`dask scheduler` there, and `dask worker` on each machine"
+            ) from None
+        with client:
+            yield client.get_executor(), _check(client, address)
+    finally:
+        if cluster is not None:
+            cluster.close()
+
+
+def _version() -> str:
+    import tea_stats
+
+    return tea_stats.__version__
+
+
+def _check(client: object, address: str | None) -> int:
+    """Return the number of threads of a cluster whose workers all have our version."""
+    from importlib.metadata import version
+
+    from distributed import Client
+
+    assert isinstance(client, Client)
+    found = client.run(version, "tea-stats")
+    if not found:
+        raise ValueError(f"address is {address!r}, which has no worker; start `dask worker` there")
+    for worker, theirs in found.items():
+        if theirs != _version():
+            raise ValueError(
+                f"worker {worker} has tea_stats {theirs}, not {_version()}; install the same one"
+            )
+    return sum(client.nthreads().values())

@@ -1,0 +1,183 @@
+"""What the configuration files share: laws, estimators, and errors of one line.
+
+A configuration is checked whole before anything runs; the message names file, key and cure.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tea_stats.estimators import Estimator, lookup
+from tea_stats.families import FAMILIES, Discrete, EmpiricalPool, Law
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Table(BaseModel):
+    """A TOML table; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LawTable(BaseModel):
+    """One `[laws."LABEL"]`: a family of `tea_stats`, and the family's parameters.
+
+    `Discrete` takes `probabilities` in place of `logits`, `EmpiricalPool` a `file` (.npz with the
+    arrays rewards and scores; relative to the configuration).
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    family: str
+
+    def law(self, folder: Path = Path()) -> Law:
+        """Return the law; TypeError or ValueError says what is wrong with it."""
+        settings = dict(self.model_extra or {})
+        if self.family not in FAMILIES:
+            raise ValueError(
+                f"family is {self.family!r}, which is unknown; give one of {', '.join(FAMILIES)}"
+            )
+        if self.family == "EmpiricalPool" and set(settings) == {"file"}:
+            return _pool(folder / str(settings["file"]))
+        if self.family == "Discrete" and set(settings) == {"values", "probabilities"}:
+            return Discrete.from_probabilities(**settings)
+        known = inspect.signature(FAMILIES[self.family]).parameters
+        for name in settings:
+            if name not in known:
+                raise ValueError(
+                    f"{name} is an unknown key; {self.family} takes {', '.join(known)}"
+                )
+        try:
+            return FAMILIES[self.family](**settings)
+        except TypeError as error:
+            missing = [name for name, p in known.items() if p.default is p.empty]
+            lacking = [name for name in missing if name not in settings]
+            if lacking:
+                raise ValueError(f"{', '.join(lacking)} is missing; add it") from None
+            raise ValueError(str(error)) from None
+
+
+class EstimatorTable(BaseModel):
+    """One `[estimators."LABEL"]`: a name of `tea_stats.ESTIMATORS`, and options of it.
+
+    `laws` restricts the estimator to these laws, by label.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+    laws: tuple[str, ...] | None = Field(None, min_length=1)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The estimator's options."""
+        return dict(self.model_extra or {})
+
+    def record(self) -> Estimator:
+        """Return the registry's record; TypeError or ValueError for what it does not know."""
+        return lookup(self.name, self.options)
+
+
+def _pool(path: Path) -> EmpiricalPool:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return EmpiricalPool(arrays["rewards"], arrays["scores"])
+    except (OSError, KeyError) as error:
+        raise ValueError(
+            f"file {path}: {error}; give an .npz file with the arrays rewards and scores"
+        ) from None
+
+
+def laws_of(tables: Mapping[str, LawTable], folder: Path = Path()) -> dict[str, Law]:
+    """Return the laws of a configuration by label; ValueError names the one that is wrong."""
+    found = {}
+    for label, table in tables.items():
+        try:
+            found[label] = table.law(folder)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'laws."{label}": {error}') from None
+    return found
+
+
+def check_estimators(
+    tables: Mapping[str, EstimatorTable],
+    laws: Mapping[str, LawTable],
+    budgets: Iterable[tuple[int, int]],
+) -> None:
+    """Raise ValueError for an unknown estimator, option or law, naming the table.
+
+    An estimator may be undefined at some of the (m, N) in `budgets`, but not at all of them.
+    """
+    budgets = list(budgets)
+    for label, table in tables.items():
+        reasons = [undefined(table, m, (N,)) for m, N in budgets]
+        if all(reasons):
+            raise ValueError(f'estimators."{label}": {reasons[-1]}')
+        unknown = [law for law in table.laws or () if law not in laws]
+        if unknown:
+            raise ValueError(
+                f'estimators."{label}": laws has {unknown[0]!r}, which is not the label of a law '
+                f"here; give some of {', '.join(map(repr, laws))}"
+            )
+
+
+def undefined(table: EstimatorTable, m: int, N: Iterable[int]) -> str:
+    """Return why an estimator does not exist at this m for one of the N, or ""."""
+    try:
+        record = table.record()
+        for budget in N:
+            record.prepare(m, budget, **{**record.defaults, **table.options})
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def read(model: type[Model], path: Path) -> Model:
+    """Read and check a configuration; ValueError with one line: file, key, what, cure."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or error
+        raise ValueError(f"{path}: {reason}; give a TOML file, see simulations/grids") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not TOML: {error}") from None
+    try:
+        return model.model_validate(content, context={"folder": path.parent})
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_first(error, model)}") from None
+
+
+def _first(error: ValidationError, model: type[BaseModel]) -> str:
+    """Say the first thing that is wrong, and its cure."""
+    # a misspelt key is both unknown and missing: the first of these is what the user did
+    wrong = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    where = ".".join(str(part) for part in wrong["loc"])
+    message = wrong["msg"].removeprefix("Value error, ")
+    if wrong["type"] == "extra_forbidden":
+        known = _known_keys(model, wrong["loc"][:-1])
+        return f"{where} is an unknown key; give one of {', '.join(known)}"
+    if wrong["type"] == "missing":
+        return f"{where} is missing; add it"
+    if wrong["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where} is {wrong['input']!r}; {message[:1].lower()}{message[1:]}"
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the table at a location, following optional sub-tables."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            break
+        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        inner = [option for option in options if isinstance(option, type)]
+        tables = [option for option in inner if issubclass(option, BaseModel)]
+        if not tables:
+            break
+        model = tables[0]
+    return list(model.model_fields)

@@ -1,0 +1,243 @@
+"""The work of a grid: laws by group sizes, each a row of blocks, one file per finished block.
+
+A block is a pure function of (configuration, law, m, block number). Blocks of one law and m are
+added up in the order of their numbers, so that neither the order in which they were finished nor
+who computed them changes a bit of the result.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from simulations import _schema, _store
+from simulations.grid_schema import Grid
+from tea_stats import _summary, best_of_n, monte_carlo
+from tea_stats._moments import Moments
+from tea_stats.families import FiniteLaw, Law
+
+#: a gradient below this share of ∇V_1's norm is that of a policy with nothing left to learn
+SATURATED = 0.1
+#: the next round is planned with so much in hand: the variance is itself estimated
+MARGIN = 1.05
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One law and one group size: what is measured there, and where its blocks are.
+
+    Attributes
+    ----------
+    grid : Grid
+        The configuration.
+    label : str
+        The law's label.
+    m : int
+        Rollouts per group.
+    folder : Path
+        Where the blocks of this pair are kept.
+    """
+
+    grid: Grid
+    label: str
+    m: int
+    folder: Path
+
+    @property
+    def law(self) -> Law:
+        """The law."""
+        return self.grid.built[self.label]
+
+    @cached_property
+    def _sorted_out(self) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
+        """Estimators that exist here, and why the others do not."""
+        exist, undefined = {}, {}
+        for label, table in self.grid.estimators.items():
+            if table.laws is not None and self.label not in table.laws:
+                continue
+            reason = _schema.undefined(table, self.m, self.grid.N)
+            if reason:
+                undefined[label] = f"undefined: {reason}"
+            elif not table.record().binary or _binary(self.law):
+                exist[label] = (table.name, table.options)
+        return exist, undefined
+
+    @property
+    def estimators(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Estimators that exist here, as `{label: (name, options)}`."""
+        return self._sorted_out[0]
+
+    @property
+    def undefined(self) -> dict[str, str]:
+        """Why each of the others does not; estimators of 0/1 rewards on other laws are not told."""
+        return self._sorted_out[1]
+
+    # --- blocks ---------------------------------------------------------------------------------
+
+    def groups(self, block: int) -> int:
+        """Return the groups in a block; with `reps`, the last one holds the rest."""
+        size = self.grid.groups_per_block(self.m)
+        if self.grid.reps is None:
+            return size
+        return min(size, self.grid.reps[self.m] - block * size)
+
+    def file(self, block: int) -> Path:
+        """Where a block is kept."""
+        return self.folder / f"{block:05d}.parquet"
+
+    def job(self, block: int) -> tuple[Any, ...]:
+        """Arguments of `monte_carlo.simulate_block`."""
+        return (
+            self.law,
+            self.estimators,
+            self.m,
+            self.grid.N,
+            self.groups(block),
+            *self._seed(block),
+        )
+
+    def _seed(self, block: int) -> tuple[int, int]:
+        return self.grid.seed, block
+
+    def marks(self, block: int) -> dict[str, str]:
+        """Return what a block's file must say of itself."""
+        law, estimators, *rest = self.job(block)
+        return {"block": _store.digest([law.key, estimators, *rest])}
+
+    def missing(self, blocks: range, report: Report) -> list[int]:
+        """Return the numbers of blocks that are not there; a damaged file is named and removed."""
+        return [block for block in blocks if not self._present(block, report)]
+
+    def _present(self, block: int, report: Report) -> bool:
+        path = self.file(block)
+        if not path.exists():
+            return False
+        try:
+            _store.read(path, **self.marks(block))
+        except _store.Damaged as problem:
+            report(f"{path} is damaged ({problem}): computing it again")
+            path.unlink()
+            return False
+        return True
+
+    def save(self, block: int, moments: Moments) -> None:
+        """Write a finished block."""
+        _store.write(moments.to_frame(), self.file(block), **self.marks(block))
+
+    def total(self, count: int) -> Moments:
+        """Add up the first `count` blocks."""
+        frame = _store.read(self.file(0), **self.marks(0))
+        value = frame["value"].to_numpy().copy()
+        for block in range(1, count):
+            part = _store.read(self.file(block), ["value"], **self.marks(block))
+            value += part["value"].to_numpy()
+        return Moments.from_frame(frame.assign(value=value))
+
+    # --- how many -------------------------------------------------------------------------------
+
+    def first_round(self) -> int:
+        """Blocks to begin with: all of them, or one from which to plan."""
+        if self.grid.reps is None:
+            return 1
+        return math.ceil(self.grid.reps[self.m] / self.grid.groups_per_block(self.m))
+
+    def next_round(self, count: int) -> int:
+        """Return how many blocks are needed, given the first `count`; `count` itself if enough.
+
+        The plan looks at variances alone, so that no estimate decides how long it is averaged.
+        """
+        precision = self.grid.precision
+        if precision is None:
+            return count
+        rows = self.table(count)
+        worst = rows.loc[live(rows), "relative_se"].max()
+        if not worst > precision.relative_se:
+            return count
+        size = self.grid.groups_per_block(self.m)
+        most = max(1, precision.max_reps // size)
+        needed = count * (worst / precision.relative_se) ** 2 * MARGIN
+        return max(count, min(most, math.ceil(needed)))
+
+    # --- results --------------------------------------------------------------------------------
+
+    def table(self, count: int) -> pd.DataFrame:
+        """Return the rows of this pair, from its first `count` blocks."""
+        rows = monte_carlo.summarize(
+            self.law, self.estimators, self.m, self.grid.N, self.total(count)
+        )
+        rows["note"] = rows["N"].map(self._saturation)
+        absent = [
+            {
+                "estimator": label,
+                "options": _summary.options_text(
+                    self.grid.estimators[label].name, self.grid.estimators[label].options
+                ),
+                "m": self.m,
+                "N": N,
+                "parameter": "all",
+                "exact": float(np.linalg.norm(best_of_n.gradient(self.law, N))),
+                "reps": 0,
+                "degenerate": 0,
+                "finite_second_moment": False,
+                "note": note,
+            }
+            for label, note in self.undefined.items()
+            for N in self.grid.N
+        ]
+        if absent:
+            # only the columns they have, or pandas would guess the types of the others
+            extra = pd.DataFrame(absent)
+            rows = pd.concat([rows, extra.reindex(columns=rows.columns).astype(rows.dtypes)])
+        return rows.assign(law=self.label, family=repr(self.law)).reset_index(drop=True)
+
+    @cached_property
+    def _saturation(self) -> Mapping[int, str]:
+        first = np.linalg.norm(best_of_n.gradient(self.law, 1))
+        shares = {N: np.linalg.norm(best_of_n.gradient(self.law, N)) / first for N in self.grid.N}
+        return {
+            N: f"saturated: the gradient's norm is {share:.2g} of that at N = 1"
+            if share < SATURATED
+            else ""
+            for N, share in shares.items()
+        }
+
+
+def live(rows: pd.DataFrame) -> pd.Series:
+    """Return which rows are cells that a standard error can be asked of."""
+    return (
+        (rows["parameter"] == "all")
+        & rows["finite_second_moment"].astype(bool)
+        & (rows["note"] == "")
+    )
+
+
+def pairs(grid: Grid, out: Path) -> Iterator[Pair]:
+    """Yield every law and m, largest m first: the dearest blocks must not come last."""
+    for m in sorted(grid.m, reverse=True):
+        for label in grid.laws:
+            yield Pair(grid, label, m, out / "blocks" / slug(label) / f"m{m:04d}")
+
+
+def slug(label: str) -> str:
+    """Return a label as a file name, unlike that of any other label.
+
+    Examples
+    --------
+    >>> slug("Student t(5)")
+    'Student-t-5-4a54'
+    """
+    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', label).strip('-')}-{_store.digest(label)[:4]}"
+
+
+def _binary(law: Law) -> bool:
+    return isinstance(law, FiniteLaw) and bool(np.isin(law.rewards_sorted, (0.0, 1.0)).all())

@@ -1,0 +1,112 @@
+"""The configuration of `simulations.grid`, a TOML file: checked before anything runs.
+
+seed = 1                            # master seed
+m = [8, 16]                         # rollouts per group
+N = [64, 128]                       # deployment budgets
+block_rewards = 1_048_576           # rewards drawn per block of groups
+reps = { 8 = 40_000, 16 = 20_000 }  # groups for each m; or, instead of reps:
+[precision]                         # as many groups as every cell needs
+relative_se = 0.005                 # standard error of E ĝ over the norm of the exact gradient
+max_reps = 4_000_000
+
+[laws."Student t(5)"]               # a label, a family of tea_stats, its parameters
+family = "StudentT"
+df = 5.0
+
+[estimators."TEA .25"]              # a label, a name of tea_stats.ESTIMATORS, its options
+name = "tea"
+alpha = 0.25
+
+[response]                          # advantage response curves, optional
+m = [16]
+N = [128]
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
+
+from simulations import _schema
+from simulations._schema import EstimatorTable, LawTable, Table
+from tea_stats.families import Law
+
+GroupSize = Annotated[int, Field(ge=2, le=1_000_000)]
+Budget = Annotated[int, Field(ge=1, le=2**53)]
+
+
+class Precision(Table):
+    """`[precision]`: stop when every cell of a law and m is this precise, or at `max_reps`."""
+
+    relative_se: float = Field(gt=0.0, lt=1.0)
+    max_reps: int = Field(ge=2)
+
+
+class Response(Table):
+    """`[response]`: where advantage response curves are measured."""
+
+    m: tuple[GroupSize, ...] = Field(min_length=1)
+    N: tuple[Budget, ...] = Field(min_length=1)
+    reps: int = Field(4_000, ge=2)
+    points: int = Field(33, ge=2)
+
+
+class Grid(Table):
+    """The whole file."""
+
+    seed: int = Field(ge=0)
+    m: tuple[GroupSize, ...] = Field(min_length=1)
+    N: tuple[Budget, ...] = Field(min_length=1)
+    block_rewards: int = Field(2**20, ge=64)
+    reps: dict[int, int] | None = None
+    precision: Precision | None = None
+    laws: dict[str, LawTable] = Field(min_length=1)
+    estimators: dict[str, EstimatorTable] = Field(min_length=1)
+    response: Response | None = None
+    _folder: Path = PrivateAttr(Path())
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Grid:
+        self._folder = (info.context or {}).get("folder", Path())
+        for name in ("m", "N"):
+            values = getattr(self, name)
+            if list(values) != sorted(set(values)):
+                raise ValueError(f"{name} is {list(values)}; give increasing, distinct integers")
+        if (self.reps is None) == (self.precision is None):
+            raise ValueError("give either reps or [precision], and not both")
+        if self.reps is not None:
+            if set(self.reps) != set(self.m):
+                raise ValueError(
+                    f"reps has m = {sorted(self.reps)} and m is {list(self.m)}; "
+                    "give a number of groups for each m"
+                )
+            if min(self.reps.values()) < 2:
+                raise ValueError(f"reps is {self.reps}; give at least 2 groups for each m")
+        _schema.check_estimators(self.estimators, self.laws, itertools.product(self.m, self.N))
+        _schema.laws_of(self.laws, self._folder)
+        return self
+
+    @cached_property
+    def built(self) -> dict[str, Law]:
+        """The laws, by label."""
+        return _schema.laws_of(self.laws, self._folder)
+
+    def groups_per_block(self, m: int) -> int:
+        """Return the groups of m in one block."""
+        return max(2, self.block_rewards // m)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What results depend on: the configuration, with pools and options spelt out."""
+        content = self.model_dump(mode="json")
+        content["laws"] = {label: law.key for label, law in self.built.items()}
+        return content
+
+
+def read_grid(path: Path) -> Grid:
+    """Read and check a configuration; ValueError with one line: file, key, what, cure."""
+    return _schema.read(Grid, path)
