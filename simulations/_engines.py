@@ -8,6 +8,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 
+#: how long to wait for a scheduler
+PATIENCE = "10s"
 #: blocks are the parallelism; inside one, every sum keeps its order
 ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
@@ -53,7 +55,7 @@ def dask(workers: int, address: str | None) -> Iterator[tuple[Executor, int]]:
         )
     try:
         try:
-            client = Client(cluster or address, timeout="10s")
+            client = Client(cluster or address, timeout=PATIENCE)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"address is {address!r}, which does not answer ({error}); start "

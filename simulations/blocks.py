@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,9 +30,11 @@ SATURATED = 0.1
 MARGIN = 1.05
 
 Report = Callable[[str], None]
+#: the estimators that take part in a block
+Labels = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """One law and one group size: what is measured there, and where its blocks are.
 
@@ -92,88 +94,85 @@ class Pair:
         return min(size, self.grid.reps[self.m] - block * size)
 
     def file(self, block: int) -> Path:
-        """Where a block is kept."""
+        """Return where a block is kept."""
         return self.folder / f"{block:05d}.parquet"
 
-    def job(self, block: int) -> tuple[Any, ...]:
-        """Arguments of `monte_carlo.simulate_block`."""
-        return (
-            self.law,
-            self.estimators,
-            self.m,
-            self.grid.N,
-            self.groups(block),
-            *self._seed(block),
-        )
+    def job(self, block: int, labels: Labels) -> tuple[Any, ...]:
+        """Return the arguments of `monte_carlo.simulate_block`."""
+        estimators = {label: self.estimators[label] for label in labels}
+        return self.law, estimators, self.m, self.grid.N, self.groups(block), self.grid.seed, block
 
-    def _seed(self, block: int) -> tuple[int, int]:
-        return self.grid.seed, block
-
-    def marks(self, block: int) -> dict[str, str]:
+    def marks(self, block: int, labels: Labels) -> dict[str, str]:
         """Return what a block's file must say of itself."""
-        law, estimators, *rest = self.job(block)
-        return {"block": _store.digest([law.key, estimators, *rest])}
+        law, *rest = self.job(block, labels)
+        return {"block": _store.digest([law.key, *rest])}
 
-    def missing(self, blocks: range, report: Report) -> list[int]:
-        """Return the numbers of blocks that are not there; a damaged file is named and removed."""
-        return [block for block in blocks if not self._present(block, report)]
-
-    def _present(self, block: int, report: Report) -> bool:
+    def present(self, block: int, labels: Labels, report: Report) -> bool:
+        """Return whether a block is there; a damaged file is named and removed."""
         path = self.file(block)
         if not path.exists():
             return False
         try:
-            _store.read(path, **self.marks(block))
+            _store.read(path, **self.marks(block, labels))
         except _store.Damaged as problem:
             report(f"{path} is damaged ({problem}): computing it again")
             path.unlink()
             return False
         return True
 
-    def save(self, block: int, moments: Moments) -> None:
+    def save(self, block: int, labels: Labels, moments: Moments) -> None:
         """Write a finished block."""
-        _store.write(moments.to_frame(), self.file(block), **self.marks(block))
+        _store.write(moments.to_frame(), self.file(block), **self.marks(block, labels))
 
-    def total(self, count: int) -> Moments:
-        """Add up the first `count` blocks."""
-        frame = _store.read(self.file(0), **self.marks(0))
+    def total(self, plan: Sequence[Labels]) -> Moments:
+        """Add up blocks; the first one has every estimator."""
+        frame = _store.read(self.file(0), **self.marks(0, plan[0]))
         value = frame["value"].to_numpy().copy()
-        for block in range(1, count):
-            part = _store.read(self.file(block), ["value"], **self.marks(block))
-            value += part["value"].to_numpy()
+        of_estimator = {
+            labels: np.flatnonzero(frame["estimator"].isin(labels)) for labels in set(plan)
+        }
+        for block, labels in enumerate(plan[1:], start=1):
+            part = _store.read(self.file(block), ["value"], **self.marks(block, labels))
+            value[of_estimator[labels]] += part["value"].to_numpy()
         return Moments.from_frame(frame.assign(value=value))
 
     # --- how many -------------------------------------------------------------------------------
 
-    def first_round(self) -> int:
-        """Blocks to begin with: all of them, or one from which to plan."""
-        if self.grid.reps is None:
-            return 1
-        return math.ceil(self.grid.reps[self.m] / self.grid.groups_per_block(self.m))
+    def first_round(self) -> list[Labels]:
+        """Return the estimators of the blocks to begin with: all blocks, or one to plan from."""
+        count = 1
+        if self.grid.reps is not None:
+            count = math.ceil(self.grid.reps[self.m] / self.grid.groups_per_block(self.m))
+        return [tuple(self.estimators)] * count
 
-    def next_round(self, count: int) -> int:
-        """Return how many blocks are needed, given the first `count`; `count` itself if enough.
+    def next_round(self, plan: Sequence[Labels]) -> list[Labels]:
+        """Return the estimators of the blocks to go on with, none where all is precise enough.
 
-        The plan looks at variances alone, so that no estimate decides how long it is averaged.
+        An estimator has no part in blocks that it does not need. The plan looks at variances
+        alone, so that no estimate decides how long it is averaged.
         """
         precision = self.grid.precision
         if precision is None:
-            return count
-        rows = self.table(count)
-        worst = rows.loc[live(rows), "relative_se"].max()
-        if not worst > precision.relative_se:
-            return count
-        size = self.grid.groups_per_block(self.m)
-        most = max(1, precision.max_reps // size)
-        needed = count * (worst / precision.relative_se) ** 2 * MARGIN
-        return max(count, min(most, math.ceil(needed)))
+            return []
+        rows = self.table(plan)
+        worst = rows[live(rows)].groupby("estimator", sort=False)["relative_se"].max()
+        most = max(1, precision.max_reps // self.grid.groups_per_block(self.m))
+        more = {}
+        for label, relative_se in worst[worst > precision.relative_se].items():
+            done = sum(label in labels for labels in plan)
+            needed = math.ceil(done * (relative_se / precision.relative_se) ** 2 * MARGIN)
+            more[label] = min(needed, most) - done
+        return [
+            tuple(label for label in self.estimators if more.get(label, 0) > block)
+            for block in range(max(more.values(), default=0))
+        ]
 
     # --- results --------------------------------------------------------------------------------
 
-    def table(self, count: int) -> pd.DataFrame:
-        """Return the rows of this pair, from its first `count` blocks."""
+    def table(self, plan: Sequence[Labels]) -> pd.DataFrame:
+        """Return the rows of this pair, from the blocks of a plan."""
         rows = monte_carlo.summarize(
-            self.law, self.estimators, self.m, self.grid.N, self.total(count)
+            self.law, self.estimators, self.m, self.grid.N, self.total(plan)
         )
         rows["note"] = rows["N"].map(self._saturation)
         absent = [

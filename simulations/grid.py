@@ -48,7 +48,7 @@ from rich.progress import (
 )
 
 from simulations import _engines, _store
-from simulations.blocks import Pair, live, pairs
+from simulations.blocks import Labels, Pair, live, pairs
 from simulations.grid_schema import Grid, read_grid
 from tea_stats import monte_carlo
 
@@ -78,58 +78,58 @@ class Queue:
 
     def __init__(self, found: list[Pair]) -> None:
         self.todo: list[tuple[Pair, int]] = []
-        self.counts: dict[tuple[str, int], int] = {}
-        self.open: dict[tuple[str, int], set[int]] = {}
-        self.kept = 0
+        self.plans: dict[Pair, list[Labels]] = {}
+        self.open: dict[Pair, set[int]] = {}
         self.made = 0
         for pair in found:
-            self._extend(pair, 0, pair.first_round())
+            self.plans[pair] = []
+            self._extend(pair, pair.first_round())
 
-    def _extend(self, pair: Pair, start: int, count: int) -> None:
-        """Ask for the blocks from `start` to `count`; plan on where all of them are there."""
-        key = (pair.label, pair.m)
-        while True:
-            self.counts[key] = count
-            missing = pair.missing(range(start, count), tell)
-            self.kept += count - start - len(missing)
+    def _extend(self, pair: Pair, wanted: list[Labels]) -> None:
+        """Ask for more blocks, and plan on where all of them are there already."""
+        plan = self.plans[pair]
+        while wanted:
+            numbers = range(len(plan), len(plan) + len(wanted))
+            plan += wanted
+            missing = [n for n in numbers if not pair.present(n, plan[n], tell)]
             if missing:
-                self.open[key] = set(missing)
-                self.todo += [(pair, block) for block in missing]
+                self.open[pair] = set(missing)
+                self.todo += [(pair, n) for n in missing]
                 return
-            start, count = count, pair.next_round(count)
-            if start == count:
-                return
+            wanted = pair.next_round(plan)
 
     def done(self, pair: Pair, block: int) -> None:
         """Take note of a finished block."""
-        key = (pair.label, pair.m)
         self.made += 1
-        self.open[key].remove(block)
-        if not self.open[key]:
-            count = self.counts[key]
-            wanted = pair.next_round(count)
-            if wanted > count:
-                self._extend(pair, count, wanted)
+        self.open[pair].remove(block)
+        if not self.open[pair]:
+            self._extend(pair, pair.next_round(self.plans[pair]))
 
     @property
     def total(self) -> int:
         """Blocks known to be needed."""
-        return sum(self.counts.values())
+        return sum(map(len, self.plans.values()))
+
+    @property
+    def finished(self) -> int:
+        """Blocks that are there."""
+        return self.total - sum(map(len, self.open.values()))
 
 
 def compute(queue: Queue, executor: Executor, parallel: int, progress: Progress) -> None:
     """Compute every block of the queue, writing each as it is done."""
-    bar = progress.add_task("blocks", total=queue.total, completed=queue.kept)
+    bar = progress.add_task("blocks", total=queue.total, completed=queue.finished)
     running: dict[Future[Any], tuple[Pair, int]] = {}
     while queue.todo or running:
         while queue.todo and len(running) < AHEAD * parallel:
             pair, block = queue.todo.pop(0)
-            running[executor.submit(monte_carlo.simulate_block, *pair.job(block))] = (pair, block)
+            job = pair.job(block, queue.plans[pair][block])
+            running[executor.submit(monte_carlo.simulate_block, *job)] = (pair, block)
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             pair, block = running.pop(future)
-            pair.save(block, future.result())
+            pair.save(block, queue.plans[pair][block], future.result())
             queue.done(pair, block)
-        progress.update(bar, total=queue.total, completed=queue.kept + queue.made)
+        progress.update(bar, total=queue.total, completed=queue.finished)
 
 
 # --- response curves ----------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def run(
     with machine as (executor, parallel), _progress() as progress:
         compute(queue, executor, parallel, progress)
         curves = responses(grid, out, executor, progress)
-    tables = {(p.label, p.m): p.table(queue.counts[p.label, p.m]) for p in found}
+    tables = {(pair.label, pair.m): pair.table(queue.plans[pair]) for pair in found}
     order = [(label, m) for label in grid.laws for m in grid.m]
     table = pd.concat([tables[key] for key in order], ignore_index=True)
     if curves is not None:
@@ -199,7 +199,7 @@ def run(
     this |= {
         "finished": _store.now(),
         "seconds": round(time.monotonic() - begun, 1),
-        "blocks": {"computed": queue.made, "kept": queue.kept},
+        "blocks": {"computed": queue.made, "kept": queue.total - queue.made},
     }
     manifest["cells"] = census(grid, table)
     _store.write(manifest, out / "manifest.json")
@@ -283,4 +283,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()
