@@ -66,12 +66,13 @@ class LawTable(BaseModel):
 class EstimatorTable(BaseModel):
     """One `[estimators."LABEL"]`: a name of `tea_stats.ESTIMATORS`, and options of it.
 
-    `laws` restricts the estimator to these laws, by label.
+    `laws` restricts the estimator to these laws, by label; `reps` gives it groups of its own.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
     laws: tuple[str, ...] | None = Field(None, min_length=1)
+    reps: dict[int, int] | None = None
 
     @property
     def options(self) -> dict[str, Any]:

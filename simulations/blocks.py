@@ -91,7 +91,13 @@ class Pair:
         size = self.grid.groups_per_block(self.m)
         if self.grid.reps is None:
             return size
-        return min(size, self.grid.reps[self.m] - block * size)
+        return min(size, max(map(self._reps, self.estimators)) - block * size)
+
+    def _reps(self, label: str) -> int:
+        """Return the groups that an estimator is given."""
+        reps = self.grid.estimators[label].reps or self.grid.reps
+        assert reps is not None  # or there would be a precision to plan for
+        return reps[self.m]
 
     def file(self, block: int) -> Path:
         """Return where a block is kept."""
@@ -140,10 +146,11 @@ class Pair:
 
     def first_round(self) -> list[Labels]:
         """Return the estimators of the blocks to begin with: all blocks, or one to plan from."""
-        count = 1
-        if self.grid.reps is not None:
-            count = math.ceil(self.grid.reps[self.m] / self.grid.groups_per_block(self.m))
-        return [tuple(self.estimators)] * count
+        if self.grid.reps is None:
+            return [tuple(self.estimators)]
+        size = self.grid.groups_per_block(self.m)
+        starts = range(0, max(map(self._reps, self.estimators)), size)
+        return [tuple(x for x in self.estimators if self._reps(x) > start) for start in starts]
 
     def next_round(self, plan: Sequence[Labels]) -> list[Labels]:
         """Return the estimators of the blocks to go on with, none where all is precise enough.

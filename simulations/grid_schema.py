@@ -78,17 +78,27 @@ class Grid(Table):
                 raise ValueError(f"{name} is {list(values)}; give increasing, distinct integers")
         if (self.reps is None) == (self.precision is None):
             raise ValueError("give either reps or [precision], and not both")
-        if self.reps is not None:
-            if set(self.reps) != set(self.m):
-                raise ValueError(
-                    f"reps has m = {sorted(self.reps)} and m is {list(self.m)}; "
-                    "give a number of groups for each m"
-                )
-            if min(self.reps.values()) < 2:
-                raise ValueError(f"reps is {self.reps}; give at least 2 groups for each m")
+        for where, reps in {
+            "reps": self.reps,
+            **{f'estimators."{label}": reps': e.reps for label, e in self.estimators.items()},
+        }.items():
+            self._check_reps(where, reps)
         _schema.check_estimators(self.estimators, self.laws, itertools.product(self.m, self.N))
         _schema.laws_of(self.laws, self._folder)
         return self
+
+    def _check_reps(self, where: str, reps: dict[int, int] | None) -> None:
+        if reps is None:
+            return
+        if self.reps is None:
+            raise ValueError(f"{where} is given and [precision] too; remove one of them")
+        if set(reps) != set(self.m):
+            raise ValueError(
+                f"{where} has m = {sorted(reps)} and m is {list(self.m)}; "
+                "give a number of groups for each m"
+            )
+        if min(reps.values()) < 2:
+            raise ValueError(f"{where} is {reps}; give at least 2 groups for each m")
 
     @cached_property
     def built(self) -> dict[str, Law]:

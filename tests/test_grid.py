@@ -147,6 +147,19 @@ def test_every_cell_is_as_precise_as_asked_and_no_group_is_wasted(written, tmp_p
     assert reps["Prefix 3"] > reps["TEA"]
 
 
+def test_an_estimator_may_have_groups_of_its_own(reference, written, tmp_path):
+    text = SMALL.replace('name = "tea"', 'name = "tea"\nreps = { 8 = 9000, 16 = 1200 }')
+    run(written(text), tmp_path / "out")
+    table = pd.read_parquet(tmp_path / "out" / "table.parquet")
+    reps = table[(table["law"] == "coin") & (table["m"] == 8)].groupby("estimator")["reps"].max()
+    # in whole blocks of 1024 groups
+    assert reps["TEA"] == 9000 and reps["MaxRL"] == 3072
+    # what the two have in common are the same groups
+    before = reference[2]
+    same = (table["m"] == 16).to_numpy()
+    pd.testing.assert_frame_equal(table[same], before[same], check_exact=True)
+
+
 def test_the_cap_on_groups_holds_and_is_told(written, tmp_path):
     text = PRECISE.replace("0.05", "0.001").split("[estimators")[0]
     text += '[estimators.TEA]\nname = "tea"\n' + PRECISION.replace("0.05", "0.001")
@@ -387,6 +400,11 @@ WRONG = {
     "N not an integer": ("N = [16, 64]", "N = [16.5]", "N.0 is 16.5; input should be a valid int"),
     "reps of another m": ("{ 8 = 3000, 16 = 1200 }", "{ 8 = 3000 }", "reps has m = [8] and m is"),
     "too few reps": ("16 = 1200", "16 = 1", "reps is {8: 3000, 16: 1}; give at least 2"),
+    "reps of an estimator": (
+        'name = "tea"',
+        'name = "tea"\nreps = { 8 = 9 }',
+        'estimators."TEA": reps has m = [8] and m is [8, 16]',
+    ),
     "reps and precision": ("[laws.Normal]", PRECISION + "[laws.Normal]", "give either reps or"),
     "not TOML": ("seed = 3", "seed 3", "not TOML: "),
     "no law": ("[laws.", "[laws2.", "laws2 is an unknown key"),
