@@ -1,8 +1,12 @@
 """Power sums of what is measured of a group, and what they say of an estimator.
 
 A group gives one vector x = (ĝ_1, …, ĝ_d, (1/m) Σ A_i², ‖ĝ‖²). Its sums of x, x xᵀ, x³ and x⁴ are
-all that a simulation keeps: they add up over blocks, and every figure of SPEC section 5, each with
-its Monte Carlo standard error, is a function of them and of the exact gradient.
+all that a simulation keeps: they add up over blocks, and bias, variance, error, cosine and
+efficiency, each with its Monte Carlo standard error, are functions of them and of the exact
+gradient.
+
+Plain sums are precise enough: a fourth moment loses a share of about 1e-16 (mean/sd)⁴ of itself,
+and the mean of ĝ, an average over m rollouts, is no more than about √m of its standard deviations.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ class Key(NamedTuple):
     minus: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class PowerSums:
     """Sums over groups of x, x xᵀ, x³, x⁴, and the number of groups without any gradient."""
 
@@ -51,17 +55,11 @@ class PowerSums:
         one = np.zeros(columns)
         return cls(0, 0, one, np.zeros((columns, columns)), one.copy(), one.copy())
 
-    def add_groups(self, x: Array, degenerate: int) -> PowerSums:
-        """Return the sums with the groups' x[G, columns] added; the arrays are updated in place."""
+    def add_groups(self, x: Array, degenerate: int) -> None:
+        """Add the groups of x[G, columns]."""
         _kernels.accumulate(x, self.power1, self.power2, self.power3, self.power4)
-        return PowerSums(
-            self.reps + len(x),
-            self.degenerate + degenerate,
-            self.power1,
-            self.power2,
-            self.power3,
-            self.power4,
-        )
+        self.reps += len(x)
+        self.degenerate += degenerate
 
     def __add__(self, other: PowerSums) -> PowerSums:
         return PowerSums(

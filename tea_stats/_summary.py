@@ -109,7 +109,7 @@ def _cell(sums: PowerSums, truth: Array, information: Array, comparison: PowerSu
 
 
 def _alignment(sums: PowerSums, truth: Array, information: Array) -> Row:
-    """Cosine with the exact gradient and efficiency, in the Fisher metric (SPEC 4.5)."""
+    """Cosine with the exact gradient, and efficiency; `monte_carlo.measure` defines both."""
     d, n = len(truth), sums.reps
     inverse = np.linalg.pinv(information, hermitian=True)
     covariance = sums.covariance

@@ -6,90 +6,41 @@ Every estimator sees the same rollouts: a block of groups is drawn and sorted on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tea_stats import _kernels, _summary, best_of_n
+from tea_stats import _summary, best_of_n
 from tea_stats._moments import Key, Moments, PowerSums
-from tea_stats._validation import as_count, as_seed
-from tea_stats.estimators import ESTIMATORS, Estimator, lookup
-from tea_stats.estimators._estimator import check_binary
+from tea_stats._passes import Cell, Requests, cells, check_law, check_rewards, requests
+from tea_stats._validation import as_count, as_real, as_seed
 from tea_stats.families import FiniteLaw, Law
 
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = [
+    "Cell",
+    "Moments",
+    "Requests",
+    "advantage_response",
+    "block_sizes",
+    "cells",
+    "measure",
+    "requests",
+    "simulate_block",
+    "summarize",
+    "tiles",
+]
+
 Array = NDArray[np.float64]
-Requests = Mapping[str, tuple[str, Mapping[str, Any]]] | Sequence[str]
 
 #: groups per block: the unit of work, of seeding and of saving
 BLOCK_SIZE = 16_384
 #: rewards (times score columns) drawn at a time inside a block, so that a tile stays in cache
 TILE_SIZE = 16_384
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One pass over the draws: an estimator with its constants, serving every N listed."""
-
-    label: str
-    estimator: Estimator
-    options: Mapping[str, Any]
-    constants: tuple[Any, ...]
-    budgets: tuple[int, ...]
-
-    @property
-    def key(self) -> Key:
-        """Where the sums of this pass are kept."""
-        return Key(self.label, self.budgets[0])
-
-
-def requests(estimators: Requests) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return estimators as `{label: (name, options)}`, names and options checked."""
-    if isinstance(estimators, str):
-        raise TypeError(
-            f"estimators is the string {estimators!r}; give a list of names, "
-            "or a mapping label -> (name, options)"
-        )
-    if not isinstance(estimators, Mapping):
-        estimators = {name: (name, {}) for name in estimators}
-    if not estimators:
-        raise ValueError(f"estimators is empty; give some of {', '.join(ESTIMATORS)}")
-    checked = {}
-    for label, request in estimators.items():
-        if not (isinstance(request, tuple | list) and len(request) == 2):
-            raise TypeError(f"estimators[{label!r}] is {request!r}; give a pair (name, options)")
-        name, options = request
-        lookup(name, options)
-        checked[label] = (name, dict(options))
-    return checked
-
-
-def cells(estimators: Requests, m: int, N: Sequence[int]) -> list[Cell]:
-    """Return the passes over the draws; budgets with equal constants share one pass."""
-    listed = []
-    for label, (name, options) in requests(estimators).items():
-        estimator = lookup(name, options)
-        settings = {**estimator.defaults, **options}
-        shared: list[tuple[tuple[Any, ...], list[int]]] = []
-        for budget in N:
-            constants = estimator.prepare(m, budget, **settings)
-            for known, budgets in shared:
-                if _equal(known, constants):
-                    budgets.append(budget)
-                    break
-            else:
-                shared.append((constants, [budget]))
-        listed += [Cell(label, estimator, options, c, tuple(budgets)) for c, budgets in shared]
-    return listed
-
-
-def _equal(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
 
 
 def tiles(law: Law, m: int, reps: int) -> Iterator[int]:
@@ -134,29 +85,41 @@ def simulate_block(
     Moments
         Power sums, to be merged with other blocks' and given to `summarize`.
     """
+    check_law(law)
     passes = cells(estimators, m, N)
     check_rewards(law, passes)
+    compared = _pairs(passes, reference)
+    _keep_freed_memory()
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(law.stable_id, m, block)))
     ordered = any(cell.estimator.needs_order for cell in passes)
     columns = len(law.parameters) + 2
     sums: dict[Key, PowerSums] = {}
+
+    def add(key: Key, x: Array, degenerate: int) -> None:
+        if key not in sums:
+            sums[key] = PowerSums.zeros(columns)
+        sums[key].add_groups(x, degenerate)
+
     for groups in tiles(law, m, reps):
         rewards, scores, order = law.draw_sorted(groups, m, rng, ordered=ordered)
-        advantages = np.empty_like(rewards)
         measured: dict[Key, Array] = {}
         for cell in passes:
-            draws = (rewards, order) if cell.estimator.needs_order else (rewards,)
-            cell.estimator.kernel(*draws, *cell.constants, advantages)
-            x = np.empty((groups, columns))
-            degenerate = _kernels.contract(advantages, scores, x)
-            known = sums.get(cell.key) or PowerSums.zeros(columns)
-            sums[cell.key] = known.add_groups(x, degenerate)
-            if reference is not None:
-                measured[cell.key] = x
-        for key, (left, right) in _pairs(passes, reference).items():
-            known = sums.get(key) or PowerSums.zeros(columns)
-            sums[key] = known.add_groups(measured[left] - measured[right], 0)
+            for key, x, degenerate in cell.measure(rewards, order, scores):
+                add(key, x, degenerate)
+                if compared:
+                    measured[key] = x
+        for key, (left, right) in compared.items():
+            add(key, measured[left] - measured[right], 0)
     return Moments(law.parameters, sums)
+
+
+def _keep_freed_memory() -> None:
+    """Make the allocator keep the arrays of a tile for the next one.
+
+    Memory handed back to the system comes back page by page, which costs as much as drawing into
+    it. glibc raises the size up to which it keeps memory when a larger block is freed.
+    """
+    np.empty(2**19)
 
 
 def _pairs(passes: Sequence[Cell], reference: str | None) -> dict[Key, tuple[Key, Key]]:
@@ -168,24 +131,12 @@ def _pairs(passes: Sequence[Cell], reference: str | None) -> dict[Key, tuple[Key
             f"reference is {reference!r}; give the label of one of the estimators: "
             f"{', '.join(dict.fromkeys(cell.label for cell in passes))}"
         )
-    serving = {(cell.label, budget): cell.key for cell in passes for budget in cell.budgets}
+    serving = {(cell.label, budget): cell.key(budget) for cell in passes for budget in cell.budgets}
     return {
         Key(label, budget, reference): (key, serving[reference, budget])
         for (label, budget), key in serving.items()
         if label != reference
     }
-
-
-def check_rewards(law: Law, passes: Sequence[Cell]) -> None:
-    """Refuse an estimator of 0/1 rewards on a law with other rewards."""
-    for cell in passes:
-        if cell.estimator.binary:
-            if not isinstance(law, FiniteLaw):
-                raise ValueError(
-                    f"estimator {cell.estimator.name!r} is defined for 0/1 rewards and the law is "
-                    f"{law!r}; give a Discrete law with values 0 and 1"
-                )
-            check_binary(law.rewards_sorted)
 
 
 def as_counts(name: str, value: int | Sequence[int], *, at_least: int = 1) -> tuple[int, ...]:
@@ -251,8 +202,7 @@ def measure(
     >>> table.loc[table.parameter == "scale", "bias"].round(1).item()
     -1.3
     """
-    if not isinstance(law, Law):
-        raise TypeError(f"law is {law!r}; give a law of tea_stats.families, such as Normal()")
+    check_law(law)
     sizes, budgets = as_counts("m", m, at_least=2), as_counts("N", N)
     reps, seed = as_count("reps", reps, at_least=2), as_seed("seed", seed)
     tables = []
@@ -305,15 +255,14 @@ def summarize(
         for budget in cell.budgets:
             comparison = next(
                 (
-                    sums
-                    for key, sums in moments.sums.items()
+                    moments.sums[key]
+                    for key in moments.sums
                     if key.minus and (key.estimator, key.N) == (cell.label, budget)
                 ),
                 None,
             )
-            found = _summary.rows(
-                law.parameters, moments.sums[cell.key], truths[budget], information, comparison
-            )
+            sums = moments.sums[cell.key(budget)]
+            found = _summary.rows(law.parameters, sums, truths[budget], information, comparison)
             head = {
                 "law": repr(law),
                 "estimator": cell.label,
@@ -321,17 +270,9 @@ def summarize(
                 "m": m,
                 "N": budget,
             }
-            finite = _finite_second_moment(law, cell, m)
+            finite = cell.has_finite_second_moment(law, m)
             rows += [{**head, **row, "finite_second_moment": finite} for row in found]
     return pd.DataFrame(rows)
-
-
-def _finite_second_moment(law: Law, cell: Cell, m: int) -> bool:
-    settings = {**cell.estimator.defaults, **cell.options}
-    test = cell.estimator.finite_variance
-    # z-scored and exponential-utility advantages are bounded, whatever the rewards
-    bounded = cell.estimator.scale_degree != 1
-    return (bounded or law.moments_below > 2) and (test is None or test(m, **settings))
 
 
 def advantage_response(
@@ -366,6 +307,7 @@ def advantage_response(
     """
     import pandas as pd
 
+    check_law(law)
     budgets = as_counts("N", N)
     m, reps = as_count("m", m, at_least=2), as_count("reps", reps, at_least=2)
     passes = cells(estimators, m, budgets)
@@ -373,37 +315,31 @@ def advantage_response(
     rng = np.random.default_rng(
         np.random.SeedSequence(as_seed("seed", seed), spawn_key=(law.stable_id, m, 0, 1))
     )
-    background = law.sample((reps, m), rng)
+    groups = law.sample((reps, m), rng)
     # the fixed rollout takes every position in turn: prefix forms depend on it
-    rows, position = np.arange(reps), np.arange(reps) % m
+    every, position = np.arange(reps), np.arange(reps) % m
     q, fixed = _response_points(law, points, max(budgets))
     exact = {budget: best_of_n.advantage(law, budget, fixed) for budget in budgets}
     found = []
     for j, reward in enumerate(fixed):
-        background[rows, position] = reward
+        groups[every, position] = reward
+        order = np.argsort(groups, axis=-1)
+        rewards = np.take_along_axis(groups, order, axis=-1)
+        rank = (order == position[:, None]).argmax(axis=-1)
         for cell in passes:
-            response = cell.estimator.function(background, cell.budgets[0], **cell.options)
-            at_fixed = response[rows, position]
-            mean, se = at_fixed.mean(), at_fixed.std(ddof=1) / np.sqrt(reps)
             head = {
                 "law": repr(law),
                 "estimator": cell.label,
                 "options": _summary.options_text(cell.estimator.name, cell.options),
                 "m": m,
             }
-            found += [
-                {
-                    **head,
-                    "N": budget,
-                    "q": q[j],
-                    "reward": reward,
-                    "response": mean,
-                    "response_mcse": se,
-                    "exact": exact[budget][j],
-                    "reps": reps,
-                }
-                for budget in cell.budgets
-            ]
+            for served, advantages in cell.advantages(rewards, order):
+                response = advantages[every, rank]
+                mean, se = response.mean(), response.std(ddof=1) / np.sqrt(reps)
+                for budget in served:
+                    row = {"N": budget, "q": q[j], "reward": reward, "response": mean}
+                    row |= {"response_mcse": se, "exact": exact[budget][j], "reps": reps}
+                    found.append(head | row)
     return pd.DataFrame(found)
 
 
@@ -417,7 +353,7 @@ def _response_points(law: Law, points: int | ArrayLike, N: int) -> tuple[Array, 
         edge = np.log(4.0 * N - 1.0)
         q = 1.0 / (1.0 + np.exp(-np.linspace(-edge, edge, count)))
     else:
-        q = np.asarray(points, dtype=np.float64)
-        if not ((q > 0.0) & (q < 1.0)).all():
+        q = np.array([as_real("points", p, above=0.0, below=1.0) for p in np.ravel(points)])
+        if q.size == 0:
             raise ValueError(f"points is {points!r}; give numbers in (0, 1), or how many")
     return q, np.asarray(law.ppf(q), dtype=np.float64)

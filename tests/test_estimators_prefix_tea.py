@@ -59,11 +59,19 @@ def test_one_whole_prefix_is_tea():
 
 @pytest.mark.parametrize("crossfit", [False, True])
 @pytest.mark.parametrize("order", [2, 3])
-def test_equals_the_numpy_twin(crossfit, order):
+@pytest.mark.parametrize("orderings", [1, 5, 40])  # 40: more subsets than a word has bits
+def test_equals_the_numpy_twin(crossfit, order, orderings):
     r = np.random.default_rng(1).standard_normal((20, 64))
-    options = {"order": order, "crossfit": crossfit, "orderings": 5, "seed": 9}
+    options = {"order": order, "crossfit": crossfit, "orderings": orderings, "seed": 9}
     expected = TWINS["prefix_tea"](r, 256, **options)
     np.testing.assert_allclose(prefix_tea(r, 256, **options), expected, rtol=0, atol=1e-10)
+
+
+def test_prefixes_whose_tail_fractions_differ_extrapolate_each_by_its_own_constants():
+    r = np.random.default_rng(2).standard_normal((20, 30))
+    options = {"alpha": 0.3, "prefixes": (11, 17, 30), "orderings": 3, "crossfit": False}
+    expected = TWINS["prefix_tea"](r, 512, **options)
+    np.testing.assert_allclose(prefix_tea(r, 512, **options), expected, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize(("crossfit", "prefixes"), [(False, (3, 4, 5)), (True, (3, 4))])
@@ -125,6 +133,11 @@ def test_centring_keeps_the_expectation(crossfit, prefixes, orderings):
     assert abs(found[True, "advantages"] - found[False, "advantages"]).sum() > 0.1
 
 
+def subsets_of_bits(masks, count):
+    """Return members[T, m]: subset t is bit t % 64 of row t // 64."""
+    return np.array([masks[t // 64] >> (t % 64) & 1 for t in range(count)], dtype=bool)
+
+
 @pytest.mark.parametrize("crossfit", [False, True])
 def test_the_gradient_stays_a_mean_over_the_group(crossfit):
     """With the tail statistics held fixed, a constant score must see Σ_j ω_j = 1 TEAs."""
@@ -139,7 +152,9 @@ def test_the_gradient_stays_a_mean_over_the_group(crossfit):
         seed=0,
         centred=False,
     )
-    members, _, _, factors, _, _ = constants
+    masks, sizes, _, _, _, factors, *_ = constants
+    members = subsets_of_bits(masks, len(sizes))
+    assert np.array_equal(members.sum(axis=1), sizes)
     evaluated = (~members if crossfit else members).sum(axis=1)
     assert (factors * evaluated).sum() / 64 == pytest.approx(1.0, abs=1e-12)
 

@@ -13,8 +13,27 @@ import tea_stats
 from tea_stats import ESTIMATORS, Estimator, advantages
 from tests.enumeration import Array
 
+#: every row of the table at its defaults, and options that take another way through the kernels
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in ESTIMATORS},
+    "tea, whole group": ("tea", {"alpha": 1.0}),
+    "tea, centred": ("tea", {"alpha": 0.5, "centred": True}),
+    "prefix_tea, cross-fitted": ("prefix_tea", {"alpha": 0.5, "crossfit": True, "orderings": 20}),
+    "prefix_tea, centred": ("prefix_tea", {"orderings": 3, "centred": True}),
+    "prefix_tea, both": (
+        "prefix_tea",
+        {"alpha": 0.5, "crossfit": True, "orderings": 3, "centred": True},
+    ),
+    "max_at_k, canonical": ("max_at_k", {"k": 2, "form": "canonical"}),
+    "max_at_k, loo-1": ("max_at_k", {"k": 2, "form": "loo-1"}),
+}
+
 ALL = pytest.mark.parametrize("name", ESTIMATORS)
 REAL = pytest.mark.parametrize("name", [n for n, e in ESTIMATORS.items() if not e.binary])
+EVERY_CASE = pytest.mark.parametrize("case", CASES)
+EVERY_REAL_CASE = pytest.mark.parametrize(
+    "case", [case for case, (name, _) in CASES.items() if not ESTIMATORS[name].binary]
+)
 FIXED = settings(max_examples=60, deadline=None, derandomize=True)
 
 #: eighths, so that sums, shifts and doublings are exact and ties are frequent
@@ -26,12 +45,17 @@ magnitudes = st.floats(1e-150, 1e150).flatmap(lambda x: st.sampled_from([x, -x, 
 @st.composite
 def groups(draw: st.DrawFn, record: Estimator, elements: Any = eighths) -> Array:
     """Draw one to three groups of equal size that the estimator accepts."""
-    smallest = max(2, record.min_m)
+    smallest = max(3, record.min_m)
     m = draw(st.integers(smallest, smallest + 6))
     values = st.sampled_from([0.0, 1.0]) if record.binary else elements
     return np.array(
         draw(st.lists(st.lists(values, min_size=m, max_size=m), min_size=1, max_size=3))
     )
+
+
+def evaluate(case: str, rewards: Array, N: int) -> Array:
+    name, options = CASES[case]
+    return advantages(name, rewards, N, **options)
 
 
 def close(actual: Array, expected: Array, name: str) -> None:
@@ -40,43 +64,51 @@ def close(actual: Array, expected: Array, name: str) -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-11 * scale, err_msg=name)
 
 
-@ALL
+@EVERY_CASE
 @FIXED
 @given(data=st.data())
-def test_advantages_follow_a_permutation(name: str, data: st.DataObject) -> None:
-    record = ESTIMATORS[name]
+def test_advantages_follow_a_permutation(case: str, data: st.DataObject) -> None:
+    record = ESTIMATORS[CASES[case][0]]
     if record.needs_order:
         pytest.skip("depends on the order of the rollouts: equivariant in distribution only")
     rewards, N = data.draw(groups(record)), data.draw(budgets)
     order = np.array(data.draw(st.permutations(range(rewards.shape[1]))))
     assert np.array_equal(
-        advantages(name, rewards[:, order], N), advantages(name, rewards, N)[:, order]
+        evaluate(case, rewards[:, order], N), evaluate(case, rewards, N)[:, order]
     )
 
 
-@REAL
+@EVERY_REAL_CASE
 @FIXED
 @given(data=st.data(), shift=st.integers(-1000, 1000))
-def test_a_shift_changes_nothing(name: str, data: st.DataObject, shift: int) -> None:
-    record = ESTIMATORS[name]
+def test_a_shift_changes_nothing(case: str, data: st.DataObject, shift: int) -> None:
+    record = ESTIMATORS[CASES[case][0]]
     rewards, N = data.draw(groups(record)), data.draw(budgets)
-    moved, still = advantages(name, rewards + shift, N), advantages(name, rewards, N)
+    moved, still = evaluate(case, rewards + shift, N), evaluate(case, rewards, N)
     if record.shift_invariant:
-        close(moved, still, name)
+        close(moved, still, case)
     elif shift != 0:
         assert not np.allclose(moved, still)
 
 
-@REAL
+@EVERY_REAL_CASE
 @FIXED
 @given(data=st.data(), factor=st.sampled_from([0.25, 3.7, 1e-150, 1e150]))
-def test_a_scale_acts_by_its_degree(name: str, data: st.DataObject, factor: float) -> None:
-    record = ESTIMATORS[name]
+def test_a_scale_acts_by_its_degree(case: str, data: st.DataObject, factor: float) -> None:
+    record = ESTIMATORS[CASES[case][0]]
     if record.scale_degree is None:
         pytest.skip("no law of scaling")
     rewards, N = data.draw(groups(record)), data.draw(budgets)
-    expected = advantages(name, rewards, N) * factor**record.scale_degree
-    close(advantages(name, rewards * factor, N), expected, name)
+    expected = evaluate(case, rewards, N) * factor**record.scale_degree
+    close(evaluate(case, rewards * factor, N), expected, case)
+
+
+@FIXED
+@given(data=st.data(), factor=st.sampled_from([0.25, 3.7, 1e-150, 1e150]))
+def test_the_risk_parameter_has_the_inverse_unit_of_the_rewards(data, factor):
+    rewards = data.draw(groups(ESTIMATORS["rs_grpo"]))
+    expected = factor * tea_stats.rs_grpo(rewards, 8, beta=0.3)
+    close(tea_stats.rs_grpo(factor * rewards, 8, beta=0.3 / factor), expected, "rs_grpo")
 
 
 @pytest.mark.parametrize("form", ["s", "loo"])
@@ -87,27 +119,26 @@ def test_these_forms_of_max_at_k_depend_on_the_location(form: str) -> None:
     np.testing.assert_allclose(level, 2.0 if form == "s" else -2 / 3, rtol=1e-12)
 
 
-@ALL
+@EVERY_CASE
 @FIXED
 @given(data=st.data())
-def test_advantages_are_finite_at_any_magnitude(name: str, data: st.DataObject) -> None:
-    record = ESTIMATORS[name]
+def test_advantages_are_finite_at_any_magnitude(case: str, data: st.DataObject) -> None:
+    record = ESTIMATORS[CASES[case][0]]
     rewards, N = data.draw(groups(record, magnitudes)), data.draw(budgets)
-    result = advantages(name, rewards, N)
+    result = evaluate(case, rewards, N)
     assert result.dtype == np.float64
     assert result.shape == rewards.shape
     assert np.isfinite(result).all()
 
 
-@ALL
-@pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 1e150, -1e150, 1e-150])
-def test_equal_rewards(name: str, value: float) -> None:
-    record = ESTIMATORS[name]
-    if record.binary and value not in (0.0, 1.0):
+@EVERY_CASE
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 1e150, -1e150, 1e-150, 5e-324])
+def test_equal_rewards(case: str, value: float) -> None:
+    if ESTIMATORS[CASES[case][0]].binary and value not in (0.0, 1.0):
         pytest.skip("0/1 rewards only")
     rewards = np.full((2, 16), value)
-    result = advantages(name, rewards, 64)
-    expected = rewards if name == "reinforce" else np.zeros_like(rewards)
+    result = evaluate(case, rewards, 64)
+    expected = rewards if case == "reinforce" else np.zeros_like(rewards)
     assert np.array_equal(result, expected)
 
 
@@ -150,12 +181,12 @@ def test_leading_shapes_and_layouts(name: str) -> None:
     assert np.array_equal(advantages(name, strided, 64), expected)
 
 
-@ALL
-def test_a_batch_larger_than_a_tile_is_its_groups(name: str) -> None:
+@EVERY_CASE
+def test_a_batch_larger_than_a_tile_is_its_groups(case: str) -> None:
     rewards = np.random.default_rng(4).integers(0, 2, size=(2500, 16)) * 1.0
-    result = advantages(name, rewards, 64)
+    result = evaluate(case, rewards, 64)
     for g in (0, 1023, 1024, 2499):
-        assert np.array_equal(result[g], advantages(name, rewards[g], 64))
+        assert np.array_equal(result[g], evaluate(case, rewards[g], 64))
 
 
 @ALL
@@ -182,6 +213,13 @@ def test_the_record_tells_the_truth(name: str) -> None:
     assert np.array_equal(
         record.function(rewards, 3, **record.defaults), record.function(rewards, 3)
     )
+    if record.affine:
+        at_1, *others = (record.function(rewards, N) for N in (1, 3, 30))
+        slopes = [
+            (a - at_1) / tea_stats.tails.normal_max_mean(N)
+            for a, N in zip(others, (3, 30), strict=True)
+        ]
+        close(slopes[1], slopes[0], name)
 
 
 @ALL

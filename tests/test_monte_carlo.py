@@ -35,9 +35,9 @@ def test_power_sums_equal_a_numpy_implementation_on_the_same_draws():
     scores[0], scores[1] = Normal().score(rewards)[..., 0], Normal().score(rewards)[..., 1]
     expected = measured(rewards, scores, SET, N)
     for cell in monte_carlo.cells(SET, m, N):
-        sums = moments.sums[cell.key]
-        assert sums.reps == reps
         for budget in cell.budgets:
+            sums = moments.sums[cell.key(budget)]
+            assert sums.reps == reps
             for found, wanted in zip(
                 (sums.power1, sums.power2, sums.power3, sums.power4),
                 power_sums(expected[cell.label, budget]),
@@ -46,12 +46,15 @@ def test_power_sums_equal_a_numpy_implementation_on_the_same_draws():
                 np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9 * abs(wanted).max())
 
 
-def test_budgets_with_the_same_advantages_share_one_pass():
+def test_budgets_share_a_pass_where_one_serves_them_all():
     passes = monte_carlo.cells(SET, 16, (8, 16, 64, 128))
     budgets = {label: [c.budgets for c in passes if c.label == label] for label in SET}
-    assert budgets["RLOO"] == [(8, 16, 64, 128)]
+    assert budgets["RLOO"] == budgets["TEA"] == budgets["prefix"] == [(8, 16, 64, 128)]
     assert budgets["max@m"] == [(8,), (16, 64, 128)]
-    assert budgets["TEA"] == [(8,), (16,), (64,), (128,)]
+    assert budgets["CAT-BoN"] == [(8,), (16,), (64,), (128,)]
+    keys = {c.label: {c.key(budget) for budget in c.budgets} for c in passes}
+    # the same advantages for every N: one set of sums; an affine pass: one for each N
+    assert len(keys["RLOO"]) == 1 and len(keys["TEA"]) == len(keys["prefix"]) == 4
 
 
 def test_summary_equals_plain_statistics_of_the_groups():

@@ -47,7 +47,7 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
 
 def lookup(name: str, options: Mapping[str, Any]) -> Estimator:
     """Return the registry's record, after checking that the name and every option exist."""
-    if name not in ESTIMATORS:
+    if not isinstance(name, str) or name not in ESTIMATORS:
         raise ValueError(f"estimator {name!r} is unknown; give one of {', '.join(ESTIMATORS)}")
     estimator = ESTIMATORS[name]
     for option in options:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tea_stats import _kernels
+from tea_stats import _kernels, tails
 from tea_stats._validation import as_count, as_rewards
 
 Array = NDArray[np.float64]
@@ -34,13 +34,16 @@ class Estimator:
         `(m, N, **options) -> tuple`: checks the options and returns the kernel's constants.
     kernel : callable
         `(sorted_rewards[G, m], *constants, out[G, m])`; with `needs_order`, the argsort of each
-        group comes second.
+        group comes second; with `affine`, `base[G, m], slope[G, m]` stand in place of `out`.
     unbiased_for : str
         The objective whose gradient (1/m) Σ A_i S_i estimates without bias, or why there is none.
     reference : str
         Source of the formula.
     uses_N : bool
         Whether the advantages depend on N.
+    affine : bool
+        Whether they are base + c_N · slope, c_N the expected maximum of N standard normals, with
+        parts that do not depend on N: a simulation then serves every N from one pass.
     scale_degree : int or None
         Rewards times s > 0 multiply the advantages by s**scale_degree; None: no such law.
     shift_invariant : bool
@@ -63,6 +66,7 @@ class Estimator:
     unbiased_for: str
     reference: str
     uses_N: bool = False
+    affine: bool = False
     scale_degree: int | None = 1
     shift_invariant: bool = True
     needs_order: bool = False
@@ -84,6 +88,7 @@ def group_advantages(
     prepare: Callable[..., tuple[Any, ...]],
     kernel: Callable[..., None],
     *,
+    affine: bool = False,
     needs_order: bool = False,
     binary: bool = False,
     min_m: int = 2,
@@ -97,7 +102,7 @@ def group_advantages(
         Rewards of m rollouts per group, in reward units.
     N : int
         Deployment budget of best-of-N.
-    prepare, kernel, needs_order, binary, min_m
+    prepare, kernel, affine, needs_order, binary, min_m
         As in `Estimator`.
     **options
         Passed to `prepare`.
@@ -117,17 +122,19 @@ def group_advantages(
     advantages = np.empty_like(groups)
     # tiles that stay in cache: for large batches the memory traffic costs more than the sort
     rows = max(1, TILE_SIZE // m)
-    ascending, sorted_advantages = np.empty((2, min(rows, len(groups)), m))
+    ascending, out, slope = np.empty((3, min(rows, len(groups)), m))
     for start in range(0, len(groups), rows):
-        tile = groups[start : start + rows]
+        tile, found = groups[start : start + rows], advantages[start : start + rows]
         order = np.argsort(tile, axis=-1)
-        r, out = ascending[: len(tile)], sorted_advantages[: len(tile)]
+        r, a, b = ascending[: len(tile)], out[: len(tile)], slope[: len(tile)]
         _kernels.gather(tile, order, r)
-        if needs_order:
-            kernel(r, order, *constants, out)
+        draws = (r, order) if needs_order else (r,)
+        if affine:
+            kernel(*draws, *constants, a, b)
+            _kernels.scatter_parts(a, b, tails.normal_max_mean(budget), order, found)
         else:
-            kernel(r, *constants, out)
-        _kernels.scatter(out, order, advantages[start : start + rows])
+            kernel(*draws, *constants, a)
+            _kernels.scatter(a, order, found)
     return advantages.reshape(array.shape)
 
 

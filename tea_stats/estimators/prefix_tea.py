@@ -119,8 +119,8 @@ def _all_members(m: int, sizes: tuple[int, ...]) -> list[NDArray[np.bool_]]:
 @lru_cache(maxsize=256)
 def _subsets(
     m: int, sizes: tuple[int, ...], order: int, orderings: int | None, seed: int, crossfit: bool
-) -> tuple[NDArray[np.bool_], NDArray[np.int64], Array]:
-    """Return subsets (members[T, m], sizes[T]) and the weight of each, sample-size factor included.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+    """Return T subsets as bits, their sizes, and the weight of each, sample-size factor included.
 
     The same-batch prefix n = m is one subset, whatever the ordering: equal subsets are merged.
     """
@@ -135,7 +135,14 @@ def _subsets(
         members.append(unique)
         numbers.append(np.full(len(unique), n))
         weights.append(omega * m / evaluated * counts / len(rows))
-    return np.concatenate(members), np.concatenate(numbers), np.concatenate(weights)
+    return _as_bits(np.concatenate(members)), np.concatenate(numbers), np.concatenate(weights)
+
+
+def _as_bits(members: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Pack members[T, m] into words: subset t is bit t % 64 of row t // 64."""
+    padded = np.pad(members, ((0, -len(members) % 64), (0, 0))).reshape(-1, 64, members.shape[1])
+    bits = np.arange(64, dtype=np.uint64)[:, None]
+    return np.bitwise_or.reduce(padded.astype(np.uint64) << bits, axis=1).view(np.int64)
 
 
 def prepare(
@@ -150,7 +157,7 @@ def prepare(
     seed: int,
     centred: bool,
 ) -> tuple[Any, ...]:
-    """Return subsets, their tail counts, c̃_N and weights for groups of m."""
+    """Return subsets as bits, their sizes, tail counts, λ, κ and weights, and the two flags."""
     alpha = as_real("alpha", alpha, above=0.0, at_most=1.0)
     order = as_count("order", order)
     crossfit = as_flag("crossfit", crossfit)
@@ -158,16 +165,18 @@ def prepare(
     if orderings != "all" and isinstance(orderings, str):
         raise ValueError(f"orderings is {orderings!r}; give an integer ≥ 1 or 'all'")
     count = None if orderings == "all" else as_count("orderings", orderings)
-    sizes = (
+    chosen = (
         default_prefixes(m, alpha, order, crossfit)
         if prefixes is None
         else _checked_prefixes(prefixes, m, order, crossfit)
     )
-    members, numbers, weights = _subsets(m, sizes, order, count, seed, crossfit)
-    tail_counts = np.array([tails.tail_count(int(n), alpha) for n in numbers])
-    fractions = tail_counts / numbers
-    c_tildes = np.array([tails.tail_coefficient(fraction, N) for fraction in fractions])
-    return members, tail_counts, c_tildes, weights, crossfit, as_flag("centred", centred)
+    masks, sizes, weights = _subsets(m, chosen, order, count, seed, crossfit)
+    tail_counts = {n: tails.tail_count(n, alpha) for n in chosen}
+    moments = {n: tails.gaussian_tail_moments(k / n)[1:] for n, k in tail_counts.items()}
+    of_size = sizes.tolist()
+    lam, kappa = np.array([moments[n] for n in of_size]).T.copy()
+    counts = np.array([tail_counts[n] for n in of_size])
+    return masks, sizes, counts, lam, kappa, weights, crossfit, as_flag("centred", centred)
 
 
 def prefix_tea(
@@ -243,6 +252,7 @@ def prefix_tea(
         N,
         prepare,
         _kernels.prefix_tea,
+        affine=True,
         needs_order=True,
         alpha=alpha,
         order=order,
@@ -258,7 +268,7 @@ def has_finite_variance(m: int, *, alpha: float, crossfit: bool, **options: Any)
     """Whether the variance is finite whenever the reward's is (see Notes of `prefix_tea`)."""
     if not crossfit:
         return True
-    _, tail_counts, *_ = prepare(m, 2, alpha=alpha, crossfit=crossfit, **options)
+    _, _, tail_counts, *_ = prepare(m, 2, alpha=alpha, crossfit=crossfit, **options)
     return bool(tail_counts.min() >= 4)
 
 
@@ -270,6 +280,7 @@ PREFIX_TEA = Estimator(
     unbiased_for="nothing at finite m; best-of-N to O(m^-order), under a Gaussian upper tail",
     reference="Li, Qian and Mou (2026), arXiv:2605.10716; our reading",
     uses_N=True,
+    affine=True,
     needs_order=True,
     min_m=12,
     finite_variance=has_finite_variance,

@@ -44,8 +44,8 @@ def tail_rl(rewards: ArrayLike, N: int) -> Array:
     -----
     Not unbiased for best-of-N. It is exactly unbiased for
     (1/m) [Σ_{k≤m} V_k/k − E[min of m]/m], a log-likelihood of exceeding each level, cut off at m
-    terms: `max_rl` for rewards of any value. The recursion is from our specification; the
-    objective is our derivation.
+    terms: `max_rl` for rewards of any value. For the recursion we have no public source to cite;
+    the objective is our derivation.
 
     Examples
     --------

@@ -12,10 +12,10 @@ from tea_stats.estimators._estimator import Array, Estimator, group_advantages
 
 
 def prepare(m: int, N: int, *, alpha: float, centred: bool) -> tuple[Any, ...]:
-    """Return the tail count k, the weights of μ_α and σ_α, and whether to centre."""
+    """Return the tail count k, λ and κ at α' = k/m, and whether to centre."""
     tail_count = tails.tail_count(m, alpha)
-    centred = as_flag("centred", centred)
-    return tail_count, 1.0, tails.tail_coefficient(tail_count / m, N), centred
+    _, lam, kappa = tails.gaussian_tail_moments(tail_count / m)
+    return tail_count, lam, kappa, as_flag("centred", centred)
 
 
 def tea(rewards: ArrayLike, N: int, *, alpha: float = 0.25, centred: bool = False) -> Array:
@@ -50,10 +50,10 @@ def tea(rewards: ArrayLike, N: int, *, alpha: float = 0.25, centred: bool = Fals
 
     Notes
     -----
-    Biased at finite m: under a Gaussian tail the bias is O(√log N / m). With k = 2 (at alpha = .25,
-    m ≤ 8) the curvature cancels, and TEA is (m/2) × leave-one-out max whatever N is. The formula is our
-    reading of the paper's direct form (arXiv:2605.10716, Li, Qian and Mou 2026), whose full text
-    was not at hand.
+    Biased at finite m: under a Gaussian tail the bias is O(√log N / m). With k = 2 (at
+    alpha = .25, m ≤ 8) the curvature cancels, and TEA is m/2 times the leave-one-out maximum,
+    whatever N is. The formula is our reading of the paper's direct form (arXiv:2605.10716, Li,
+    Qian and Mou 2026), whose full text was not at hand.
 
     Examples
     --------
@@ -61,7 +61,9 @@ def tea(rewards: ArrayLike, N: int, *, alpha: float = 0.25, centred: bool = Fals
     >>> tea_stats.tea([0.0, 1.0, 2.0, 4.0], N=16, alpha=0.5)
     array([0., 0., 0., 4.])
     """
-    return group_advantages(rewards, N, prepare, _kernels.tea, alpha=alpha, centred=centred)
+    return group_advantages(
+        rewards, N, prepare, _kernels.tea, affine=True, alpha=alpha, centred=centred
+    )
 
 
 TEA = Estimator(
@@ -72,4 +74,5 @@ TEA = Estimator(
     unbiased_for="nothing at finite m; best-of-N as m grows, under a Gaussian upper tail",
     reference="Li, Qian and Mou (2026), arXiv:2605.10716; our reading",
     uses_N=True,
+    affine=True,
 )

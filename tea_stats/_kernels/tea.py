@@ -1,0 +1,191 @@
+"""TEA and Prefix-TEA.
+
+TEA is the influence function of μ_α + c̃ σ_α with c̃ = (c_N − λ)/κ: linear in c_N, and so is any sum
+of such influences. The kernels return the two parts of A = base + c_N · slope, neither of which
+depends on N. Which rollouts belong to a subset of the group is a bit of `words[rank]`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tea_stats._kernels._compiler import compiled
+
+#: tails narrower than this count as equal rewards: the inverse of their spread would overflow
+TINY = 1e-300
+#: so do tails of this share of their group's range: e²/σ̂ of a rollout outside them would overflow
+NARROW = 1e-100
+
+
+@compiled
+def tail_excess(tail, narrow):
+    """Mean excess over tail[0], the least element, and standard deviation (ddof 0) of a tail.
+
+    Computed in units of the tail's range, so that rewards of 1e±150 neither overflow nor vanish
+    and a large location costs no digits. A range of at most `narrow` counts as none.
+    """
+    count = len(tail)
+    span = tail[count - 1] - tail[0]
+    if span <= narrow:
+        return 0.0, 0.0
+    inverse = 1.0 / span
+    mean = 0.0
+    for i in range(count):
+        mean += (tail[i] - tail[0]) * inverse
+    mean /= count
+    variance = 0.0
+    for i in range(count):
+        deviation = (tail[i] - tail[0]) * inverse - mean
+        variance += deviation * deviation
+    return span * mean, span * np.sqrt(variance / count)
+
+
+@compiled
+def add_influence(above, words, bit, side, mean, sd, lam, kappa, weight, base, slope):
+    """Add weight times α' times the influence of the rewards from r̂ = above[0] upwards.
+
+    With e = r − r̂ it is e for μ_α and [(r − μ̂)² − (r̂ − μ̂)²] / 2σ̂ = e (e − 2(μ̂ − r̂)) / 2σ̂ for
+    σ_α. Only rollouts on one side of a subset get it: its members (1) or the others (0).
+    """
+    steepness = 0.5 / (sd * kappa)
+    for i in range(len(above)):
+        excess = above[i] - above[0]
+        spread = excess * ((excess - 2.0 * mean) * steepness)
+        share = weight if (words[i] >> bit) & 1 == side else 0.0
+        base[i] += share * (excess - lam * spread)
+        slope[i] += share * spread
+
+
+@compiled
+def mean_influence(mean, sd, lam, kappa):
+    """Mean of what `add_influence` gives to the tail's own rollouts, both parts."""
+    if sd == 0.0:
+        return 0.0, 0.0
+    spread = 0.5 * (sd - mean * (mean / sd)) / kappa
+    return mean - lam * spread, spread
+
+
+@compiled
+def subtract_mean_of_others(
+    group, words, bit, first, tail, narrow, lam, kappa, weight, base, slope
+):
+    """Subtract from each member of a subset weight times TEA's mean on the other members.
+
+    That mean does not depend on the rollout's own score, so the expectation of ĝ stays. `tail`
+    holds the k + 1 largest rewards of the subset, the upper k from rank `first` on. The top k of
+    the others are these k, or for a rollout among them what remains of the k + 1.
+    """
+    count = len(tail) - 1
+    # if the rollout equals the reward that takes its place, nothing changes: to the last bit
+    while first < len(group) and group[first] == tail[0]:
+        first += 1
+    mean, sd = tail_excess(tail[1:], narrow)
+    base_below, slope_below = mean_influence(mean, sd, lam, kappa)
+    for i in range(first):
+        if (words[i] >> bit) & 1:
+            base[i] -= weight * base_below
+            slope[i] -= weight * slope_below
+    mean, sd = tail_excess(tail, narrow)
+    for i in range(first, len(group)):
+        if (words[i] >> bit) & 1 and sd > 0.0:
+            deviation = (group[i] - tail[0] - mean) / sd
+            rest_mean = mean - sd * deviation / count
+            rest = 1.0 - deviation * deviation / count
+            # what rounding leaves of tied others is not a spread
+            rest_sd = sd * np.sqrt(rest * (count + 1) / count) if rest > 1e-12 else 0.0
+            base_rest, slope_rest = mean_influence(rest_mean, rest_sd, lam, kappa)
+            base[i] -= weight * base_rest
+            slope[i] -= weight * slope_rest
+
+
+@compiled
+def tea(r, tail_count, lam, kappa, centred, base, slope):
+    """TEA's parts for sorted groups; centred, less the mean over the other m − 1 rollouts."""
+    groups, m = r.shape
+    everyone = np.ones(m, np.int64)
+    first = m - tail_count
+    # of m − 1 others, at most m − 1 are in their tail
+    first_of_others = max(first, 1)
+    weight = m / tail_count
+    for g in range(groups):
+        base[g] = 0.0
+        slope[g] = 0.0
+        tail = r[g, first:]
+        mean, sd = tail_excess(tail, TINY)
+        if sd > 0.0:
+            add_influence(
+                tail, everyone, 0, 1, mean, sd, lam, kappa, weight,
+                base[g, first:], slope[g, first:],
+            )  # fmt: skip
+        if centred:
+            subtract_mean_of_others(
+                r[g], everyone, 0, first_of_others, r[g, first_of_others - 1 :], TINY,
+                lam, kappa, 1.0, base[g], slope[g],
+            )  # fmt: skip
+
+
+@compiled
+def top_of_subset(group, words, bit, count, tail):
+    """Fill `tail` with the `count` largest rewards of a subset, ascending; return the last's rank.
+
+    Every rollout is written where the next member goes, and stays there if it is one: on random
+    subsets a branch would be guessed wrong every other time.
+    """
+    rank = len(group)
+    missing = count
+    while missing > 0:
+        rank -= 1
+        tail[missing - 1] = group[rank]
+        missing -= (words[rank] >> bit) & 1
+    return rank
+
+
+@compiled
+def prefix_tea(
+    r, order, masks, sizes, tail_counts, lam, kappa, factors, crossfit, centred, base, slope
+):
+    """Prefix-TEA's parts: a weighted sum of TEAs, each on its own subset of the group.
+
+    Subset t is bit t % 64 of masks[t // 64, position] and enters with weight factors[t].
+    Cross-fitted, its tail statistics are evaluated on the rollouts outside it, otherwise on its
+    own. Centred, the mean over the other members is subtracted, cross-fitted that over the subset.
+    """
+    groups, m = r.shape
+    words = np.empty(m, np.int64)
+    tail = np.empty(m + 1)
+    side = 0 if crossfit else 1
+    for g in range(groups):
+        group = r[g]
+        base[g] = 0.0
+        slope[g] = 0.0
+        narrow = max(TINY, NARROW * (group[m - 1] - group[0]))
+        for t in range(len(factors)):
+            bit = t % 64
+            if bit == 0:
+                for rank in range(m):
+                    words[rank] = masks[t // 64, order[g, rank]]
+            count = tail_counts[t]
+            first = top_of_subset(group, words, bit, count, tail)
+            mean, sd = tail_excess(tail[:count], narrow)
+            if sd > 0.0:
+                weight = factors[t] * sizes[t] / count
+                add_influence(
+                    group[first:], words[first:], bit, side, mean, sd, lam[t], kappa[t], weight,
+                    base[g, first:], slope[g, first:],
+                )  # fmt: skip
+            if not centred:
+                continue
+            if crossfit:
+                base_mean, slope_mean = mean_influence(mean, sd, lam[t], kappa[t])
+                for rank in range(m):
+                    if not (words[rank] >> bit) & 1:
+                        base[g, rank] -= factors[t] * base_mean
+                        slope[g, rank] -= factors[t] * slope_mean
+            else:
+                count = min(count, sizes[t] - 1)
+                top_of_subset(group, words, bit, count + 1, tail)
+                first = top_of_subset(group, words, bit, count, tail[1:])
+                subtract_mean_of_others(
+                    group, words, bit, first, tail[: count + 1], narrow,
+                    lam[t], kappa[t], factors[t], base[g], slope[g],
+                )  # fmt: skip
