@@ -1,10 +1,11 @@
 """Attention in which many rollouts share the keys and values of their prompt.
 
-transformers lets a model's attention be replaced by a registered function, and hands it every extra
-keyword of the call. Ours receives a `rollouts` object: `Prompts` records keys and values of prompts,
-`Continuations` attends to them and to a rollout's own tokens. The prompt is thus computed once for
-all its rollouts, in sampling as in training, where the gradient flows back through it; and the rest
-of the model is transformers' own, so that any architecture with a plain causal attention will do.
+transformers lets a model's attention be replaced by a registered function, and hands it every
+extra keyword of the call. Ours receives a `rollouts` object: `Prompts` records keys and values of
+prompts, `Continuations` attends to them and to a rollout's own tokens. The prompt is thus computed
+once for all its rollouts, in sampling as in training, where the gradient flows back through it; and
+the rest of the model is transformers' own, so that any architecture with a plain causal attention
+will do.
 """
 
 from __future__ import annotations
@@ -174,8 +175,8 @@ def check(model: Any, name: str) -> None:
     apart = float((ours.float() - theirs.float()).abs().max())
     if not apart < wide * (1.0 + float(theirs.float().abs().max())):
         raise ValueError(
-            f"model {name!r} has an attention that shared prefixes do not follow (its logits differ "
-            f"by {apart:.2g}); give another model"
+            f"model {name!r} has an attention that shared prefixes do not follow (its logits "
+            f"differ by {apart:.2g}); give another model"
         )
 
 

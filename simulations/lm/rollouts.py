@@ -6,7 +6,7 @@ is fed, so that one call of the model gives the logits of every token of a compl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -48,11 +48,18 @@ class Rollouts:
         """Rollouts per prompt."""
         return len(self.tokens) // len(self.prompts)
 
-    def of(self, first: int, last: int) -> Rollouts:
-        """Return the rollouts of prompts first … last − 1."""
-        rows = slice(first * self.n, last * self.n)
-        parts = (self.tokens[rows], self.mask[rows], self.logprobs[rows])
-        return Rollouts(self.prompts[first:last], *parts)
+    def pieces(self, rows: int) -> Iterator[tuple[Rollouts, slice]]:
+        """Split into parts of at most `rows` rollouts, each with its place among all rows."""
+        n = self.n
+        together = max(1, rows // n)
+        for first in range(0, len(self.prompts), together):
+            chosen = self.prompts[first : first + together]
+            end = (first + len(chosen)) * n
+            width = len(chosen) * n if len(chosen) * n <= rows else rows
+            for start in range(first * n, end, width):
+                place = slice(start, min(start + width, end))
+                parts = (self.tokens[place], self.mask[place], self.logprobs[place])
+                yield Rollouts(chosen, *parts), place
 
 
 def uniforms(seed: int, key: Sequence[int], shape: tuple[int, ...]) -> Tensor:
@@ -227,7 +234,7 @@ def encode(policy: Policy, prompts: Sequence[str], new_tokens: int) -> list[list
 
 
 @contextmanager
-def explained_memory():
+def explained_memory() -> Iterator[None]:
     """Turn an out-of-memory error into a ValueError that says which flag halves the need."""
     try:
         yield

@@ -1,0 +1,74 @@
+"""Prompts: files of JSON lines, each with "id" and "prompt"."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "prompts"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One instruction, and the name that results call it by."""
+
+    id: str
+    text: str
+
+
+def read(path: Path | str, count: int | None = None) -> list[Prompt]:
+    """Read prompts, the first `count` of them.
+
+    Parameters
+    ----------
+    path : path
+        A file of JSON lines, or the name of one in simulations/prompts, such as "train".
+    count : int, optional
+        How many are wanted.
+
+    Raises
+    ------
+    ValueError
+        If the file is not there, a line is not what it should be, or there are too few; the message
+        names file and line.
+
+    Examples
+    --------
+    >>> read("pool", 1)[0].id
+    'pool-001'
+    """
+    path = Path(path)
+    if not path.suffix:
+        path = FOLDER / f"{path}.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f'{path}: {reason}; give a file of lines {{"id": …, "prompt": …}}, or one of '
+            f"{', '.join(sorted(file.stem for file in FOLDER.glob('*.jsonl')))}"
+        ) from None
+    found = [_parse(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    ids = [prompt.id for prompt in found]
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path}: id {twice[0]!r} comes twice; give each prompt its own")
+    if count is not None and len(found) < count:
+        raise ValueError(f"{path} has {len(found)} prompts, and {count} are wanted; ask for fewer")
+    if not found:
+        raise ValueError(f"{path} has no prompt; add a line")
+    return found[:count]
+
+
+def _parse(path: Path, number: int, line: str) -> Prompt:
+    try:
+        content = json.loads(line)
+        name, text = content["id"], content["prompt"]
+    except (ValueError, KeyError, TypeError):
+        name = text = None
+    if not (isinstance(name, str) and name and isinstance(text, str) and text.strip()):
+        raise ValueError(
+            f'{path}, line {number}: not a prompt; give {{"id": "a name", "prompt": "a text"}}'
+        )
+    return Prompt(name, text)

@@ -1,0 +1,127 @@
+"""Train language models for best-of-N, arm by arm: whether a better gradient trains better.
+
+python -m simulations.validate_lm --preset smoke|cpu|gpu
+
+Aim: order estimators by what they make of a policy. Data: rollouts of a language model on prompts
+written for this project. Estimand: unbiased best-of-N on held-out prompts, N = 1 … 256. Methods:
+one arm per estimator, equal in all else, step size chosen from three on other prompts. Performance:
+paired differences between arms with bootstrap intervals over prompts and seeds; the cosine of one
+step's gradient with a large-sample one. Killed and started again, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from simulations import _schema, _store
+from simulations.lm.schema import Study
+
+GRIDS = Path(__file__).parent / "grids"
+console = Console(stderr=True)
+
+
+class Preset(StrEnum):
+    """The configurations that come with the project: simulations/grids/lm_<preset>.toml."""
+
+    smoke = "smoke"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+def changed(study: Study, **changes: Any) -> Study:
+    """Return a study with some keys changed: None changes nothing, model and reward go deeper."""
+    content = study.model_dump()
+    for name in ("model", "reward"):
+        value = changes.pop(name)
+        for scenario in content["scenarios"].values():
+            scenario[name] = scenario[name] if value is None else value
+    content |= {name: value for name, value in changes.items() if value is not None}
+    return Study.model_validate(content)
+
+
+def run_study(study: Study, out: Path) -> None:
+    """Run what `out` lacks of a study; then write its tables."""
+    try:
+        from simulations.lm import study as jobs
+        from simulations.lm import summary
+    except ImportError as error:
+        raise ValueError(
+            f"{error.name or error} is not installed; pip install 'tea-stats[lm]'"
+        ) from None
+    manifest = _store.opened(out, _store.describe(study.model_dump(mode="json")))
+    run = _store.circumstances(packages=_versions())
+    manifest["runs"].append(run)
+    _store.write(manifest, out / "manifest.json")
+    begun = time.monotonic()
+    tokens = 0
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[speed]}"),
+    )
+    with Progress(*columns, console=console, speed_estimate_period=600.0) as bar:
+        task = bar.add_task("", total=jobs.work(study), speed="")
+
+        def after(rollouts: int, drawn: int) -> None:
+            nonlocal tokens
+            tokens += drawn
+            speed = tokens / (time.monotonic() - begun)
+            bar.update(task, advance=rollouts, speed=f"{speed:.0f} tokens/s")
+
+        jobs.run(study, out, after, lambda text: bar.update(task, description=text))
+    summary.summarise(study, out)
+    run |= {"seconds": round(time.monotonic() - begun, 1), "tokens": tokens, "finished": True}
+    _store.write(manifest, out / "manifest.json")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("torch", "transformers", "peft", "tokenizers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def main(
+    preset: Annotated[Preset, typer.Option(help="A configuration of simulations/grids.")] = (
+        Preset.smoke
+    ),
+    config: Annotated[Path | None, typer.Option(help="Another configuration.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: results/<configuration>.")] = None,
+    model: Annotated[str | None, typer.Option(help="Hub name, folder or .gguf file.")] = None,
+    reward: Annotated[str | None, typer.Option(help="A reward's name, or hf:MODEL.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Training runs of each arm.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Rollouts side by side, sampling.")] = None,
+    train_rows: Annotated[int | None, typer.Option(help="The same, training.")] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cuda.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Such as bfloat16.")] = None,
+) -> None:
+    """Train language models as a preset or a configuration says; what is finished is kept."""
+    path = config or GRIDS / f"lm_{preset}.toml"
+    out = out or Path("results") / path.stem
+    changes = {"model": model, "reward": reward, "seeds": seeds, "rows": rows}
+    changes |= {"train_rows": train_rows, "device": device, "dtype": dtype}
+    try:
+        run_study(changed(_schema.read(Study, path), **changes), out)
+    except (ValueError, _store.Damaged) as error:
+        console.print(f"error: {error}", soft_wrap=True, markup=False, highlight=False)
+        raise typer.Exit(2) from None
+    console.print(f"{out}: steps, curves, differences, samples are written", highlight=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)
