@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from simulations import _schema, _store
+from simulations.lm import packages
 from simulations.lm.schema import Study
 
 GRIDS = Path(__file__).parent / "grids"
@@ -57,7 +57,7 @@ def run_study(study: Study, out: Path) -> None:
             f"{error.name or error} is not installed; pip install 'tea-stats[lm]'"
         ) from None
     manifest = _store.opened(out, _store.describe(study.model_dump(mode="json")))
-    run = _store.circumstances(packages=_versions())
+    run = _store.circumstances(packages=packages())
     manifest["runs"].append(run)
     _store.write(manifest, out / "manifest.json")
     begun = time.monotonic()
@@ -84,16 +84,6 @@ def run_study(study: Study, out: Path) -> None:
     summary.summarise(study, out)
     run |= {"seconds": round(time.monotonic() - begun, 1), "tokens": tokens, "finished": True}
     _store.write(manifest, out / "manifest.json")
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("torch", "transformers", "peft", "tokenizers"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
 
 
 def main(

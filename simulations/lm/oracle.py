@@ -23,6 +23,8 @@ from simulations.lm.training import ORACLE, Arm, flat_gradient, read_state, scal
 from tea_stats import torch_bridge
 
 After = Callable[[int, int], None]
+#: cosine of the oracle's halves below which their product says nothing of its length
+AGREED = 0.05
 
 
 def gradients(
@@ -129,7 +131,7 @@ def cosines(
     -------
     DataFrame
         One row per arm: cosine with the oracle, cosine corrected for the oracle's own noise (nan
-        where its halves do not agree), norm of the gradient.
+        where its halves agree too little to say), norm of the gradient.
     """
     m = next(iter(arms.values())).m
     asked = rollouts.encode(policy, [prompt.text for prompt in prompts], new_tokens)
@@ -146,7 +148,7 @@ def cosines(
         norm, along = float(gradient.norm()), float(gradient @ truth)
         row = {"estimator": label, "batch": batch, "norm": norm}
         row["cosine"] = along / (norm * float(truth.norm())) if norm > 0.0 else np.nan
-        exact = norm > 0.0 and agreed > 0.0
+        exact = norm > 0.0 and reliability(halves) > AGREED
         row["cosine_corrected"] = along / (norm * agreed**0.5) if exact else np.nan
         table.append(row)
     return pd.DataFrame(table)
