@@ -465,9 +465,8 @@ def test_a_pool_of_rollouts_is_a_law_of_the_grid(written, tmp_path):
 
 
 def test_the_shipped_grids_are_what_they_say():
-    for path in GRIDS.glob("*.toml"):
-        if not path.name.startswith("bandit"):
-            read_grid(path)
+    for name in ("quick", "theory"):
+        read_grid(GRIDS / f"{name}.toml")
     paper = read_grid(GRIDS / "paper.toml")
     assert {table.family for table in paper.laws.values()} >= set(FAMILIES) - {"EmpiricalPool"}
     assert len({table.name for table in paper.estimators.values()}) >= 10
