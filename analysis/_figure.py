@@ -28,6 +28,8 @@ def save(draw: Draw, results: Results, out: Path) -> list[Path]:
         figure = draw(results)
         png, pdf = out / f"{name}.png", out / f"{name}.pdf"
         figure.savefig(png)
+        # the layout is found once, so that both files show the same
+        figure.set_layout_engine("none")
         # no date, so that the same results give the same file
         figure.savefig(pdf, metadata={"CreationDate": None})
     return [png, pdf]

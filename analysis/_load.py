@@ -102,9 +102,18 @@ class Results:
         """One row per (law, estimator, m, N), with `add_errors`'s columns."""
         return add_errors(self.table[self.table["parameter"] == "all"])
 
+    @cached_property
+    def single(self) -> pd.DataFrame:
+        """The cells of the `middle` (m, N): one row per law and estimator."""
+        m, N = self.middle
+        return self.cells[(self.cells["m"] == m) & (self.cells["N"] == N)]
+
 
 def add_errors(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add status, relative bias and variance, and the normalised error of a batch.
+    """Add status, m/N, relative bias and variance, and the normalised error of a batch.
+
+    The error of a batch, `batch_nmse`, is `bias_part` + `noise_part`: (bias² + variance / BATCH)
+    over the exact gradient's square. Each new number has its `_mcse`, to first order.
 
     A squared sample mean is too large by its own variance on average; that part is taken off,
     down to zero. `status` is "" where all is well, else "undefined" (the estimator does not exist
@@ -122,10 +131,12 @@ def add_errors(rows: pd.DataFrame) -> pd.DataFrame:
     rows["relative_variance_mcse"] = rows["variance_mcse"] / scale**2
     # a bias within 2 standard errors of zero says nothing about its logarithm
     rows["flagged"] = ~(rows["bias_size"] >= 2.0 * rows["bias_mcse"])
-    rows["batch_nmse"] = (square + rows["variance"] / BATCH) / scale**2
-    rows["batch_nmse_mcse"] = (
-        np.sqrt(square_mcse**2 + (rows["variance_mcse"] / BATCH) ** 2) / scale**2
-    )
+    rows["bias_part"], rows["bias_part_mcse"] = square / scale**2, square_mcse / scale**2
+    rows["noise_part"] = rows["relative_variance"] / BATCH
+    rows["noise_part_mcse"] = rows["relative_variance_mcse"] / BATCH
+    rows["batch_nmse"] = rows["bias_part"] + rows["noise_part"]
+    rows["batch_nmse_mcse"] = np.hypot(rows["bias_part_mcse"], rows["noise_part_mcse"])
+    rows["ratio"] = rows["m"] / rows["N"]
     note = rows["note"].fillna("")
     rows["status"] = np.select(
         [

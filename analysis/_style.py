@@ -7,6 +7,7 @@ axes.plot(x, y, **looks["TEA .25"].line)
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -33,6 +35,7 @@ RC = {
     "legend.fontsize": 7.5,
     "legend.frameon": False,
     "legend.handlelength": 1.8,
+    "legend.labelspacing": 0.35,
     "figure.titlesize": 9,
     "figure.titleweight": "bold",
     "axes.spines.top": False,
@@ -155,9 +158,13 @@ def chosen(options: Mapping[str, Mapping[str, Any]], limit: int = 8) -> list[str
 
 def title(figure: Figure, text: str) -> None:
     """Set the finding as the figure's title, left-aligned and wrapped to the width."""
-    # a bold character of 9 pt is about 0.082 in wide
-    width = int(figure.get_figwidth() / 0.082)
-    figure.suptitle("\n".join(textwrap.wrap(text, width)), x=0.01, ha="left", linespacing=1.25)
+    # one column has no room for 9 pt; a bold character is about 0.0088 in wide per point
+    size = 9.0 if figure.get_figwidth() > COLUMN else 8.5
+    # "m = 64", "34 %" and "TEA .25" stay on one line
+    text = re.sub(r" (?=[.\d=%±≤≥−])|(?<=[=±≤≥]) ", "\N{NO-BREAK SPACE}", text)
+    width = int(figure.get_figwidth() / (0.0088 * size))
+    lines = textwrap.wrap(text, width, break_on_hyphens=False)
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", linespacing=1.25, fontsize=size)
 
 
 def legend(
@@ -166,15 +173,38 @@ def legend(
     """Put one legend of estimators (and `extra` handles) under the panels."""
     handles: list[Line2D | Patch] = [Line2D([], [], label=x, **given[x].line) for x in labels]
     handles += extra
-    columns = max(1, int(figure.get_figwidth() / 1.25))
-    rows = -(-len(handles) // columns)
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=-(-len(handles) // rows),
-        columnspacing=1.2,
-        handletextpad=0.5,
-    )
+    columns = max(1, int(figure.get_figwidth() / 0.9))
+    placed = None
+    # as many columns as fit the width
+    while placed is None or (columns and _width(placed) > 0.95 * figure.get_figwidth()):
+        if placed is not None:
+            placed.remove()
+        rows = -(-len(handles) // columns)
+        columns = -(-len(handles) // rows)
+        placed = figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=columns,
+            columnspacing=1.0,
+            handletextpad=0.5,
+            borderpad=0.1,
+        )
+        columns -= 1
+
+
+def _width(legend: Legend) -> float:
+    return legend.get_window_extent().width / legend.figure.dpi
+
+
+def every_other(values: Sequence[object]) -> list[str]:
+    """Return every other value as text, the last one included, and "" between.
+
+    Examples
+    --------
+    >>> every_other([16, 64, 256, 1024])
+    ['', '64', '', '1024']
+    """
+    return [str(x) if (len(values) - place) % 2 else "" for place, x in enumerate(values)]
 
 
 def grid_ticks(axes: Axes, values: Sequence[float], labels: Sequence[str] | None = None) -> None:
@@ -184,17 +214,12 @@ def grid_ticks(axes: Axes, values: Sequence[float], labels: Sequence[str] | None
     axes.set_xticks([], minor=True)
 
 
-def power(exponent: float) -> str:
-    """Return "m" with a superscript exponent.
+def number(value: float, digits: int = 2) -> str:
+    """Return a number with a true minus sign, and none before a zero.
 
     Examples
     --------
-    >>> power(-1.05)
-    'm⁻¹·⁰⁵'
+    >>> number(-1.234), number(-0.001)
+    ('−1.23', '0.00')
     """
-    return "m" + f"{exponent:.2f}".translate(str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def number(value: float, digits: int = 2) -> str:
-    """Return a number with a true minus sign."""
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")

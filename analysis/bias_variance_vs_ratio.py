@@ -1,4 +1,7 @@
-"""Figure: bias and variance against m/N, for every law."""
+"""Figure: squared bias and variance against m/N, for every law, on one scale.
+
+Their sum is the mean squared error of a batch's gradient over the squared norm of the exact one.
+"""
 
 from __future__ import annotations
 
@@ -10,82 +13,78 @@ from matplotlib.figure import Figure
 from analysis import _style
 from analysis._figure import command
 from analysis._load import BATCH, Results
-from analysis._panels import HOLLOW, curve, need, nothing, off_scale, share
+from analysis._panels import BEYOND, HOLLOW, curve, mark, marks_of, need, remark, share, shown
 
-COLUMNS = 4
+#: wide enough for all but a few cells; those are counted in their panel
+LIMITS = (1e-4, 3.0)
+PARTS = {"bias_part": "bias²", "noise_part": f"var./{BATCH}"}
+#: where the name of a part stands, over the first law's
+HEAD = {"xytext": (0, 14), "textcoords": "offset points", "fontsize": 7.5, "color": "#5a5a5a"}
 
 
 def draw(results: Results) -> Figure:
-    """Relative bias and relative variance of a batch against m/N."""
+    """Relative squared bias and relative variance of a batch against m/N."""
     need(results, m=2)
     N = results.middle[1]
     looks, labels = _style.looks(results.options), _style.chosen(results.options, 6)
-    cells = results.cells[results.cells["status"] == ""].copy()
+    cells = results.cells
     cells = cells[(cells["N"] == N) & cells["estimator"].isin(labels)]
-    cells["ratio"] = cells["m"] / cells["N"]
-    cells["noise"] = cells["relative_variance"] / BATCH
-    cells["noise_mcse"] = cells["relative_variance_mcse"] / BATCH
 
-    columns = min(COLUMNS, len(results.laws))
-    bands = -(-len(results.laws) // columns)
+    rows = -(-len(results.laws) // 2)
     figure, grid = plt.subplots(
-        2 * bands,
-        columns,
-        figsize=(_style.PAGE, 2.25 * bands + 0.9),
+        rows,
+        4,
+        figsize=(_style.COLUMN, 0.8 * rows + 1.6),
         sharex=True,
-        sharey="row",
+        sharey=True,
         squeeze=False,
         layout="constrained",
     )
-    figure.get_layout_engine().set(hspace=0.01, h_pad=0.02, w_pad=0.02)
-    for axes in grid.flat:
-        axes.set_visible(False)
-    for place, law in enumerate(results.laws):
-        band, column = divmod(place, columns)
-        pair = grid[2 * band : 2 * band + 2, column]
-        rows = cells[cells["law"] == law]
-        for axes, y in zip(pair, ("relative_bias", "noise"), strict=True):
-            _panel(axes, rows, y, looks, labels)
-        pair[0].set_title(law, loc="left", pad=3)
-        _style.grid_ticks(pair[1], [m / N for m in results.m], _fractions(results.m, N))
-        if place + columns >= len(results.laws):
-            pair[1].tick_params(labelbottom=True)
-            pair[1].set_xlabel("m/N")
-        if column == 0:
-            pair[0].set_ylabel("bias")
-            pair[1].set_ylabel(f"var./{BATCH}")
-    _style.legend(figure, looks, labels, HOLLOW)
-    _style.title(figure, _finding(cells, N))
+    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, hspace=0.0, wspace=0.0)
+    pairs = grid.reshape(-1, 2)
+    for law, pair in zip(results.laws, pairs, strict=False):
+        for axes, part in zip(pair, PARTS, strict=True):
+            _panel(axes, cells[cells["law"] == law], part, looks, labels)
+        pair[0].set_title(law, loc="left", pad=2.5, fontsize=7.5)
+    for axes, name in zip(grid[0], [*PARTS.values()] * 2, strict=True):
+        axes.annotate(name, (0.0, 1.0), xycoords="axes fraction", **HEAD)
+    for axes in pairs[len(results.laws) :].flat:
+        axes.remove()
+    sizes = results.m
+    fractions = [f"{m / N:g}" if m >= N else f"1/{N / m:g}" for m in sizes]
+    _style.grid_ticks(grid[0, 0], [m / N for m in sizes], _style.every_other(fractions))
+    for place, axes in enumerate(pairs[: len(results.laws)].flat):
+        axes.tick_params(labelsize=6.5, labelbottom=place >= 2 * len(results.laws) - 4)
+    for axes in pairs[max(0, len(results.laws) - 2) : len(results.laws)].flat:
+        axes.set_xlabel("m/N", fontsize=7)
+    _style.legend(figure, looks, labels, HOLLOW, *marks_of(cells), BEYOND)
+    _style.title(figure, finding(results))
     return figure
 
 
 def _panel(
-    axes: Axes, rows: pd.DataFrame, y: str, looks: dict[str, _style.Look], labels: list[str]
+    axes: Axes, rows: pd.DataFrame, part: str, looks: dict[str, _style.Look], labels: list[str]
 ) -> None:
-    axes.set_visible(True)
     for label in labels:
-        points = rows[rows["estimator"] == label]
-        if y == "noise":
+        points = shown(rows[rows["estimator"] == label])
+        if part == "noise_part":
             points = points.drop(columns="flagged")  # a mark of the bias
-        curve(axes, points, "ratio", y, looks[label], markersize=3)
+        curve(axes, points, "ratio", part, looks[label], markersize=2.5, linewidth=1.0)
     axes.set_yscale("log")
-    axes.set_ylim((2e-3, 4.0) if y == "relative_bias" else (1e-4, 2.0))
-    off_scale(axes, rows[y])
-    if rows.empty:
-        nothing(axes, "no finite second\nmoment, or no gradient")
+    axes.minorticks_off()
+    axes.set_ylim(LIMITS)
+    mark(axes, rows, "ratio", looks)
+    remark(axes, rows, part)
 
 
-def _fractions(sizes: list[int], N: int) -> list[str]:
-    """Write m/N for every other m, the last one included."""
-    texts = [f"{m / N:g}" if m >= N else f"1/{N / m:g}" for m in sizes]
-    return [text if (len(texts) - place) % 2 else "" for place, text in enumerate(texts)]
-
-
-def _finding(cells: pd.DataFrame, N: int) -> str:
-    few = cells[cells["m"] <= N / 4]
-    biased = int((few["relative_bias"] ** 2 > few["noise"]).sum())
+def finding(results: Results) -> str:
+    """Say how often bias, and not variance, is what a batch suffers from."""
+    N = results.middle[1]
+    cells = results.cells
+    few = cells[(cells["N"] == N) & (cells["m"] <= N / 4) & (cells["status"] == "")]
+    biased = int((few["bias_part"] > few["noise_part"]).sum())
     return (
-        f"N = {N}: at m ≤ N/4, bias outweighs the noise of a {BATCH}-prompt batch in "
+        f"N = {N}, m ≤ N/4: bias outweighs the noise of a {BATCH}-prompt batch in "
         f"{share(biased, len(few))} of {len(few)} cells"
     )
 

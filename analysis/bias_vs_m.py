@@ -6,7 +6,6 @@ order p is O(√log N / m^p).
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,19 +15,10 @@ from matplotlib.lines import Line2D
 from analysis import _style, slopes
 from analysis._figure import command
 from analysis._load import Results
-from analysis._panels import HOLLOW, curve, need, visible
+from analysis._panels import HOLLOW, curve, mark, marks_of, need, outer, shown, trellis, visible
 
 #: methods whose bias the theory speaks of; the others are drawn where there is room
 THEORY = ("tea", "prefix_tea", "linear_tea")
-#: a legend of two columns under its panel
-BELOW = {
-    "loc": "upper left",
-    "bbox_to_anchor": (-0.2, -0.17),
-    "ncols": 2,
-    "columnspacing": 0.8,
-    "handlelength": 1.4,
-    "handletextpad": 0.4,
-}
 
 
 def draw(results: Results) -> Figure:
@@ -36,76 +26,74 @@ def draw(results: Results) -> Figure:
     need(results, m=2)
     N = results.middle[1]
     laws = (results.theory_laws or results.laws)[:2]
-    looks = _style.looks(results.options)
-    labels = chosen(results)
-    cells = results.cells[(results.cells["N"] == N) & (results.cells["status"] == "")]
-    fits = slopes.table(results)
-    fits = fits[(fits["quantity"] == "bias") & (fits["N"] == N) & (fits["parameter"] == "all")]
+    looks, labels = _style.looks(results.options), chosen(results)
+    cells = results.cells[(results.cells["N"] == N) & results.cells["estimator"].isin(labels)]
+    cells = cells[cells["law"].isin(laws)]
+    fits = slopes.table(results, law=laws, N=[N], parameter=["all"])
+    fits = fits[fits["quantity"] == "bias"]
 
-    figure, grid = plt.subplots(
-        1,
-        len(laws),
-        figsize=(3.5 * len(laws), 4.3),
-        squeeze=False,
-        sharey=True,
-        layout="constrained",
+    figure, panels = trellis(
+        laws, height=1.9, columns=1, width=_style.COLUMN, spare=2.2, sharex=True
     )
-    for law, axes in zip(laws, grid[0], strict=True):
-        rows = cells[(cells["law"] == law) & cells["estimator"].isin(labels)]
-        rates = fits[fits["law"] == law].set_index("estimator")
+    for law, axes in panels.items():
+        rows = cells[cells["law"] == law]
         for label in labels:
-            curve(axes, rows[rows["estimator"] == label], "m", "relative_bias", looks[label])
+            points = shown(rows[rows["estimator"] == label])
+            curve(axes, points, "m", "relative_bias", looks[label])
         _style.grid_ticks(axes, results.m)
-        visible(axes, rows, "relative_bias", 1e-4)
-        _guides(axes, rows, results)
-        axes.set(title=law, xlabel="rollouts per group m")
-        handles = [Line2D([], [], label=rate(x, rates), **looks[x].line) for x in labels]
-        axes.legend(handles=[*handles, HOLLOW], **BELOW)
-    grid[0, 0].set_ylabel(r"‖bias‖ / ‖$\nabla V_N$‖")
-    _style.title(figure, _finding(results, laws[0], N, fits))
+        visible(axes, shown(rows), "relative_bias", 1e-4)
+        _guides(axes, rows, results.m)
+        mark(axes, rows, "m", looks)
+    outer(panels, "rollouts per group m", r"‖bias‖ / ‖$\nabla V_N$‖")
+    handles = [
+        Line2D([], [], label=f"{x}: {rates(x, laws, fits)}", **looks[x].line) for x in labels
+    ]
+    handles += [HOLLOW, *marks_of(cells)]
+    heading = f"slope on log m ± 95 %: {'; '.join(laws)}"
+    figure.legend(handles=handles, loc="outside lower left", title=heading, alignment="left")
+    _style.title(figure, finding(results, laws[0], N, fits))
     return figure
 
 
 def chosen(results: Results) -> list[str]:
+    """Return the labels that are drawn: those that the theory speaks of first, eight at most."""
     names = results.options
     first = [x for x in _style.ordered(names) if names[x]["name"] in THEORY]
     return (first + [x for x in _style.chosen(names) if x not in first])[:8]
 
 
-def rate(label: str, rates: pd.DataFrame) -> str:
-    if label not in rates.index:
-        return label
-    row = rates.loc[label]
-    return f"{label}: {_style.number(row['slope'])} ± {_style.Z * row['se']:.2f}"
+def rates(label: str, laws: list[str], fits: pd.DataFrame) -> str:
+    """Write an estimator's slope on each law; those that rest on noise are left out."""
+    texts = []
+    for law in laws:
+        row = fits[(fits["law"] == law) & (fits["estimator"] == label)]
+        usable = len(row) and row["flagged"].item() < row["points"].item() - 1
+        texts.append(slopes.text(row.iloc[0]) if usable else "–")
+    return "; ".join(texts)
 
 
-def _guides(axes: Axes, rows: pd.DataFrame, results: Results) -> None:
-    """Draw lines of slope −1 and −2 beside the data."""
-    m = np.array(results.m[-3:], float)
-    level = rows[rows["m"] == results.m[-1]]["relative_bias"].median()
+def _guides(axes: Axes, rows: pd.DataFrame, sizes: list[int]) -> None:
+    """Draw the theory's slopes −1 and −2 where there is room, under the bias at the smallest m."""
+    first = shown(rows[rows["m"] == sizes[0]])["relative_bias"]
+    m = np.array(sizes[:3], float)
     for order in (1, 2):
-        axes.plot(m, level * (m / m[-1]) ** -order, ":", color=_style.GREY, lw=1, zorder=1)
-        axes.annotate(
-            _style.power(-order).removesuffix("·⁰⁰"),
-            (m[0], level * (m[0] / m[-1]) ** -order),
-            xytext=(-2, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            color=_style.GREY,
-        )
+        line = 0.6 * first.min() * (m / m[0]) ** -order
+        axes.plot(m, line, ":", color=_style.GREY, lw=1, zorder=1)
+        place = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "clip_on": True}
+        axes.annotate(rf"$m^{{-{order}}}$", (m[-1], line[-1]), **place, color=_style.GREY)
 
 
-def _finding(results: Results, law: str, N: int, fits: pd.DataFrame) -> str:
-    rates = fits[(fits["law"] == law) & (fits["flagged"] < fits["points"])].set_index("estimator")
-    told = [x for x in chosen(results) if results.options[x]["name"] in THEORY]
-    told = [f"{x}'s as {_style.power(rates.loc[x, 'slope'])}" for x in told if x in rates.index]
-    sizes = slopes.fitted_sizes(results.m)
+def finding(results: Results, law: str, N: int, fits: pd.DataFrame) -> str:
+    """Say how fast the bias of the theory's methods falls."""
+    fits = fits[(fits["law"] == law) & (fits["flagged"] == 0)].set_index("estimator")
+    told = [x for x in chosen(results) if results.options[x]["name"] in THEORY and x in fits.index]
+    tea = [x for x in told if results.options[x]["name"] == "tea"]
+    told = tea[:1] + [x for x in told if x not in tea]
     if not told:
-        return f"Bias against m on the {law} law, N = {N}"
-    return (
-        f"{law}, N = {N}: bias falls with m, {', '.join(told[:4])} (m = {sizes[0]} to {sizes[-1]})"
-    )
+        return f"{law}, N = {N}: bias against m"
+    text = ", ".join(f"{x} {_style.number(fits.loc[x, 'slope'])}" for x in told)
+    span = f"m = {fits['from_m'].min()} to {fits['to_m'].max()}"
+    return f"{law}, N = {N}: slopes of log bias on log m, {span}: {text}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from analysis import (
     frontier,
     overview,
     response,
+    response_laws,
     variance_vs_m,
     winners,
 )
@@ -29,6 +30,7 @@ FIGURES: Mapping[str, Draw] = {
     "bias_variance_vs_ratio": bias_variance_vs_ratio.draw,
     "frontier": frontier.draw,
     "response": response.draw,
+    "response_laws": response_laws.draw,
     "cosine": cosine.draw,
     "efficiency": efficiency.draw,
     "overview": overview.draw,

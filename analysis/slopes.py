@@ -5,7 +5,7 @@ python -m analysis.slopes results/theory --csv figures/slopes.csv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -78,14 +78,19 @@ def fitted_sizes(m: Sequence[int], from_m: int = FROM_M) -> list[int]:
     return large if len(large) >= 3 else list(m)[-3:]
 
 
-def table(results: Results, from_m: int = FROM_M) -> pd.DataFrame:
+def table(results: Results, from_m: int = FROM_M, **only: Sequence[object]) -> pd.DataFrame:
     """Return every slope that the grid allows, one row each.
+
+    `only` restricts the fits, as in `table(results, law=["Normal"], parameter=["all"])`.
 
     Quantities: "bias" and "variance" (slopes on log m, per N and parameter; "all" is the norm and
     the total) and "growth" (variance on log N, per m; "all" only). `flagged` counts fitted biases
     within two standard errors of zero: a slope that rests on such points is not to be trusted.
     """
-    rows = add_errors(results.table)
+    rows = results.table
+    for column, values in only.items():
+        rows = rows[rows[column].isin(list(values))]
+    rows = add_errors(rows)
     rows = rows[rows["status"] == ""].sort_values(["m", "N"])
     sizes = fitted_sizes(results.m, from_m)
     found = []
@@ -124,6 +129,11 @@ def _row(quantity: str, line: Line, points: pd.DataFrame, flagged: int) -> dict[
         "from_m": int(points["m"].min()),
         "to_m": int(points["m"].max()),
     }
+
+
+def text(row: Mapping[str, float] | pd.Series) -> str:
+    """Write a slope and half its 95 % interval."""
+    return f"{_style.number(row['slope'])} ± {_style.Z * row['se']:.2f}"
 
 
 def show(slopes: pd.DataFrame, laws: Sequence[str], N: int, console: Console) -> None:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import _style, slopes
 from analysis._figure import command
 from analysis._load import Results
-from analysis._panels import curve, need, visible
-from analysis.bias_vs_m import BELOW, THEORY, chosen, rate
+from analysis._panels import curve, mark, marks_of, need, shown, visible
+from analysis.bias_vs_m import THEORY, chosen
 
 
 def draw(results: Results) -> Figure:
@@ -23,49 +25,62 @@ def draw(results: Results) -> Figure:
     law = (results.theory_laws or results.laws)[0]
     m, N = results.m[-1], results.middle[1]
     looks, labels = _style.looks(results.options), chosen(results)
-    cells = results.cells[results.cells["status"] == ""]
-    cells = cells[(cells["law"] == law) & cells["estimator"].isin(labels)].drop(columns="flagged")
-    fits = slopes.table(results)
-    fits = fits[(fits["law"] == law) & (fits["parameter"] == "all")]
+    cells = results.cells[(results.cells["law"] == law) & results.cells["estimator"].isin(labels)]
+    cells = cells.drop(columns="flagged")  # a mark of the bias
+    fits = slopes.table(results, law=[law], parameter=["all"])
     rates = fits[(fits["quantity"] == "variance") & (fits["N"] == N)].set_index("estimator")
     growth = fits[(fits["quantity"] == "growth") & (fits["m"] == m)].set_index("estimator")
     grown = [x for x in labels if x in growth.index and results.options[x]["name"] in THEORY]
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(_style.PAGE, 4.3), layout="constrained")
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(_style.COLUMN, 6.3), layout="constrained")
+    here = cells[cells["N"] == N]
     for label in labels:
-        rows = cells[cells["estimator"] == label]
-        curve(left, rows[rows["N"] == N], "m", "variance", looks[label])
+        curve(upper, shown(here[here["estimator"] == label]), "m", "variance", looks[label])
+    _style.grid_ticks(upper, results.m)
+    visible(upper, shown(here), "variance", 1e-9)
+    mark(upper, here, "m", looks, top=True)
+    upper.set(title=f"{law}, N = {N}", xlabel="rollouts per group m")
+    upper.set_ylabel("variance of one group")
     for label in grown:
         rows = cells[(cells["estimator"] == label) & (cells["m"] == m)]
-        top = rows["variance"].max()
-        rows = rows.assign(part=rows["variance"] / top, part_mcse=rows["variance_mcse"] / top)
-        curve(right, rows, "N", "part", looks[label], linestyle="")
-        log_N = np.log(rows["N"])
-        slope = growth.loc[label, "slope"] / top
-        straight = rows["part"].mean() + slope * (log_N - log_N.mean())
-        right.plot(rows["N"], straight, color=looks[label].colour, lw=1)
-    _style.grid_ticks(left, results.m)
-    visible(left, cells[cells["N"] == N], "variance", 1e-9)
-    _style.grid_ticks(right, results.N)
-    right.set_ylim(bottom=0.0)
-    left.set(title=f"N = {N}: slope on log m ± 95 %", xlabel="rollouts per group m")
-    left.set_ylabel("variance of one group's gradient")
-    right.set(title=f"m = {m}: growth in log N", xlabel="deployment budget N (log scale)")
-    right.set_ylabel(f"variance / variance at N = {results.N[-1]}")
+        _straight(lower, rows, growth.loc[label, "slope"], looks[label])
+    _style.grid_ticks(lower, results.N)
+    lower.set_ylim(bottom=0.0)
+    lower.set(title=f"{law}, m = {m}", xlabel="deployment budget N (log scale)")
+    lower.set_ylabel(f"variance / that at N = {results.N[-1]}")
 
-    def keys(texts: dict[str, str]) -> list[Line2D]:
-        return [Line2D([], [], label=text, **looks[x].line) for x, text in texts.items()]
-
-    left.legend(handles=keys({x: rate(x, rates) for x in labels}), **BELOW)
-    right.legend(handles=keys({x: f"{x}: R² = {growth.loc[x, 'r2']:.4f}" for x in grown}), **BELOW)
+    texts = [
+        f"{x}: {slopes.text(rates.loc[x]) if x in rates.index else '–'}"
+        + (f"; {growth.loc[x, 'r2']:.4f}" if x in grown else "")
+        for x in labels
+    ]
+    handles = [
+        Line2D([], [], label=text, **looks[x].line) for x, text in zip(labels, texts, strict=True)
+    ]
+    figure.legend(
+        handles=[*handles, *marks_of(here)],
+        loc="outside lower left",
+        title="slope on log m ± 95 % (above); R² in log N (below)",
+        alignment="left",
+    )
     tea = next((x for x in labels if results.options[x]["name"] == "tea"), labels[0])
-    finding = f"{law}: the variance of {tea}"
+    told = f"{law}: the variance of {tea}"
     if tea in rates.index:
-        finding += f" falls as {_style.power(rates.loc[tea, 'slope'])}"
+        told += f" falls with m at slope {_style.number(rates.loc[tea, 'slope'])}"
     if tea in growth.index:
-        finding += f" and is linear in log N to R² = {growth.loc[tea, 'r2']:.4f}"
-    _style.title(figure, finding)
+        told += f" and is linear in log N to R² = {growth.loc[tea, 'r2']:.4f}"
+    _style.title(figure, told)
     return figure
+
+
+def _straight(axes: Axes, rows: pd.DataFrame, slope: float, look: _style.Look) -> None:
+    """Draw the variance against N, as a share of its largest, and its fitted line."""
+    top = rows["variance"].max()
+    rows = rows.assign(part=rows["variance"] / top, part_mcse=rows["variance_mcse"] / top)
+    curve(axes, rows, "N", "part", look, linestyle="")
+    log_N = np.log(rows["N"])
+    line = rows["part"].mean() + slope / top * (log_N - log_N.mean())
+    axes.plot(rows["N"], line, color=look.colour, lw=1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""Figure: which estimator has the least error of a batch at which m and N, for every law.
+
+The error is (‖bias‖² + total variance/64) / ‖∇V_N‖²; cells on a diagonal have the same m/N. A pale
+cell is not won: the runner-up is within two standard errors of the difference.
+"""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from analysis import _style
+from analysis._figure import command
+from analysis._load import BATCH, Results
+from analysis._panels import HATCHES, hatch, outer, trellis
+from analysis._winners import by_band, winners
+
+
+def draw(results: Results) -> Figure:
+    """Map the winners of all cells, one panel per law."""
+    looks, found = _style.looks(results.options), winners(results)
+    figure, panels = trellis(
+        results.laws,
+        height=1.12,
+        columns=3,
+        width=_style.COLUMN,
+        spare=1.3,
+        sharex=True,
+        sharey=True,
+    )
+    for law, axes in panels.items():
+        for cell in found[found["law"] == law].itertuples():
+            x, y = results.N.index(cell.N), results.m.index(cell.m)
+            if isinstance(cell.estimator, str):
+                _cell(axes, x, y, looks[cell.estimator], cell.clear)
+            hatch(axes, x, y, cell.status)
+        equal = [(results.N.index(m), i) for i, m in enumerate(results.m) if m in results.N]
+        if len(equal) > 1:
+            axes.plot(*zip(*equal, strict=True), color=_style.INK, lw=0.8, ls=":", zorder=1.5)
+        axes.set(xlim=(-0.5, len(results.N) - 0.5), ylim=(-0.5, len(results.m) - 0.5))
+        axes.set_xticks(range(len(results.N)), _style.every_other(results.N), fontsize=6.5)
+        axes.set_yticks(range(len(results.m)), results.m, fontsize=6.5)
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+    outer(panels, "N", "m")
+    labels = [x for x in _style.ordered(results.options) if (found["estimator"] == x).any()]
+    extra = [Line2D([], [], color=_style.INK, lw=0.8, ls=":", label="m = N")]
+    extra += [Patch(facecolor="#cccccc", alpha=0.45, label="not clear (2 s.e.)")]
+    extra += [Patch(**HATCHES[x], label=x) for x in HATCHES if (found["status"] == x).any()]
+    _style.legend(figure, looks, labels, *extra)
+    _style.title(figure, finding(results))
+    return figure
+
+
+def _cell(axes: Axes, x: int, y: int, look: _style.Look, clear: bool) -> None:
+    alpha = 0.85 if clear else 0.3
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=look.colour, alpha=alpha, lw=0))
+    face = "white" if clear else look.colour
+    axes.plot(x, y, marker=look.marker, mfc=face, mec=face, ms=3, ls="")
+
+
+def finding(results: Results) -> str:
+    """Say who wins most often, and where."""
+    places: dict[str, list[str]] = {}
+    for name, wins in by_band(winners(results)).items():
+        percent = 100 * wins.iloc[0] / wins.sum()
+        places.setdefault(wins.index[0], []).append(f"{name} ({percent:.0f} %)")
+    parts = [f"{label} at {' and '.join(names)}" for label, names in places.items()]
+    return f"Least error of a {BATCH}-prompt batch, most often: {'; '.join(parts)}"
+
+
+if __name__ == "__main__":
+    command(draw)
