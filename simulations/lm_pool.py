@@ -75,7 +75,9 @@ def measure(
         measure_pools(_schema.read(Pools, config), pools, folder, workers)
     except (ValueError, _store.Damaged) as error:
         _end(error)
-    console.print(f"{folder}: table, response, tails, quantiles are written", highlight=False)
+    console.print(
+        f"{folder}: table, model, response, tails, quantiles are written", highlight=False
+    )
 
 
 def _end(error: Exception) -> None:
@@ -120,10 +122,13 @@ def measure_pools(plan: Pools, pools: Path, out: Path, workers: int) -> None:
     with Progress(*COLUMNS, console=console) as bar:
         total = len(measuring.jobs(plan.measure, held)) + 1
         task = bar.add_task("measuring", total=total, speed="")
-        table, response = measuring.measure(plan.measure, held, workers, lambda: bar.advance(task))
+        table, response, model = measuring.measure(
+            plan.measure, held, workers, lambda: bar.advance(task)
+        )
         normal = measuring.predicted(plan.measure)
         _store.write(pd.concat([table, normal], ignore_index=True), out / "table.parquet")
         _store.write(response, out / "response.parquet")
+        _store.write(model, out / "model.parquet")
         _store.write(measuring.tails(held, plan.measure.seed), out / "tails.parquet")
         _store.write(measuring.quantiles(held), out / "quantiles.parquet")
         bar.advance(task)

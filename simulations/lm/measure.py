@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from simulations import _engines
+from simulations.lm import halves
 from simulations.lm.pool_schema import Measure
 from tea_stats import EmpiricalPool, Normal, best_of_n, monte_carlo
 from tea_stats.monte_carlo import cells
@@ -50,17 +51,18 @@ def requests(plan: Measure) -> dict[str, tuple[str, dict[str, Any]]]:
 # --- estimators -----------------------------------------------------------------------------------
 
 
-def measure_pool(plan: Measure, rewards: Array, scores: Array) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return one pool's table (a row per estimator, m and N) and its response curves."""
+def measure_pool(plan: Measure, rewards: Array, scores: Array) -> tuple[pd.DataFrame, ...]:
+    """Return one pool's table (a row per estimator, m and N), response curves and half products."""
     if not rewards.std() > 0.0:
         raise ValueError("all rewards of a pool are equal; measure another reward")
     # in units of the reward's spread, so that pools can be compared
-    law = EmpiricalPool((rewards - rewards.mean()) / rewards.std(), scores)
+    rewards = (rewards - rewards.mean()) / rewards.std()
+    law = EmpiricalPool(rewards, scores)
     table = monte_carlo.measure(
         law, requests(plan), plan.m, plan.N, plan.reps, plan.seed, reference=plan.reference
     )
     table = with_batch(table[table["parameter"] == "all"]).drop(columns=["law", "parameter"])
-    return table, response(plan, law)
+    return table, response(plan, law), halves.products(plan, rewards, scores)
 
 
 def with_batch(table: pd.DataFrame) -> pd.DataFrame:
@@ -188,9 +190,9 @@ def jobs(plan: Measure, pools: Loaded) -> list[tuple[str, str, str]]:
 
 def measure(
     plan: Measure, pools: Loaded, workers: int, after: Callable[[], None]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Measure every pool; `after` is called when one is done."""
-    found: dict[tuple[str, str, str], tuple[pd.DataFrame, pd.DataFrame]] = {}
+    found: dict[tuple[str, str, str], tuple[pd.DataFrame, ...]] = {}
     with _engines.local(workers) as (executor, _):
         running = {}
         for name, reward, kind in jobs(plan, pools):
@@ -201,13 +203,13 @@ def measure(
         for job in as_completed(running):
             found[running[job]] = job.result()
             after()
-    order = [job for job in jobs(plan, pools) if job in found]
-    head = [dict(zip(("pool", "reward", "kind"), job, strict=True)) for job in order]
-    tables, curves = (
-        pd.concat([found[job][part].assign(**h) for job, h in zip(order, head, strict=True)])
-        for part in (0, 1)
-    )
-    return tables.reset_index(drop=True), curves.reset_index(drop=True)
+    parts: list[list[pd.DataFrame]] = [[], [], []]
+    for job in jobs(plan, pools):
+        head = dict(zip(("pool", "reward", "kind"), job, strict=True))
+        for part, table in zip(parts, found[job], strict=True):
+            part.append(table.assign(**head))
+    table, curves, products = (pd.concat(part, ignore_index=True) for part in parts)
+    return table, curves, halves.cosines(products, BATCH)
 
 
 def predicted(plan: Measure) -> pd.DataFrame:
