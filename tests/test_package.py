@@ -41,11 +41,11 @@ def test_import_does_not_load(package, loaded):
 
 
 def test_only_the_kernels_import_numba_and_only_the_bridge_imports_torch():
-    allowed = {"numba": "_kernels/_compiler.py", "torch": "torch_bridge.py"}
+    allowed = {"numba": "_kernels/_compiler.py", "torch": "torch_bridge/"}
     for path in sorted((ROOT / "tea_stats").rglob("*.py")):
         imports = re.findall(r"^\s*(?:from|import) (numba|torch)\b", path.read_text(), re.MULTILINE)
         where = path.relative_to(ROOT / "tea_stats").as_posix()
-        assert {allowed[package] for package in imports} <= {where}, path
+        assert all(where.startswith(allowed[package]) for package in imports), path
 
 
 # --- documentation ------------------------------------------------------------------------------
@@ -106,6 +106,8 @@ def modules_with_examples():
 
 @pytest.mark.parametrize("name", list(modules_with_examples()))
 def test_examples_in_docstrings(name):
+    if name.startswith("tea_stats.torch_bridge"):
+        pytest.importorskip("torch")
     results = doctest.testmod(importlib.import_module(name))
     assert results.attempted > 0
     assert results.failed == 0

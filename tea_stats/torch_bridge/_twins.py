@@ -1,0 +1,248 @@
+"""Torch twins of the kernels: the same formulas on whole batches, without a loop over groups.
+
+`TWINS` has a twin for each kernel of the registry, which takes the same constants, so that every
+number is prepared once for both. A twin gets the sorted rewards of shape (G, m) and returns their
+advantages. It never looks at a value on the host: no branch, no shape and no index depends on one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
+
+#: tails narrower than this, or than this share of their group's range, count as equal rewards
+TINY, NARROW = 1e-300, 1e-100
+#: subsets of a group that Prefix-TEA evaluates at a time; bounds its memory
+SUBSETS_AT_ONCE = 32
+
+
+# --- TEA: c̃ = (c_N − λ)/κ is the curvature ------------------------------------------------------
+
+
+def tail_excess(tail: Tensor, narrow: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Mean excess over the least element and standard deviation (ddof 0), last axis kept.
+
+    In units of the tail's range; a range of at most `narrow` counts as none.
+    """
+    span = tail[..., -1:] - tail[..., :1]
+    span = torch.where(span > narrow, span, 0.0)
+    unit = (tail - tail[..., :1]) / torch.where(span > 0.0, span, 1.0)
+    mean = unit.mean(-1, keepdim=True)
+    variance = (unit - mean).square().mean(-1, keepdim=True)
+    return span * mean, span * variance.sqrt()
+
+
+def influence(excess: Tensor, mean: Tensor, sd: Tensor, curvature: float) -> Tensor:
+    """Influence of a reward r ≥ r̂ on μ_α + c̃ σ_α, times α'; 0 where σ̂ = 0."""
+    lever = (excess - 2.0 * mean) / torch.where(sd > 0.0, sd, 1.0)
+    return torch.where(sd > 0.0, excess * (1.0 + 0.5 * curvature * lever), 0.0)
+
+
+def mean_influence(mean: Tensor, sd: Tensor, curvature: float) -> Tensor:
+    """Mean of TEA's advantages over the group that the tail belongs to; 0 where σ̂ = 0."""
+    bend = sd - mean * (mean / torch.where(sd > 0.0, sd, 1.0))
+    return torch.where(sd > 0.0, mean + 0.5 * curvature * bend, 0.0)
+
+
+def mean_of_others(r: Tensor, tail_count: int, curvature: float, narrow: float | Tensor) -> Tensor:
+    """Mean that TEA has on the other m − 1 rollouts, for each rollout."""
+    m = r.shape[-1]
+    count = min(tail_count, m - 1)
+    first = m - count
+    below = mean_influence(*tail_excess(r[..., first:], narrow), curvature)
+    # the tail of the others is what remains of the top k + 1
+    top = r[..., first - 1 :]
+    mean, sd = tail_excess(top, narrow)
+    squares = (count + 1) * sd.square()
+    deviation = top[..., 1:-1] - top[..., :1] - mean
+    inner_mean = mean - deviation / count
+    inner_squares = squares - deviation.square() * ((count + 1) / count)
+    # the largest alone may leave others without spread: a difference of squares would lose that
+    last_mean, last_sd = tail_excess(top[..., :-1], narrow)
+    last_sd = torch.where(count * last_sd.square() > 1e-12 * squares, last_sd, 0.0)
+    within = mean_influence(
+        torch.cat([inner_mean, last_mean], -1),
+        torch.cat([(inner_squares.clamp(min=0.0) / count).sqrt(), last_sd], -1),
+        curvature,
+    )
+    return torch.cat([below.expand(*r.shape[:-1], first), within], -1)
+
+
+def tea(r: Tensor, tail_count: int, lam: float, kappa: float, centred: bool, c: float) -> Tensor:
+    """Twin of `_kernels.tea`, at c = c_N."""
+    return tea_of_all(r, tail_count, (c - lam) / kappa, centred, TINY)
+
+
+def tea_of_all(
+    r: Tensor, tail_count: int, curvature: float, centred: bool, narrow: float | Tensor
+) -> Tensor:
+    """TEA's advantages of sorted groups, or of sorted subsets of them."""
+    m = r.shape[-1]
+    tail = r[..., m - tail_count :]
+    found = influence(tail - tail[..., :1], *tail_excess(tail, narrow), curvature)
+    found = pad(found * (m / tail_count), (m - tail_count, 0))
+    return found - mean_of_others(r, tail_count, curvature, narrow) if centred else found
+
+
+# --- gap-linear estimators ----------------------------------------------------------------------
+
+
+def gap_linear(r: Tensor, level: float, base: Tensor, slopes: Tensor) -> Tensor:
+    """Twin of `_kernels.gap_linear`: max@k, RLOO, Dr.GRPO, CVaR, TailRL, linear TEA.
+
+    A running sum rather than a matrix product: products on a GPU may be rounded to TensorFloat-32.
+    """
+    gaps = r.diff(dim=-1)
+    start = level * r[..., :1] + (base * gaps).sum(-1, keepdim=True)
+    return start + pad((slopes * gaps).cumsum(-1), (1, 0))
+
+
+def raw(r: Tensor) -> Tensor:
+    """Twin of `_kernels.raw`."""
+    return r
+
+
+# --- z-scores -----------------------------------------------------------------------------------
+
+
+def grpo(r: Tensor) -> Tensor:
+    """Twin of `_kernels.grpo`: zeros where all rewards are equal."""
+    m = r.shape[-1]
+    span = r[..., -1:] - r[..., :1]
+    unit = (r - r[..., :1]) / torch.where(span > 0, span, 1.0)
+    deviation = unit - unit.mean(-1, keepdim=True)
+    variance = deviation.square().sum(-1, keepdim=True) / (m - 1)
+    return torch.where(span > 0, deviation / torch.where(span > 0, variance, 1.0).sqrt(), 0.0)
+
+
+def cat_bon(r: Tensor, weights: Tensor) -> Tensor:
+    """Twin of `_kernels.cat_bon`."""
+    r = r.contiguous()
+    below = torch.searchsorted(r, r)
+    return grpo(r) * weights[below]
+
+
+# --- the rest of the field ----------------------------------------------------------------------
+
+
+def bon_max_mean(r: Tensor) -> Tensor:
+    """Twin of `_kernels.bon_max_mean`."""
+    top = r[..., -1:]
+    excess = (top - r).mean(-1, keepdim=True)
+    best = r == top
+    return torch.where(best, excess / best.sum(-1, keepdim=True), 0.0)
+
+
+def rs_grpo(r: Tensor, beta: float) -> Tensor:
+    """Twin of `_kernels.rs_grpo`."""
+    # against the reward with the largest exponent, every e^{β(r − best)} lies in [0, 1]
+    distance = r - (r[..., -1:] if beta >= 0.0 else r[..., :1])
+    utility = torch.expm1(beta * distance) / beta if beta != 0.0 else distance
+    mean = utility.mean(-1, keepdim=True)
+    return (utility - mean) / (1.0 + beta * mean)
+
+
+def by_success_count(r: Tensor, success: Tensor, failure: Tensor) -> Tensor:
+    """Twin of `_kernels.by_success_count`."""
+    passed = r > 0.0
+    count = passed.sum(-1, keepdim=True)
+    return torch.where(passed, success[count], failure[count])
+
+
+# --- Prefix-TEA ---------------------------------------------------------------------------------
+
+
+def by_subset_size(
+    masks: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    tail_counts: NDArray[np.int64],
+    lam: NDArray[np.float64],
+    kappa: NDArray[np.float64],
+    factors: NDArray[np.float64],
+    crossfit: bool,
+    centred: bool,
+) -> tuple[Any, ...]:
+    """Arrange the subsets in batches of one size, tail count, λ and κ.
+
+    A size becomes a tensor's shape, so it has to be known on the host.
+    """
+    kinds = list(zip(*(x.tolist() for x in (sizes, tail_counts, lam, kappa)), strict=True))
+    batches = []
+    for kind in dict.fromkeys(kinds):
+        rows = np.array([t for t, other in enumerate(kinds) if other == kind])
+        for chosen in np.split(rows, range(SUBSETS_AT_ONCE, len(rows), SUBSETS_AT_ONCE)):
+            members = masks[chosen // 64] >> (chosen % 64)[:, None] & 1 == 1
+            batches.append((members, factors[chosen], *kind))
+    return tuple(batches), crossfit, centred
+
+
+def prefix_tea(
+    r: Tensor, order: Tensor, batches: tuple[Any, ...], crossfit: bool, centred: bool, c: float
+) -> Tensor:
+    """Twin of `_kernels.prefix_tea`, at c = c_N; T subsets of one size form a leading axis."""
+    narrow = (NARROW * (r[..., -1:] - r[..., :1])).clamp(min=TINY)
+    out = torch.zeros_like(r)
+    for members, factors, n, tail_count, lam, kappa in batches:
+        curvature = (c - lam) / kappa
+        inside = members[:, order]
+        # each subset's sorted rewards, and a last column for all that lies outside it
+        slot = torch.where(inside, inside.cumsum(-1) - 1, n)
+        packed = r.new_zeros(*slot.shape[:-1], n + 1).scatter(-1, slot, r.expand(slot.shape))
+        subset = packed[..., :n]
+        if crossfit:
+            found = tea_outside(r, inside, subset, tail_count, curvature, centred, narrow)
+        else:
+            found = tea_of_all(subset, tail_count, curvature, centred, narrow)
+            found = pad(found, (0, 1)).gather(-1, slot)
+        out = out + (factors[:, None, None] * found).sum(0)
+    return out
+
+
+def tea_outside(
+    r: Tensor,
+    inside: Tensor,
+    subset: Tensor,
+    tail_count: int,
+    curvature: float,
+    centred: bool,
+    narrow: Tensor,
+) -> Tensor:
+    """TEA of the rollouts outside each subset, with the subset's tail statistics."""
+    n = subset.shape[-1]
+    tail = subset[..., n - tail_count :]
+    mean, sd = tail_excess(tail, narrow)
+    excess = r - tail[..., :1]
+    found = torch.where(
+        excess >= 0.0, influence(excess, mean, sd, curvature) * (n / tail_count), 0.0
+    )
+    if centred:
+        found = found - mean_influence(mean, sd, curvature)
+    return torch.where(inside, 0.0, found)
+
+
+#: twin of each kernel, by the kernel's name (a compiler follows a name, not a Numba function)
+TWINS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
+    {
+        "tea": tea,
+        "prefix_tea": prefix_tea,
+        "gap_linear": gap_linear,
+        "raw": raw,
+        "grpo": grpo,
+        "cat_bon": cat_bon,
+        "bon_max_mean": bon_max_mean,
+        "rs_grpo": rs_grpo,
+        "by_success_count": by_success_count,
+    }
+)
+
+#: how a kernel's constants are laid out for its twin, where they are not taken as they are
+ARRANGED: Mapping[str, Callable[..., tuple[Any, ...]]] = MappingProxyType(
+    {"prefix_tea": by_subset_size}
+)
