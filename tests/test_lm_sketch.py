@@ -1,0 +1,96 @@
+"""Score sketches: against autograd, and that they are what their docstring says."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+
+from simulations.lm import policies, rollouts, sketch
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return policies.load("tiny", dtype="float64", temperature=0.8)
+
+
+@pytest.fixture(scope="module")
+def encoded(policy):
+    return rollouts.encode(policy, ["Hello", "A longer question?"], 8)
+
+
+class Changed(torch.nn.Module):
+    """A head with a low-rank change: h → W h + U A Vᵀ h."""
+
+    def __init__(self, head, directions, A):
+        super().__init__()
+        self.head, self.directions, self.A = head, directions, A
+        self.weight = head.weight
+
+    def forward(self, hidden):
+        change = hidden @ self.directions.V @ self.A.T @ self.directions.U.T
+        return self.head(hidden) + change
+
+
+@pytest.mark.parametrize("core", [(3, 2), (1, 4), (8, 8)])
+def test_scores_are_autograds(policy, encoded, core):
+    directions = sketch.choose(policy, encoded, *core, seed=1)
+    draws = rollouts.uniforms(2, (0,), (2, 3, 8))
+    drawn, scores = sketch.sample(policy, directions, encoded, draws)
+    assert scores.shape == (6, directions.columns) == (6, core[0] * core[1])
+    plain = rollouts.sample(policy, encoded, draws, rows=100)
+    assert torch.equal(plain.tokens, drawn.tokens)
+    A = torch.zeros(core, dtype=torch.float64, requires_grad=True)
+    head = policy.model.lm_head
+    policy.model.lm_head = Changed(head, directions, A)
+    try:
+        logprobs = rollouts.score(policy, drawn).sum(dim=1)
+    finally:
+        policy.model.lm_head = head
+    for logprob, found in zip(logprobs, scores, strict=True):
+        (exact,) = torch.autograd.grad(logprob, A, retain_graph=True)
+        assert torch.allclose(found, exact.flatten(), rtol=0.0, atol=1e-8)
+        assert exact.abs().max() > 0.01
+
+
+def test_scores_have_mean_zero(policy, encoded):
+    # resolution: 4000 rollouts know a mean to 1.6 % of its column's spread
+    directions = sketch.choose(policy, encoded, 2, 2, seed=1)
+    draws = rollouts.uniforms(5, (0,), (1, 4000, 6))
+    _, scores = sketch.sample(policy, directions, encoded[:1], draws)
+    z = scores.mean(dim=0) / scores.std(dim=0) * 4000**0.5
+    assert z.abs().max() < 5
+    # scores of which the expected part is not taken off have none
+    wrong = scores + 0.2 * scores.std(dim=0)
+    z = wrong.mean(dim=0) / wrong.std(dim=0) * 4000**0.5
+    assert z.abs().min() > 5
+
+
+def test_directions_depend_on_the_seed_alone(policy, encoded):
+    first, again = (sketch.choose(policy, encoded, 3, 2, seed=1) for _ in range(2))
+    other = sketch.choose(policy, encoded, 3, 2, seed=2)
+    assert torch.equal(first.U, again.U) and torch.equal(first.V, again.V)
+    assert not torch.equal(first.U, other.U)
+
+
+def test_a_core_too_wide_is_refused(policy, encoded):
+    with pytest.raises(ValueError, match="core is 33 × 2; give at most 32"):
+        sketch.choose(policy, encoded, 33, 2, seed=1)
+
+
+def test_a_head_that_is_not_linear_is_refused(policy, encoded, monkeypatch):
+    plain = policy.model.forward
+
+    def capped(*arguments, **settings):
+        found = plain(*arguments, **settings)
+        found.logits = 2.0 * torch.tanh(found.logits / 2.0)
+        return found
+
+    monkeypatch.setattr(policy.model, "forward", capped)
+    with pytest.raises(ValueError, match="caps, scales or shifts"):
+        sketch.choose(policy, encoded, 3, 2, seed=1)
