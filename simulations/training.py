@@ -1,10 +1,14 @@
-"""Softmax bandits trained for best-of-N, many runs at once: exact values, draws, gradient steps."""
+"""Softmax bandits trained for best-of-N, many runs at once: exact values, draws, gradient steps.
+
+Arrays have one run per row. Rewards ascend, so that F_j, the probability of the first j responses,
+is the distribution function at the j-th reward, ties included.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,51 +18,63 @@ from tea_stats import advantages
 from tea_stats.families import Law
 
 Array = NDArray[np.float64]
+#: name of an estimator and its options; None is the exact gradient
+Arm = tuple[str, Mapping[str, Any]] | None
+
+#: normal scores that the responses cover: a best of 10⁶ lies inside, of a widened law too
+SCORES = (-5.0, 8.0)
+#: relative precision with which a policy is put onto the bound of its divergence
+ON_BOUND = 1e-3
+
+
+# --- exact truth --------------------------------------------------------------------------------
 
 
 def log_cdf(p: Array) -> Array:
-    """Logarithm of F_j, the probability of the first j responses, precise at both ends."""
+    """Logarithm of F_j for j = 1..K−1, from the nearer end."""
     below = np.cumsum(p[:, :-1], axis=-1)
     above = np.cumsum(p[:, :0:-1], axis=-1)[:, ::-1]
-    tiny = np.finfo(np.float64).tiny
-    return np.where(above < 0.5, np.log1p(-above.clip(max=0.5)), np.log(below.clip(min=tiny)))
+    # log F to an absolute error of eps / F: F^N keeps one of eps
+    return np.log1p(np.where(above < 0.5, -above, below - 1.0).clip(min=-1.0 + 2.0**-53))
 
 
 def value(rewards: Array, p: Array, N: int) -> Array:
-    """V_N = r_K − Σ_j F_j^N (r_{j+1} − r_j), exact, for one policy per row.
+    """V_N = r_K − Σ_j F_j^N (r_{j+1} − r_j), exact.
 
     Parameters
     ----------
-    rewards : ndarray, shape (runs, K)
-        Rewards of the responses, ascending in each row.
+    rewards : ndarray, shape (K,)
+        Rewards of the responses, ascending.
     p : ndarray, shape (runs, K)
-        Probabilities of the same responses.
+        Their probabilities.
     N : int
         Deployment budget.
 
     Examples
     --------
-    >>> value(np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]]), N=2)
+    >>> value(np.array([0.0, 1.0]), np.array([[0.5, 0.5]]), N=2)
     array([0.75])
     """
-    gaps = np.diff(rewards, axis=-1)
-    return rewards[:, -1] - np.sum(gaps * np.exp(N * log_cdf(p)), axis=-1)
+    return rewards[-1] - np.exp(N * log_cdf(p)) @ np.diff(rewards)
 
 
 def gradient(rewards: Array, p: Array, N: int) -> Array:
-    """Exact gradient of V_N in the logits of a softmax policy, arguments and shape as in `value`.
+    """Exact gradient of V_N in the logits, shape (runs, K); arguments as in `value`.
 
     p_a ψ_N(r_a), with ψ_N(r_a) = Σ_{j<a} N F_j^{N−1} (r_{j+1} − r_j), centred under the policy.
 
     Examples
     --------
-    >>> gradient(np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]]), N=2)
+    >>> gradient(np.array([0.0, 1.0]), np.array([[0.5, 0.5]]), N=2)
     array([[-0.25,  0.25]])
     """
     influence = np.zeros_like(p)
-    slopes = N * np.exp((N - 1) * log_cdf(p)) * np.diff(rewards, axis=-1)
+    slopes = N * np.exp((N - 1) * log_cdf(p)) * np.diff(rewards)
     np.cumsum(slopes, axis=-1, out=influence[:, 1:])
     return p * (influence - np.sum(p * influence, axis=-1, keepdims=True))
+
+
+# --- sampling -----------------------------------------------------------------------------------
 
 
 def draw(p: Array, uniforms: Array) -> NDArray[np.intp]:
@@ -79,92 +95,159 @@ def sampled_gradient(p: Array, responses: NDArray[np.intp], A: Array) -> Array:
     return drawn - p * A.sum(axis=-1, keepdims=True)
 
 
+# --- policies -----------------------------------------------------------------------------------
+
+
+class State(NamedTuple):
+    """Policies of all runs: parameters (runs, d), length of the drift (runs, 1), p (runs, K)."""
+
+    theta: Array
+    drift: Array
+    p: Array
+
+
 @dataclass(frozen=True)
-class Bandits:
-    """Bandits side by side, one per run: rewards and initial logits (runs, K), features or None."""
+class Bandit:
+    """A softmax policy over K responses, π ∝ initial · exp(features θ), and nuisance.
+
+    Attributes
+    ----------
+    rewards : ndarray, shape (K,)
+        Rewards, ascending.
+    initial : ndarray, shape (K,)
+        Probabilities at θ = 0.
+    features : ndarray of shape (K, d), or None
+        None is the tabular policy: one logit per response.
+    nuisance : int
+        Number of further parameters that move the mean of as many Normal aspects of a response
+        which its reward does not depend on. No direction among them is special, so that the length
+        of their vector, the drift, is all that need be known of it.
+    kl_limit : float
+        KL(π‖π₀) is kept within this, in nats.
+    """
 
     rewards: Array
     initial: Array
-    features: Array | None  # (runs, K, d)
+    features: Array | None
+    nuisance: int
+    kl_limit: float
 
-    @property
-    def parameters(self) -> int:
-        """Number of parameters of a policy: d, or K where it is tabular."""
-        return (self.initial if self.features is None else self.features).shape[-1]
-
-    def probabilities(self, theta: Array) -> Array:
-        """Probabilities (runs, K) under the policies with parameters theta (runs, d)."""
-        rise = theta if self.features is None else (self.features @ theta[:, :, None])[:, :, 0]
-        return special.softmax(self.initial + rise, axis=-1)
+    def start(self, runs: int) -> State:
+        """Return the initial policy."""
+        d = len(self.initial) if self.features is None else self.features.shape[1]
+        return State(np.zeros((runs, d)), np.zeros((runs, 1)), np.tile(self.initial, (runs, 1)))
 
     def pull_back(self, gradient: Array) -> Array:
         """Turn a gradient in the logits (runs, K) into one in the parameters (runs, d)."""
-        return gradient if self.features is None else (gradient[:, None, :] @ self.features)[:, 0]
+        return gradient if self.features is None else gradient @ self.features
+
+    def bounded(self, theta: Array, drift: Array) -> State:
+        """Return the policies with these parameters, shortened where they leave the KL bound."""
+        rise = theta if self.features is None else theta @ self.features.T
+        p, kl, slope = self._tilt(rise, drift)
+        outside = kl > self.kl_limit
+        factor, low, high = np.ones_like(kl), np.zeros_like(kl), np.ones_like(kl)
+        while True:
+            gap = np.log(np.where(outside, kl / self.kl_limit, 1.0))
+            off = np.abs(gap) > ON_BOUND
+            if not off.any():
+                return State(factor * theta, factor * drift, p)
+            low, high = np.where(gap < 0.0, factor, low), np.where(gap > 0.0, factor, high)
+            # Newton in log KL over log factor, where the slope is 2 for a small θ and 0 for a policy
+            # that is all but deterministic; or bisection
+            newton = factor * np.exp((-gap / slope.clip(min=0.1)).clip(-0.7, 0.7))
+            inside = (low < newton) & (newton < high)
+            factor = np.where(off, np.where(inside, newton, (low + high) / 2.0), factor)
+            p, kl, slope = self._tilt(factor * rise, factor * drift)
+
+    def _tilt(self, rise: Array, drift: Array) -> tuple[Array, Array, Array]:
+        """Return p, KL(π‖π₀), and d log KL / d log factor, for logits log π₀ + rise."""
+        top = rise.max(axis=-1, keepdims=True)
+        p = self.initial * np.exp(rise - top)
+        total = p.sum(axis=-1, keepdims=True)
+        p /= total
+        mean = np.sum(p * rise, axis=-1, keepdims=True)
+        kl = mean - top - np.log(total) + 0.5 * drift**2
+        variance = np.sum(p * (rise - mean) ** 2, axis=-1, keepdims=True) + drift**2
+        return p, kl, variance / np.where(kl > 0.0, kl, 1.0)
 
 
-def build(
-    law: Law,
-    K: int,
-    runs: int,
-    rng: np.random.Generator,
-    *,
-    initial_sd: float,
-    features: int,
-    reward_share: float,
-) -> Bandits:
-    """Make the bandits of a law and a kind of policy; `simulations.bandit` describes them."""
-    ranks = (np.arange(K) + 0.5) / K
-    initial = initial_sd * rng.standard_normal((runs, K))
-    p = special.softmax(initial, axis=-1)
-    rewards = np.asarray(law.ppf(ranks)) - np.sum(p * law.ppf(ranks), axis=-1, keepdims=True)
-    rewards /= np.sqrt(np.sum(p * rewards**2, axis=-1, keepdims=True))
-    if features == 0:
-        return Bandits(rewards, initial, None)
-    # Hermite polynomials of the normal score: the directions that shift, widen and skew the rewards
-    z = special.ndtri(ranks)
-    smooth = np.stack([z, (z**2 - 1) / np.sqrt(2), (z**3 - 3 * z) / np.sqrt(6)]) / np.sqrt(3)
-    mixing = rng.standard_normal((runs, features, 3))
-    noise = rng.standard_normal((runs, K, features))
-    signal = (mixing @ smooth).swapaxes(1, 2)
-    columns = np.sqrt(reward_share) * signal + np.sqrt(1.0 - reward_share) * noise
-    return Bandits(rewards, initial, columns)
+def build(law: Law, K: int, *, tabular: bool, nuisance: int, kl_limit: float) -> Bandit:
+    """Make the bandit of a law and a kind of policy; `simulations.bandit` describes them."""
+    edges = np.linspace(*SCORES, K + 1)
+    z = (edges[1:] + edges[:-1]) / 2.0
+    upper, tail = z > 0.0, special.ndtr(-np.abs(z))
+    rewards = np.where(upper, law.isf(tail), law.ppf(tail))
+    # each cell's mass from its own side, or the far tail would be rounding
+    initial = np.where(upper, -np.diff(special.ndtr(-edges)), np.diff(special.ndtr(edges)))
+    initial /= initial.sum()
+    if not np.isin(rewards, (0.0, 1.0)).all():
+        rewards = rewards - initial @ rewards
+        rewards /= np.sqrt(initial @ rewards**2)
+    # tilting by these moves a Normal law's location and scale
+    features = None if tabular else np.stack([z, (z**2 - 1.0) / np.sqrt(2.0)], axis=-1)
+    return Bandit(rewards, initial, features, nuisance, kl_limit)
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+def estimate(bandit: Bandit, arm: Arm, p: Array, groups: Array, N: int) -> tuple[Array, Array]:
+    """Return ĝ in the parameters, shape (runs, d), and the size of its nuisance part, (runs, 1).
+
+    Given the advantages, each nuisance component of ĝ = (1/M) Σ A_i S_i is Normal with variance
+    Σ A_i² / M²; the square root of that is the size. `groups` are uniforms, (runs, groups, m).
+    """
+    if arm is None:
+        return bandit.pull_back(gradient(bandit.rewards, p, N)), np.zeros((len(p), 1))
+    responses = draw(p, groups)
+    A = advantages(arm[0], bandit.rewards[responses], N, **arm[1])
+    size = np.sqrt(np.sum(A**2, axis=(1, 2)))[:, None] / (A.size // len(A))
+    return bandit.pull_back(sampled_gradient(p, responses, A)), size * (bandit.nuisance > 0)
+
+
+def nuisance_luck(bandit: Bandit, runs: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw a vector of `nuisance` standard Normals: its component in a fixed direction, (runs, 1).
+
+    And the squared length of the rest, chi-square with one degree of freedom less.
+    """
+    rest = max(0, bandit.nuisance - 1)
+    return rng.standard_normal((runs, 1)), 2.0 * rng.standard_gamma(rest / 2.0, (runs, 1))
 
 
 def train(
-    bandits: Bandits,
-    estimator: tuple[str, Mapping[str, Any]] | None,
-    m: int,
-    groups: int,
+    bandit: Bandit,
+    arm: Arm,
+    shape: tuple[int, int, int],
     N: int,
-    step_size: float,
+    step_sizes: Array,
     steps: int,
     rng: np.random.Generator,
-) -> tuple[Array, Array]:
-    """Train every run; return V_N, shape (runs, steps + 1), and the first ĝ's cosine with ∇V_N.
+) -> Array:
+    """Train `shape` = (runs, groups, m) with each step size; return V_N, (sizes, runs, steps + 1).
 
-    `estimator` is (name, options), or None for the exact gradient. The rollouts of a step come
-    from `rng` alone, so arms with equal generators turn equal uniforms into rollouts.
+    All step sizes see the same luck, and so do arms with equal generators.
     """
-    theta = np.zeros((len(bandits.rewards), bandits.parameters))
-    p = bandits.probabilities(theta)
-    values, cosine = [value(bandits.rewards, p, N)], np.empty(0)
-    for t in range(steps):
-        if estimator is None or t == 0:
-            truth = ascent = unit(bandits.pull_back(gradient(bandits.rewards, p, N)))
-        if estimator is not None:
-            responses = draw(p, rng.random((len(theta), groups, m)))
-            rewards = np.take_along_axis(bandits.rewards[:, None], responses, axis=-1)
-            A = advantages(estimator[0], rewards, N, **estimator[1])
-            ascent = unit(bandits.pull_back(sampled_gradient(p, responses, A)))
-        if t == 0:
-            cosine = np.sum(ascent * truth, axis=-1)
-        theta = theta + step_size * ascent
-        p = bandits.probabilities(theta)
-        values.append(value(bandits.rewards, p, N))
-    return np.stack(values, axis=1), cosine
+    sizes, runs = len(step_sizes), shape[0]
+    length = np.repeat(step_sizes, runs)[:, None]
+    state = bandit.start(sizes * runs)
+    values = [value(bandit.rewards, state.p, N)]
+    for _ in range(steps):
+        luck = rng.random(shape), *nuisance_luck(bandit, runs, rng)
+        groups, along, across = (np.concatenate([part] * sizes) for part in luck)
+        g, size = estimate(bandit, arm, state.p, groups, N)
+        norm = np.sqrt(np.sum(g**2, axis=-1, keepdims=True) + size**2 * (along**2 + across))
+        step = length / np.where(norm > 0.0, norm, 1.0)
+        drift = drifted(state.drift, step * size, along, across)
+        state = bandit.bounded(state.theta + step * g, drift)
+        values.append(value(bandit.rewards, state.p, N))
+    return np.stack(values, axis=-1).reshape(sizes, runs, steps + 1)
 
 
-def unit(direction: Array) -> Array:
-    """Return each row over its Euclidean norm; a row of zeros stays."""
-    norm = np.linalg.norm(direction, axis=-1, keepdims=True)
-    return direction / np.where(norm > 0.0, norm, 1.0)
+def drifted(drift: Array, push: Array, along: Array, across: Array) -> Array:
+    """Return the length of a vector after adding `push` times a vector of standard Normals.
+
+    `along` is that vector's component in the direction of the first, `across` the squared length
+    of the rest.
+    """
+    return np.hypot(drift + push * along, push * np.sqrt(across))
