@@ -93,11 +93,12 @@ class Cell:
 
 def requests(estimators: Requests) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return estimators as `{label: (name, options)}`, names and options checked."""
-    if isinstance(estimators, str):
-        raise TypeError(
-            f"estimators is the string {estimators!r}; give a list of names, "
-            "or a mapping label -> (name, options)"
-        )
+    cure = "give a list of names, or a mapping label -> (name, options)"
+    if isinstance(estimators, str) or not isinstance(estimators, Mapping | Sequence):
+        raise TypeError(f"estimators is {estimators!r}; {cure}")
+    for label in estimators:
+        if not isinstance(label, str):
+            raise TypeError(f"estimators holds {label!r}; give names, as text")
     if not isinstance(estimators, Mapping):
         estimators = {name: (name, {}) for name in estimators}
     if not estimators:
@@ -107,6 +108,8 @@ def requests(estimators: Requests) -> dict[str, tuple[str, dict[str, Any]]]:
         if not (isinstance(request, tuple | list) and len(request) == 2):
             raise TypeError(f"estimators[{label!r}] is {request!r}; give a pair (name, options)")
         name, options = request
+        if not isinstance(options, Mapping):
+            raise TypeError(f"estimators[{label!r}] has options {options!r}; give a dict")
         lookup(name, options)
         checked[label] = (name, dict(options))
     return checked
