@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from analysis._load import Absent, Results
-from analysis._style import GREY, PAGE, Look, Z
+from analysis._style import COLUMN, GREY, PAGE, Look, Z
 
 #: legend entries for marks that are not an estimator's
 HOLLOW = Line2D([], [], color=GREY, marker="o", mfc="white", ls="", label="≈ 0 (2 s.e.)")
@@ -55,6 +55,13 @@ def trellis(
         if shared.get("sharex") and place + columns >= len(laws):
             axes.tick_params(labelbottom=True)
     return figure, panels
+
+
+def one_column(
+    names: Sequence[str], height: float, columns: int, spare: float = 1.0
+) -> tuple[Figure, dict[str, Axes]]:
+    """Return a trellis as wide as one column, with common axes."""
+    return trellis(names, height, columns, COLUMN, spare, sharex=True, sharey=True)
 
 
 def curve(axes: Axes, points: pd.DataFrame, x: str, y: str, look: Look, **style: object) -> None:

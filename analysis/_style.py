@@ -160,8 +160,8 @@ def title(figure: Figure, text: str) -> None:
     """Set the finding as the figure's title, left-aligned and wrapped to the width."""
     # one column has no room for 9 pt; a bold character is about 0.0088 in wide per point
     size = 9.0 if figure.get_figwidth() > COLUMN else 8.5
-    # "m = 64", "34 %" and "TEA .25" stay on one line
-    text = re.sub(r" (?=[.\d=%±≤≥−])|(?<=[=±≤≥]) ", "\N{NO-BREAK SPACE}", text)
+    # "m = 64", "34 %", "TEA .25" and "RLOO (3)" stay on one line
+    text = re.sub(r" (?=\(\d|[.\d=%±≤≥−])|(?<=[=±≤≥]) ", "\N{NO-BREAK SPACE}", text)
     width = int(figure.get_figwidth() / (0.0088 * size))
     lines = textwrap.wrap(text, width, break_on_hyphens=False)
     figure.suptitle("\n".join(lines), x=0.01, ha="left", linespacing=1.25, fontsize=size)
@@ -188,6 +188,7 @@ def legend(
             columnspacing=1.0,
             handletextpad=0.5,
             borderpad=0.1,
+            fontsize=7.5 if figure.get_figwidth() > COLUMN else 7.0,
         )
         columns -= 1
 

@@ -15,10 +15,12 @@ from matplotlib.lines import Line2D
 from analysis import _style, slopes
 from analysis._figure import command
 from analysis._load import Results
-from analysis._panels import HOLLOW, curve, mark, marks_of, need, outer, shown, trellis, visible
+from analysis._panels import HOLLOW, curve, mark, marks_of, need, one_column, outer, shown, visible
 
 #: methods whose bias the theory speaks of; the others are drawn where there is room
 THEORY = ("tea", "prefix_tea", "linear_tea")
+#: a slope with a larger standard error is no finding
+KNOWN = 0.2
 
 
 def draw(results: Results) -> Figure:
@@ -27,30 +29,26 @@ def draw(results: Results) -> Figure:
     N = results.middle[1]
     laws = (results.theory_laws or results.laws)[:2]
     looks, labels = _style.looks(results.options), chosen(results)
-    cells = results.cells[(results.cells["N"] == N) & results.cells["estimator"].isin(labels)]
-    cells = cells[cells["law"].isin(laws)]
-    fits = slopes.table(results, law=laws, N=[N], parameter=["all"])
-    fits = fits[fits["quantity"] == "bias"]
+    cells = results.cells
+    cells = cells[(cells["N"] == N) & cells["estimator"].isin(labels) & cells["law"].isin(laws)]
+    fits = slopes.table(results, law=laws, N=[N], parameter=["all"]).query("quantity == 'bias'")
 
-    figure, panels = trellis(
-        laws, height=1.9, columns=1, width=_style.COLUMN, spare=2.2, sharex=True
-    )
+    figure, panels = one_column(laws, height=1.9, columns=1, spare=2.2)
     for law, axes in panels.items():
         rows = cells[cells["law"] == law]
         for label in labels:
             points = shown(rows[rows["estimator"] == label])
             curve(axes, points, "m", "relative_bias", looks[label])
         _style.grid_ticks(axes, results.m)
-        visible(axes, shown(rows), "relative_bias", 1e-4)
+        visible(axes, shown(cells), "relative_bias", 1e-4)
         _guides(axes, rows, results.m)
         mark(axes, rows, "m", looks)
     outer(panels, "rollouts per group m", r"‖bias‖ / ‖$\nabla V_N$‖")
-    handles = [
-        Line2D([], [], label=f"{x}: {rates(x, laws, fits)}", **looks[x].line) for x in labels
-    ]
-    handles += [HOLLOW, *marks_of(cells)]
+    texts = {x: f"{x}: {rates(x, laws, fits)}" for x in labels}
+    handles = [Line2D([], [], label=text, **looks[x].line) for x, text in texts.items()]
     heading = f"slope on log m ± 95 %: {'; '.join(laws)}"
-    figure.legend(handles=handles, loc="outside lower left", title=heading, alignment="left")
+    place = {"loc": "outside lower left", "title": heading, "alignment": "left"}
+    figure.legend(handles=[*handles, HOLLOW, *marks_of(cells)], **place)
     _style.title(figure, finding(results, laws[0], N, fits))
     return figure
 
@@ -85,10 +83,11 @@ def _guides(axes: Axes, rows: pd.DataFrame, sizes: list[int]) -> None:
 
 def finding(results: Results, law: str, N: int, fits: pd.DataFrame) -> str:
     """Say how fast the bias of the theory's methods falls."""
-    fits = fits[(fits["law"] == law) & (fits["flagged"] == 0)].set_index("estimator")
+    fits = fits[(fits["law"] == law) & (fits["flagged"] == 0) & (fits["se"] < KNOWN)]
+    fits = fits.set_index("estimator")
     told = [x for x in chosen(results) if results.options[x]["name"] in THEORY and x in fits.index]
-    tea = [x for x in told if results.options[x]["name"] == "tea"]
-    told = tea[:1] + [x for x in told if x not in tea]
+    tea = [x for x in told if results.options[x]["name"] == "tea"][1:]  # one is enough
+    told = [x for x in told if x not in tea]
     if not told:
         return f"{law}, N = {N}: bias against m"
     text = ", ".join(f"{x} {_style.number(fits.loc[x, 'slope'])}" for x in told)

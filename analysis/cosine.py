@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from analysis import _style
 from analysis._figure import command
 from analysis._load import Results
-from analysis._panels import BEYOND, curve, mark, marks_of, need, outer, remark, shown, trellis
+from analysis._panels import BEYOND, curve, mark, marks_of, need, one_column, outer, remark, shown
 
 HIGH = 0.95
 
@@ -25,15 +25,7 @@ def draw(results: Results) -> Figure:
     cells = results.cells[(results.cells["N"] == N) & results.cells["estimator"].isin(labels)]
     cells = cells.drop(columns="flagged")  # a mark of the bias
     low = cells.loc[cells["status"] == "", "cosine"].min()
-    figure, panels = trellis(
-        results.laws,
-        height=0.95,
-        columns=3,
-        width=_style.COLUMN,
-        spare=1.4,
-        sharex=True,
-        sharey=True,
-    )
+    figure, panels = one_column(results.laws, height=0.95, columns=3, spare=1.4)
     for law, axes in panels.items():
         rows = cells[cells["law"] == law]
         for label in labels:

@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 from analysis import _style
 from analysis._figure import command
 from analysis._load import BATCH, Results
-from analysis._panels import corner, outer, ranked, shown, trellis
+from analysis._panels import corner, one_column, outer, ranked, shown
 
-#: standard deviation of a batch, and bias, both over the exact gradient's norm
-X_LIMITS, Y_LIMITS = (0.0, 0.4), (0.0, 1.3)
+#: the axes go no further: standard deviation of a batch, and bias, over the exact gradient's norm
+FAR = (0.4, 1.3)
 ARC = {"color": "#d0d0d0", "lw": 0.8}
 
 
@@ -25,31 +25,26 @@ def draw(results: Results) -> Figure:
     """Relative bias against the relative noise of a batch, in the middle of the grid."""
     looks, labels = _style.looks(results.options), _style.ordered(results.options)
     rows = frontier(results)
-    figure, panels = trellis(
-        results.laws,
-        height=1.0,
-        columns=3,
-        width=_style.COLUMN,
-        spare=1.9,
-        sharex=True,
-        sharey=True,
-    )
+    figure, panels = one_column(results.laws, height=1.0, columns=3, spare=1.9)
+    measured = rows.query("status == ''")[["noise", "relative_bias"]]
+    ends = np.minimum(FAR, 1.15 * measured.max().to_numpy())
     for law, axes in panels.items():
         here = rows[rows["law"] == law]
         angle = np.linspace(0.0, np.pi / 2, 91)
-        for error in (0.2, 0.4, 0.6, 0.8, 1.0, 1.2):
+        for error in max(ends) * np.arange(1, 7) / 6:
             axes.plot(error * np.cos(angle), error * np.sin(angle), **ARC, zorder=0)
         hull = here[here["frontier"]].sort_values("noise")
         axes.plot(hull["noise"], hull["relative_bias"], color=_style.INK, lw=0.7, zorder=1)
         for label in labels:
             _points(axes, here[here["estimator"] == label], looks[label])
-        axes.set(xlim=X_LIMITS, ylim=Y_LIMITS, xticks=[0.0, 0.2, 0.4], yticks=[0.0, 0.5, 1.0])
+        axes.set(xlim=(0.0, ends[0]), ylim=(0.0, ends[1]))
+        axes.locator_params(nbins=3)
         axes.grid(visible=False)
-        _missing(axes, results.single[results.single["law"] == law], here)
+        _missing(axes, results.single[results.single["law"] == law], here, ends)
     outer(panels, f"sd of {BATCH} groups", "‖bias‖")
     edge = Line2D([], [], color=_style.INK, lw=0.7, label="frontier")
     arcs = Line2D([], [], **ARC, label="equal error")
-    unit = Line2D([], [], ls="", label="both over ‖$\\nabla V_N$‖")
+    unit = Line2D([], [], ls="", label="over ‖$\\nabla V_N$‖")
     _style.legend(figure, looks, labels, edge, arcs, unit)
     _style.title(figure, finding(results))
     return figure
@@ -79,11 +74,11 @@ def _points(axes: Axes, rows: pd.DataFrame, look: _style.Look) -> None:
     )
 
 
-def _missing(axes: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
+def _missing(axes: Axes, cells: pd.DataFrame, rows: pd.DataFrame, ends: np.ndarray) -> None:
     """Write how many estimators have no point in the panel, and why."""
     counts = cells["status"].value_counts()
     told = [f"{counts[x]} {x}" for x in ("undefined", "infinite") if x in counts]
-    beyond = int(((rows["relative_bias"] > Y_LIMITS[1]) | (rows["noise"] > X_LIMITS[1])).sum())
+    beyond = int((rows[["noise", "relative_bias"]] > ends).any(axis=1).sum())
     told += [f"{beyond} off scale"] * (beyond > 0) + ["saturated"] * ("saturated" in counts)
     corner(axes, "\n".join(told))
 
@@ -91,8 +86,7 @@ def _missing(axes: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
 def finding(results: Results) -> str:
     """Say who is on the frontier most often."""
     m, N = results.middle
-    rows = frontier(results)
-    rows = rows[rows["status"] == ""]
+    rows = frontier(results).query("status == ''")
     counts = rows.groupby("estimator", sort=False)["frontier"].sum()
     least = rows.loc[rows.groupby("law", sort=False)["batch_nmse"].idxmin(), "estimator"]
     return (

@@ -15,10 +15,11 @@ from matplotlib.patches import Patch
 from analysis import _style
 from analysis._figure import command
 from analysis._load import BATCH, Results
-from analysis._panels import BEYOND, curve, mark, marks_of, outer, remark, shown, trellis
+from analysis._panels import BEYOND, curve, mark, marks_of, one_column, outer, remark, shown
 
-#: most laws and estimators lie inside; what does not is counted in the panel
-LIMITS = (3e-3, 10.0)
+#: the axis goes no further; what lies beyond is counted in the panel
+FAR = (1e-3, 10.0)
+TICKS = (0.001, 0.01, 0.1, 1.0, 10.0)
 BAND, DARK = "#f1f1f1", "#cfcfcf"
 
 
@@ -27,16 +28,10 @@ def draw(results: Results) -> Figure:
     looks, labels = _style.looks(results.options), _style.chosen(results.options, 6)
     cells = placed(results)
     cells = cells[cells["estimator"].isin(labels)]
-    figure, panels = trellis(
-        results.laws,
-        height=0.82,
-        columns=2,
-        width=_style.COLUMN,
-        spare=1.4,
-        sharex=True,
-        sharey=True,
-    )
+    figure, panels = one_column(results.laws, height=0.82, columns=2, spare=1.4)
     width = len(results.N)
+    errors = cells.loc[cells["status"] == "", "batch_nmse"]
+    limits = np.clip([0.6 * errors.min(), 1.5 * errors.max()], *FAR)
     for law, axes in panels.items():
         rows = cells[cells["law"] == law]
         for place in range(0, len(results.m), 2):
@@ -49,14 +44,15 @@ def draw(results: Results) -> Figure:
         axes.axhline(1.0, color=_style.INK, lw=0.6, ls=":")
         axes.set_yscale("log")
         axes.minorticks_off()
-        axes.set_ylim(LIMITS)
+        axes.set_ylim(limits)
         # once a band: neither undefined nor infinite depends on N
         mark(axes, rows[rows["N"] == results.N[width // 2]], "x", looks)
         remark(axes, rows[rows["status"] == ""], "batch_nmse")
         axes.grid(visible=False, axis="x")
         axes.set_xticks(np.arange(len(results.m)) * width + (width - 1) / 2, results.m)
         axes.tick_params(axis="x", length=0)
-        axes.set_yticks([0.01, 0.1, 1.0, 10.0], ["0.01", "0.1", "1", "10"])
+        axes.set_yticks([x for x in TICKS if limits[0] <= x <= limits[1]])
+        axes.yaxis.set_major_formatter("{x:g}")
     outer(panels, "m", "error")
     saturated = bool((cells["status"] == "saturated").any())
     inner = Patch(color=BAND, label=f"one m: N = {results.N[0]} … {results.N[-1]}")
@@ -84,7 +80,7 @@ def medians(results: Results) -> pd.Series:
 
 def finding(results: Results) -> str:
     """Say whose error is least and whose largest, over all cells."""
-    values = [f"{label} {value:.2f}" for label, value in medians(results).items()]
+    values = [f"{label} {value:.2g}" for label, value in medians(results).items()]
     cells = results.cells[results.cells["status"] == ""]
     count = len(cells[["law", "m", "N"]].drop_duplicates())
     return (

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from analysis import _response, _style
 from analysis._figure import command
 from analysis._load import Results
-from analysis._panels import listed, outer, trellis
+from analysis._panels import listed, one_column, outer
 
 
 def draw(results: Results) -> Figure:
@@ -22,9 +22,7 @@ def draw(results: Results) -> Figure:
     looks = _style.looks(results.options)
     labels = [x for x in _style.ordered(results.options) if (curves["estimator"] == x).any()]
     off = _response.distances(curves)[law]
-    figure, panels = trellis(
-        labels, height=0.86, columns=3, width=_style.COLUMN, sharex=True, sharey=True
-    )
+    figure, panels = one_column(labels, height=0.86, columns=3)
     for label, axes in panels.items():
         rows = curves[curves["estimator"] == label]
         _response.exact_line(axes, rows)

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from analysis import _response, _style
 from analysis._figure import command
 from analysis._load import Results
-from analysis._panels import corner, outer, ranked, trellis
+from analysis._panels import corner, one_column, outer, ranked
 
 
 def draw(results: Results) -> Figure:
@@ -17,9 +17,7 @@ def draw(results: Results) -> Figure:
     looks, labels = _style.looks(results.options), _style.chosen(results.options, 6)
     curves = curves[curves["estimator"].isin(labels)]
     laws = [law for law in results.laws if (curves["law"] == law).any()]
-    figure, panels = trellis(
-        laws, height=1.0, columns=3, width=_style.COLUMN, spare=1.3, sharex=True, sharey=True
-    )
+    figure, panels = one_column(laws, height=1.0, columns=3, spare=1.3)
     for law, axes in panels.items():
         rows = curves[curves["law"] == law]
         _response.exact_line(axes, rows[rows["estimator"] == rows["estimator"].iloc[0]])

@@ -14,22 +14,14 @@ from matplotlib.patches import Patch, Rectangle
 from analysis import _style
 from analysis._figure import command
 from analysis._load import BATCH, Results
-from analysis._panels import HATCHES, hatch, outer, trellis
+from analysis._panels import HATCHES, hatch, one_column, outer
 from analysis._winners import by_band, winners
 
 
 def draw(results: Results) -> Figure:
     """Map the winners of all cells, one panel per law."""
     looks, found = _style.looks(results.options), winners(results)
-    figure, panels = trellis(
-        results.laws,
-        height=1.12,
-        columns=3,
-        width=_style.COLUMN,
-        spare=1.3,
-        sharex=True,
-        sharey=True,
-    )
+    figure, panels = one_column(results.laws, height=1.12, columns=3, spare=1.3)
     for law, axes in panels.items():
         for cell in found[found["law"] == law].itertuples():
             x, y = results.N.index(cell.N), results.m.index(cell.m)
