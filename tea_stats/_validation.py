@@ -12,10 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+#: beyond this, sums and multiples of rewards would overflow
+LARGEST_REWARD = 1e300
+
 
 def as_rewards(rewards: ArrayLike, *, at_least: int = 1) -> NDArray[np.float64]:
     """Return rewards as a float64 array of shape (..., m), m ≥ `at_least`, all finite."""
-    array = np.asarray(rewards)
+    try:
+        array = np.asarray(rewards)
+    except ValueError:
+        raise ValueError(
+            "rewards has groups of different sizes; give an array of shape (..., m), "
+            "or call once for each size"
+        ) from None
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"rewards has dtype {array.dtype}; give an array of real numbers "
@@ -35,14 +44,17 @@ def as_rewards(rewards: ArrayLike, *, at_least: int = 1) -> NDArray[np.float64]:
             f"rewards has m = {m} rollouts in a group (its last axis); "
             f"this estimator needs m ≥ {at_least}"
         )
-    array = array.astype(np.float64, copy=False)
-    finite = np.isfinite(array)
-    if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise ValueError(
-            f"rewards{list(where)} is {array[where]}; drop or repair such rollouts first "
-            "(an estimator cannot guess a missing reward)"
+    with np.errstate(over="ignore"):  # a long double may be infinite in float64
+        array = array.astype(np.float64, copy=False)
+    usable = np.abs(array) <= LARGEST_REWARD  # false for NaN
+    if not usable.all():
+        where = tuple(int(i) for i in np.argwhere(~usable)[0])
+        cure = (
+            f"give rewards in another unit, within ±{LARGEST_REWARD:g}"
+            if np.isfinite(array[where])
+            else "drop or repair such rollouts first (an estimator cannot guess a missing reward)"
         )
+        raise ValueError(f"rewards{list(where)} is {array[where]}; {cure}")
     return array
 
 

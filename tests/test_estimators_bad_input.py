@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,21 @@ GOOD = np.arange(16) % 2
 BAD_REWARDS = {
     "nan": ([0.0, np.nan] * 8, ValueError, r"rewards\[1\] is nan; drop or repair"),
     "inf": ([[0.0] * 16, [1.0] * 15 + [-np.inf]], ValueError, r"rewards\[1, 15\] is -inf; drop"),
+    "too large": (
+        [1e301, 0.0] * 8,
+        ValueError,
+        r"rewards\[0\] is 1e\+301; give rewards in another",
+    ),
+    "infinite in float64": (
+        np.array([0.0, 1.0] * 8, dtype="g") * np.array([1, 1e308] * 8, dtype="g") * 100,
+        ValueError,
+        r"rewards\[1\] is inf; drop or repair",
+    ),
+    "groups of two sizes": (
+        [[0.0] * 16, [1.0] * 15],
+        ValueError,
+        r"rewards has groups of different sizes; give .* once for each size",
+    ),
     "text": (["0", "1"] * 8, TypeError, r"rewards has dtype <U1; give .* real numbers"),
     "object": ([0, None] * 8, TypeError, r"rewards has dtype object; give .* real numbers"),
     "complex": (GOOD * 1j, TypeError, r"rewards has dtype complex128; give .* real numbers"),
@@ -56,6 +72,8 @@ BAD_OPTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ),
     ("max_at_k", {"form": "canonical"}, ValueError, r"form is 'canonical' with k = m = 16.*; give"),
     ("max_at_k", {"k": 1, "form": "loo-1"}, ValueError, r"form is 'loo-1' with k = 1.*; give form"),
+    ("tea", {"centred": 1}, TypeError, r"centred is 1; give True or False"),
+    ("prefix_tea", {"centred": "no"}, TypeError, r"centred is 'no'; give True or False"),
     ("pass_at_k", {"k": 17}, ValueError, r"k is 17, more than the m = 16 .*; give k ≤ m"),
     ("pass_at_k", {"k": True}, TypeError, r"k is True, a boolean; give an integer"),
     ("rs_grpo", {"beta": np.inf}, ValueError, r"beta is inf; give a finite number"),
@@ -95,9 +113,11 @@ def test_rewards_of_a_verifier_must_be_0_or_1(name: str, value: float) -> None:
         advantages(name, rewards, 64)
 
 
-def test_an_unknown_estimator() -> None:
-    with pytest.raises(ValueError, match=r"estimator 'teh' is unknown; give one of tea, .*rloo"):
-        advantages("teh", GOOD, 64)
+@pytest.mark.parametrize("name", ["teh", "TEA", "", None, 3, ["tea"]])
+def test_an_unknown_estimator(name: Any) -> None:
+    message = rf"estimator {re.escape(repr(name))} is unknown; give one of tea, .*rloo"
+    with pytest.raises(ValueError, match=message):
+        advantages(name, GOOD, 64)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
