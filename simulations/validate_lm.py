@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -44,7 +45,10 @@ def changed(study: Study, **changes: Any) -> Study:
         for scenario in content["scenarios"].values():
             scenario[name] = scenario[name] if value is None else value
     content |= {name: value for name, value in changes.items() if value is not None}
-    return Study.model_validate(content)
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(_schema._first(error, Study)) from None
 
 
 def run_study(study: Study, out: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,7 +135,13 @@ def load(
         model, tokenizer = _tiny()
     else:
         model, tokenizer = _pretrained(name)
-    model = model.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
+    try:
+        model = model.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"device is {device!r} ({reason}); give cpu, or one that is here"
+        ) from None
     attention.register()
     model.set_attn_implementation(attention.NAME)
     attention.check(model, name)
@@ -168,7 +175,9 @@ def adapt(policy: Policy, rank: int, layers: int, targets: tuple[str, ...], seed
         layers_to_transform=list(range(max(0, depth - layers), depth)),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft asks transformers for a property that has a newer name
+        warnings.simplefilter("ignore", FutureWarning)
         torch.manual_seed(seed)
         policy.model = get_peft_model(policy.model, config).eval()
 

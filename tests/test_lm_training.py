@@ -1,0 +1,376 @@
+"""The training study at smoke size: the gradient, the common random numbers, resuming, errors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+import torch
+import typer
+
+from simulations import _schema, _store, validate_lm
+from simulations.lm import evaluation, oracle, policies, rewards, rollouts, study, training
+from simulations.lm.prompts import Prompt
+from simulations.lm.schema import Study
+from tea_stats import advantages
+
+pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("lm_training")]
+
+SMOKE = validate_lm.GRIDS / "lm_smoke.toml"
+PROMPTS = [Prompt("a", "Hello"), Prompt("b", "A longer question?"), Prompt("c", "x y")]
+ARM = training.Arm("tea", {}, m=8, N=32, rate=0.01, kl=0.05)
+
+
+def adapted(dtype="float32", rank=2):
+    policy = policies.load("tiny", dtype=dtype)
+    if rank:
+        policies.adapt(policy, rank, 2, ("q_proj", "down_proj"), seed=0)
+    else:
+        policies.unfreeze(policy)
+    return policy
+
+
+def letters(policy):
+    return "letters", rewards.load("letters", policy)
+
+
+def course(steps, save_every=2):
+    sizes = {"rows": 16, "train_rows": 5, "save_every": save_every}
+    return training.Course(PROMPTS, 2, steps, 6, seed=3, key=(0, 0), **sizes)
+
+
+def log_of(folder, steps, **changes):
+    policy = adapted(**changes)
+    return policy, training.train(policy, ARM, course(steps), letters(policy), folder)
+
+
+def same(left: pd.DataFrame, right: pd.DataFrame) -> bool:
+    return left.drop(columns=training.TIMES).equals(right.drop(columns=training.TIMES))
+
+
+# --- one step -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_gradient_is_the_sum_over_rollouts_in_however_many_pieces(rank):
+    policy = adapted("float64", rank)
+    weights = policy.trainable()
+    # away from the start, so that the divergence has a gradient
+    with torch.no_grad():
+        for weight in weights:
+            weight.add_(
+                0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+            )
+    encoded = rollouts.encode(policy, [p.text for p in PROMPTS], 6)
+    drawn = rollouts.sample(policy, encoded, rollouts.uniforms(0, (1,), (3, 4, 6)), rows=99)
+    A = torch.linspace(-1.0, 2.0, 12, dtype=torch.float32).view(3, 4)
+    logprobs = rollouts.score(policy, drawn)
+    with torch.no_grad(), policy.as_loaded() as start:
+        gap = logprobs - rollouts.score(start, drawn)
+    mean = (A.reshape(-1).double() * logprobs.sum(1)).mean()
+    # the gradient of Σ_t KL given the tokens before, by the score function: (log π − log π₀) ∇log π
+    kl = (gap.detach() * logprobs).sum(1).mean()
+    exact = torch.cat([g.flatten() for g in torch.autograd.grad(0.3 * kl - mean, weights)])
+    for rows in (1, 3, 5, 99):
+        for weight in weights:
+            weight.grad = None
+        row = training.backward(policy, drawn, A, 0.3, rows)
+        assert torch.allclose(training.flat_gradient(weights), exact, rtol=0.0, atol=1e-6)
+        assert row["kl"] == pytest.approx(float(gap.sum(1).mean()), abs=1e-5)
+
+
+def test_advantages_have_unit_size_over_the_batch():
+    rated = torch.tensor(np.random.default_rng(0).normal(size=(3, 8)))
+    A, row = training.scaled_advantages(ARM, rated)
+    plain = advantages("tea", rated.numpy(), 32)
+    assert float(A.square().mean()) == pytest.approx(1.0)
+    assert np.allclose(A.numpy() * row["size"], plain)
+    tied = torch.zeros(2, 8, dtype=torch.float64)
+    A, row = training.scaled_advantages(ARM, tied)
+    assert (A == 0.0).all() and row == {"size": 0.0, "degenerate": 2}
+
+
+def test_adapters_and_the_frozen_copy_start_where_the_model_is():
+    plain = policies.load("tiny")
+    encoded = rollouts.encode(plain, ["Hello"], 6)
+    drawn = rollouts.sample(plain, encoded, rollouts.uniforms(0, (1,), (1, 4, 6)), rows=9)
+    for rank in (0, 2):
+        policy = adapted(rank=rank)
+        with torch.no_grad():
+            assert torch.allclose(rollouts.score(policy, drawn), drawn.logprobs, atol=1e-5)
+            for weight in policy.trainable():
+                weight.add_(0.1)
+            assert not torch.allclose(rollouts.score(policy, drawn), drawn.logprobs, atol=1e-2)
+            with policy.as_loaded() as start:
+                assert torch.allclose(rollouts.score(start, drawn), drawn.logprobs, atol=1e-5)
+
+
+def test_every_prompt_comes_before_any_comes_again():
+    seen = [prompt.id for step in range(9) for prompt in course(9).chosen(step)]
+    for lap in range(6):
+        assert sorted(seen[3 * lap : 3 * lap + 3]) == ["a", "b", "c"]
+    other = training.Course(PROMPTS, 2, 9, 6, 4, (0, 0), 16, 5, 2)
+    assert seen != [prompt.id for step in range(9) for prompt in other.chosen(step)]
+
+
+def test_training_raises_the_reward(tmp_path):
+    policy = adapted(rank=0)
+    arm = training.Arm("rloo", {}, m=16, N=32, rate=0.01)
+    log = training.train(policy, arm, course(15), letters(policy), tmp_path)
+    assert log["reward"][-3:].mean() > log["reward"][:3].mean() + 0.1
+    # and the same steps against the reward lower it
+    policy = adapted(rank=0)
+    name, reward = letters(policy)
+    against = (name, lambda prompts, completions: -reward(prompts, completions))
+    log = training.train(policy, arm, course(15), against, tmp_path / "against")
+    assert log["reward"][-3:].mean() > log["reward"][:3].mean()
+
+
+# --- resuming -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_killed_and_resumed_gives_the_same_digits(tmp_path, rank):
+    whole_policy, whole = log_of(tmp_path / "whole", 5, rank=rank)
+
+    class Killed(Exception):
+        pass
+
+    def kill(rollouts, tokens):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+
+    left = 3  # dies in step 4, after the checkpoint of step 2
+    policy = adapted(rank=rank)
+    with pytest.raises(Killed):
+        training.train(policy, ARM, course(5), letters(policy), tmp_path / "part", kill)
+    held = training.read_state(tmp_path / "part" / "state.pt")
+    assert len(held["log"]) == 2
+    resumed_policy, resumed = log_of(tmp_path / "part", 5, rank=rank)
+    assert same(whole, resumed)
+    for ours, theirs in zip(whole_policy.trainable(), resumed_policy.trainable(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    log_of(tmp_path, 2)
+    file = tmp_path / "state.pt"
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"state\.pt is damaged .* remove it to train again"):
+        log_of(tmp_path, 3)
+
+
+# --- evaluation -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 9])
+def test_best_of_is_the_mean_over_all_subsets(n):
+    from itertools import combinations
+
+    values = np.random.default_rng(n).integers(0, 4, (2, n)).astype(float)
+    for N in range(1, n + 1):
+        exact = [np.mean([max(part) for part in combinations(row, N)]) for row in values]
+        assert np.allclose(evaluation.best_of(values, N), exact, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match=f"N is {n + 1} and there are {n} rollouts"):
+        evaluation.best_of(values, n + 1)
+
+
+def test_best_of_with_many_rollouts_has_weights_that_sum_to_one():
+    assert evaluation.best_of(np.ones(4096), 256) == pytest.approx(1.0, abs=1e-9)
+    ranks = np.arange(1.0, 513.0)
+    # E max of an N-subset of 1..n is N (n + 1)/(N + 1)
+    assert evaluation.best_of(ranks, 128) == pytest.approx(128 * 513 / 129)
+
+
+def test_bootstrap_interval_covers_and_pairs():
+    # 200 sets of 30 prompts: a 95 % interval misses about 10 times; 26 or more is beyond 5 s.e.
+    rng = np.random.default_rng(0)
+    missed, width = 0, []
+    for _ in range(200):
+        prompt = rng.normal(0.0, 3.0, 30)
+        ours = prompt + 0.5 + rng.normal(0.0, 0.3, (2, 30))
+        theirs = prompt + rng.normal(0.0, 0.3, (2, 30))
+        mean, low, high = evaluation.difference(ours, theirs, 300, rng)
+        assert mean == pytest.approx(ours.mean() - theirs.mean())
+        missed += not low <= 0.5 <= high
+        width.append(high - low)
+    assert missed < 26
+    # prompts differ by 3: an unpaired interval would be about 3 wide
+    assert np.mean(width) < 0.4
+
+
+# --- the oracle -----------------------------------------------------------------------------------
+
+
+def test_gradients_of_several_weightings_are_sums_of_scores():
+    policy = adapted("float64")
+    encoded = rollouts.encode(policy, [p.text for p in PROMPTS], 6)
+    drawn = rollouts.sample(policy, encoded, rollouts.uniforms(0, (1,), (3, 4, 6)), rows=99)
+    weights = [torch.linspace(-1, 1, 12, dtype=torch.float64), torch.ones(12, dtype=torch.float64)]
+    found = oracle.gradients(policy, drawn, weights, rows=5)
+    logprobs = rollouts.score(policy, drawn).sum(1)
+    for weight, ours in zip(weights, found, strict=True):
+        exact = torch.autograd.grad(weight @ logprobs, policy.trainable(), retain_graph=True)
+        assert torch.allclose(ours, torch.cat([g.flatten() for g in exact]), rtol=0, atol=1e-6)
+
+
+def test_oracle_and_cosines_on_a_law_with_a_known_answer(tmp_path):
+    # every estimator's mean gradient points along the oracle's if the reward moves one way only:
+    # reward 1 for a first token of the lower half of the vocabulary, else 0, one token
+    policy = adapted("float64")
+
+    def lower(prompts, completions):
+        return np.array([float(text < "P") for text in completions])
+
+    common = {"reward": ("lower", lower), "seed": 1, "new_tokens": 1, "rows": (999, 999)}
+    halves = oracle.oracle(
+        policy, PROMPTS[:1], 2000, 2, folder=tmp_path, after=lambda *_: None, **common
+    )
+    assert oracle.reliability(halves) > 0.9
+    again = oracle.oracle(
+        policy, PROMPTS[:1], 2000, 2, folder=tmp_path, after=lambda *_: None, **common
+    )
+    assert all(torch.equal(a, b) for a, b in zip(halves, again, strict=True))
+    arm = training.Arm("rloo", {}, m=400, N=2, rate=1.0)
+    table = oracle.cosines(policy, {"RLOO": arm}, PROMPTS[:1], halves, batch=0, **common)
+    assert table["cosine_corrected"].item() > 0.8
+    flipped = tuple(-half for half in halves)
+    table = oracle.cosines(policy, {"RLOO": arm}, PROMPTS[:1], flipped, batch=0, **common)
+    assert table["cosine"].item() < -0.8
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def command(*arguments):
+    app = typer.Typer()
+    app.command()(validate_lm.main)
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    out = tmp_path_factory.mktemp("smoke")
+    found = command("--preset", "smoke", "--out", out)
+    assert found.exit_code == 0, found.output
+    return out
+
+
+def test_smoke_preset_writes_every_table(smoke):
+    plan = _schema.read(Study, SMOKE)
+    arms = len(plan.estimators)
+    steps = _store.read(smoke / "steps.parquet")
+    assert len(steps) == arms * plan.seeds * plan.training.steps
+    assert steps.drop(columns=["kl"]).notna().all().all()
+    # the same prompts and luck: before any update all arms see the same rollouts
+    first = steps[steps["step"] == 0].groupby("seed")["reward"]
+    assert (first.nunique() == 1).all()
+    assert steps[steps["step"] == 0]["reward"].nunique() == plan.seeds
+    curves = _store.read(smoke / "curves.parquet")
+    assert set(curves["estimator"]) == {"start", *plan.estimators}
+    assert (curves.groupby("estimator")["value"].apply(lambda v: v.is_monotonic_increasing)).all()
+    assert ((curves["low"] <= curves["value"]) & (curves["value"] <= curves["high"])).all()
+    differences = _store.read(smoke / "differences.parquet")
+    pairs = len(plan.estimators) * (len(plan.estimators) + 1) // 2
+    assert len(differences) == pairs * differences["N"].nunique()
+    behaviour = _store.read(smoke / "behaviour.parquet").set_index("estimator")
+    assert behaviour.loc["start", "kl"] == pytest.approx(0.0, abs=1e-4)
+    samples = _store.read(smoke / "samples.parquet")
+    assert set(samples["kind"]) == {"best", "first"}
+    assert set(_store.read(smoke / "oracle.parquet")["estimator"]) == set(plan.estimators)
+    manifest = json.loads((smoke / "manifest.json").read_text())
+    assert manifest["runs"][-1]["finished"] and "torch" in manifest["runs"][-1]["packages"]
+
+
+def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path, monkeypatch):
+    plan = _schema.read(Study, SMOKE)
+    done = 0
+
+    class Killed(KeyboardInterrupt):
+        pass
+
+    def kill(rollouts, tokens):
+        nonlocal done
+        done += tokens > 0
+        if done > 60:
+            raise Killed
+
+    with pytest.raises(Killed):
+        study.run(plan, tmp_path / "part", kill, lambda text: None)
+    manifest = json.loads((smoke / "manifest.json").read_text())
+    _store.write(manifest, tmp_path / "part" / "manifest.json")
+    found = command("--preset", "smoke", "--out", tmp_path / "part")
+    assert found.exit_code == 0, found.output
+    for name in ("curves", "differences", "behaviour", "samples", "histogram"):
+        ours, theirs = (_store.read(f / f"{name}.parquet") for f in (smoke, tmp_path / "part"))
+        assert ours.equals(theirs), name
+    ours, theirs = (_store.read(f / "steps.parquet") for f in (smoke, tmp_path / "part"))
+    assert same(ours, theirs)
+
+
+def test_another_configuration_is_refused_in_the_same_folder(smoke):
+    found = command("--preset", "smoke", "--out", smoke, "--seeds", 3)
+    assert found.exit_code == 2
+    assert "holds results of another configuration" in found.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--reward", "profanity"), "is to be measured only"),
+        (("--reward", "kindness"), "give one of tone, relevance"),
+        (("--model", "/no/such/folder"), "cannot be loaded"),
+        (("--config", "/no/such.toml"), "No such file"),
+        (("--rows", "0"), "greater than or equal to 1"),
+        (("--dtype", "int8"), "dtype"),
+        (("--device", "xpu:7"), "give cpu, or one that is here"),
+    ],
+)
+def test_bad_arguments_end_with_one_line(tmp_path, arguments, message, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    found = command("--preset", "smoke", "--out", tmp_path / "out", *arguments)
+    assert found.exit_code == 2
+    assert message in found.output and "Traceback" not in found.output
+
+
+def configuration(**changes):
+    content = _schema.read(Study, SMOKE).model_dump()
+    for name, value in changes.items():
+        table, key = name.split("__")
+        content[table] = {**content[table], key: value}
+    return content
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"estimators__start": {"name": "rloo"}}, "the untrained arm's"),
+        ({"estimators__X": {"name": "max_at_k", "k": 99}}, "k is 99"),
+        ({"tuning__N": 9}, "best-of-N needs at least N rollouts"),
+        ({"oracle__N": 40}, "at least 2 N of them"),
+    ],
+)
+def test_a_configuration_that_cannot_run_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Study.model_validate(configuration(**changes))
+
+
+@pytest.mark.parametrize("preset", list(validate_lm.Preset))
+def test_presets_are_valid(preset):
+    plan = _schema.read(Study, validate_lm.GRIDS / f"lm_{preset}.toml")
+    assert study.work(plan) > 0
+
+
+def test_budgets_are_powers_of_two():
+    assert evaluation.budgets(100) == [1, 2, 4, 8, 16, 32, 64]
+    assert evaluation.budgets(512)[-1] == 256
