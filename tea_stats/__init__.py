@@ -7,6 +7,7 @@ from tea_stats.estimators.bon_max import bon_max_mean, leave_one_out_max
 from tea_stats.estimators.cat_bon import cat_bon
 from tea_stats.estimators.cvar import cvar
 from tea_stats.estimators.grpo import grpo
+from tea_stats.estimators.linear_tea import linear_tea
 from tea_stats.estimators.max_at_k import max_at_k
 from tea_stats.estimators.prefix_tea import prefix_tea
 from tea_stats.estimators.reinforce import dr_grpo, reinforce, rloo
@@ -32,6 +33,7 @@ from tea_stats.families import (
     StudentT,
     Weibull,
 )
+from tea_stats.linear_design import LinearDesign, linear_tea_design
 
 __version__ = "0.1.0"
 
@@ -48,6 +50,7 @@ __all__ = [
     "Gumbel",
     "GumbelMin",
     "Law",
+    "LinearDesign",
     "LogNormal",
     "Logistic",
     "Normal",
@@ -63,6 +66,8 @@ __all__ = [
     "dr_grpo",
     "grpo",
     "leave_one_out_max",
+    "linear_tea",
+    "linear_tea_design",
     "max_at_k",
     "max_rl",
     "monte_carlo",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.polynomial import legendre
 from numpy.typing import NDArray
 from scipy import special
 
@@ -19,31 +20,68 @@ from tea_stats.families import ContinuousLaw
 Array = NDArray[np.float64]
 
 #: order of the Gauss–Legendre rule on each panel
-PANEL_ORDER = 16
+ORDER = 16
+#: a law whose variance is missed by more than this share is refused
+MISMATCH = 1e-3
+
+#: panel edges in x = logit(u): a binomial weight of n ≤ 1024 draws is a bump no narrower than 0.06,
+#: beyond ±9 the weights are pure exponentials
+_CORE = np.arange(-9.0, 9.01, 0.5)
+_FAR = np.array([10.0, 11.5, 13.5, 16.5, 21.0, 28.0, 40.0, 60.0, 90.0, 140.0])
+_FARTHEST = np.array([220.0, 350.0])
+#: for second moments; the means of a heavy tail reach further
+_INNER_EDGES = np.concatenate([-_FAR[::-1], _CORE, _FAR])
+_EDGES = np.concatenate([-_FARTHEST[::-1], _INNER_EDGES, _FARTHEST])
 
 
-@lru_cache(maxsize=1)
-def _unit_nodes() -> tuple[Array, Array, Array]:
-    """Return u, 1 − u and weights du on (0, 1), dense in logit(u) and reaching far into the tails.
+def _edges(law: ContinuousLaw, edges: Array) -> Array:
+    """Return panel edges, with one where the quantile of the law has a break."""
+    breaks = np.array(law.breaks)
+    return np.union1d(edges, np.log1p(-breaks) - np.log(breaks))
 
-    In the logit a binomial weight of n ≤ 1024 draws is a bump no narrower than about 0.06; panels
-    of width 1/4 resolve it. Outside ±9 the weights are pure exponentials and the panels may grow.
-    """
-    core = np.arange(-9.0, 9.01, 0.25)
-    outer = np.array([10.0, 11.5, 13.5, 16.5, 21.0, 28.0, 40.0, 60.0, 90.0, 140.0, 220.0, 350.0])
-    edges = np.concatenate([-outer[::-1], core, outer])
-    x, w = np.polynomial.legendre.leggauss(PANEL_ORDER)
-    half = np.diff(edges) / 2
-    logit = (edges[:-1, None] + half[:, None] * (1 + x)).ravel()
-    u, p = special.expit(logit), special.expit(-logit)
-    return u, p, (half[:, None] * w).ravel() * u * p
+
+def _nodes(edges: Array, order: int) -> tuple[Array, Array, Array]:
+    """Return u, p = 1 − u and the weights du at the points of all panels."""
+    points, weights = legendre.leggauss(order)
+    half = 0.5 * np.diff(edges)
+    x = (edges[:-1, None] + half[:, None] * (1.0 + points)).ravel()
+    u, p = special.expit(x), special.expit(-x)
+    return u, p, (half[:, None] * weights).ravel() * u * p
 
 
 def _quantile(law: ContinuousLaw, u: Array, p: Array) -> Array:
     """Return Q(u) from whichever of u and p = 1 − u is small."""
     low = u < 0.5
-    # where one of the two is not used it is replaced by a harmless value
-    return np.where(low, law.ppf(np.where(low, u, 0.25)), law.isf(np.where(low, 0.25, p)))
+    found = np.empty_like(u)
+    found[low], found[~low] = law.ppf(u[low]), law.isf(p[~low])
+    return found
+
+
+def _log_sparsity(law: ContinuousLaw, u: Array, p: Array) -> Array:
+    """Return log Q'(u) = −log f(Q(u)), held constant where Q rounds to an end of the support."""
+    found = -np.asarray(law.logpdf(_quantile(law, u, p)))
+    # closer to an end than rounding can tell no rollout ever falls, and only a jump would harm
+    ended = np.flatnonzero(~np.isfinite(found))
+    first = ended[u[ended] < 0.5].max(initial=-1) + 1
+    last = ended[u[ended] >= 0.5].min(initial=len(u)) - 1
+    found[:first], found[last + 1 :] = found[first], found[last]
+    return found
+
+
+def _interpolated(values: Array, edges: Array, order: int, x: Array) -> Array:
+    """Evaluate at x the function that has these values at the points of the panels."""
+    points, weights = legendre.leggauss(order)
+    to_legendre = legendre.legvander(points, order - 1) * weights[:, None]
+    coefficients = values.reshape(-1, order) @ to_legendre * (np.arange(order) + 0.5)
+    panel = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+    half = 0.5 * np.diff(edges)
+    local = np.clip((x - edges[panel]) / half[panel] - 1.0, -1.0, 1.0)
+    # Legendre's recurrence, downwards (Clenshaw)
+    above, current = np.zeros_like(x), np.zeros_like(x)
+    for n in range(order - 1, -1, -1):
+        term = coefficients[panel, n] + (2 * n + 1) / (n + 1) * local * current
+        above, current = current, term - (n + 1) / (n + 2) * above
+    return current
 
 
 def _binomial(k: Array, n: Array | int, u: Array, p: Array) -> Array:
@@ -52,7 +90,7 @@ def _binomial(k: Array, n: Array | int, u: Array, p: Array) -> Array:
     return np.exp(log_choose + k * np.log(u) + (n - k) * np.log(p))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)
 def means(law: ContinuousLaw, n: int) -> Array:
     """Return E R_(1:n) ≤ … ≤ E R_(n:n), the mean order statistics of n draws.
 
@@ -61,12 +99,17 @@ def means(law: ContinuousLaw, n: int) -> Array:
     law : ContinuousLaw
         Law of one draw, with a finite mean.
     n : int
-        Number of draws, up to about 1000.
+        Number of draws; the result is good to 1e-11 up to 256 and to 1e-9 up to 1000.
 
     Returns
     -------
     ndarray, shape (n,)
         Means in reward units, smallest first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If n is not an integer, or below 1.
 
     Examples
     --------
@@ -75,16 +118,16 @@ def means(law: ContinuousLaw, n: int) -> Array:
     array([-0.846284,  0.      ,  0.846284])
     """
     n = as_count("n", n)
-    u, p, du = _unit_nodes()
-    rank = np.arange(n)[:, None]
+    u, p, du = _nodes(_edges(law, _EDGES), ORDER)
+    rank = np.arange(float(n))[:, None]
     # R_(b:n) has density n · Binomial(b − 1; n − 1, u) in u
     found: Array = n * (_binomial(rank, n - 1, u, p) @ (du * _quantile(law, u, p)))
     found.flags.writeable = False
     return found
 
 
-@lru_cache(maxsize=64)
-def gap_second_moments(law: ContinuousLaw, m: int) -> Array:
+@lru_cache(maxsize=256, typed=True)
+def gap_second_moments(law: ContinuousLaw, m: int, order: int = ORDER) -> Array:
     """Return E[gap_j gap_l] of the gaps gap_j = R_(j+1) − R_(j) of m draws.
 
     With P_n(k; u) the binomial probability, and for j ≤ l,
@@ -100,11 +143,25 @@ def gap_second_moments(law: ContinuousLaw, m: int) -> Array:
         Law of one draw, with a finite variance.
     m : int
         Number of draws, at least 2.
+    order : int
+        Points per panel; the time grows with its square.
 
     Returns
     -------
     ndarray, shape (m − 1, m − 1)
         Second moments in squared reward units.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If m is not an integer, or below 2; if the law's variance is infinite, or its modes lie too
+        far apart for the panels.
+
+    Notes
+    -----
+    Good to 1e-12, relative, for smooth laws with light tails, to 1e-7 where the fourth moment is
+    infinite, to 1e-4 where the quantile has a break. The sum that gives the law's variance is
+    checked against it.
 
     Examples
     --------
@@ -113,16 +170,16 @@ def gap_second_moments(law: ContinuousLaw, m: int) -> Array:
     2.0
     """
     m = as_count("m", m, at_least=2)
-    u, p, du = _unit_nodes()
-    keep = (u > 1e-60) & (p > 1e-60)
-    u, p, du = u[keep], p[keep], du[keep]
-
-    def sparsity(u: Array, p: Array) -> Array:
-        """Q'(u) = 1/f(Q(u))."""
-        return np.exp(-np.asarray(law.logpdf(_quantile(law, u, p))))
-
-    product, beyond = u[:, None] * u, p[:, None] + u[:, None] * p
-    weight = (du * u * sparsity(u, p))[:, None] * du * sparsity(product, beyond)
+    if not law.moments_below > 2.0:
+        raise ValueError(f"law is {law!r} and its variance is infinite; give one with a finite one")
+    edges = _edges(law, _INNER_EDGES)
+    u, p, du = _nodes(edges, order)
+    log_sparsity = _log_sparsity(law, u, p)
+    # log Q' is smooth in the logit, and interpolated at the products vx
+    log_product = np.add.outer(np.log(u), np.log(u))
+    x = log_product - np.log(p[:, None] + u[:, None] * p)
+    at_product = np.exp(_interpolated(log_sparsity, edges, order, x))
+    weight = (du * u * np.exp(log_sparsity))[:, None] * du * at_product
     gaps = np.arange(1.0, m)
     over_v = _binomial(gaps[:, None], m, u, p) @ weight
     found = np.zeros((m - 1, m - 1))
@@ -130,5 +187,22 @@ def gap_second_moments(law: ContinuousLaw, m: int) -> Array:
         below = _binomial(gaps[:last, None], last, u, p)
         found[:last, last - 1] = below @ over_v[last - 1]
     found = found + found.T
+    _check_variance(law, found)
     found.flags.writeable = False
     return found
+
+
+def _check_variance(law: ContinuousLaw, gaps: Array) -> None:
+    """Refuse a law whose variance the second moments of its gaps do not add up to."""
+    m = len(gaps) + 1
+    b = np.arange(1, m)
+    bridge = np.minimum.outer(b, b) * (m - np.maximum.outer(b, b)) / m
+    from_gaps = float((bridge * gaps).sum()) / (m - 1)
+    u, p, du = _nodes(_edges(law, _EDGES), ORDER)
+    reward = _quantile(law, u, p)
+    exact = float(du @ (reward - du @ reward) ** 2)
+    if not abs(from_gaps - exact) <= MISMATCH * exact:
+        raise ValueError(
+            f"law is {law!r}: its order statistics need a finer mesh than there is (variance "
+            f"{from_gaps:g} instead of {exact:g}); give a law whose modes lie closer together"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tea_stats import ESTIMATORS, advantages, max_at_k
+from tea_stats import ESTIMATORS, advantages, linear_tea_design, max_at_k
 from tea_stats.estimators.max_at_k import FORMS
 from tea_stats.tails import tail_count
 from tests.enumeration import (
@@ -42,11 +42,16 @@ def level_likelihood(law: SmallLaw, m: int) -> Array:
     return (sum(best_of(law, k) / k for k in range(1, m + 1)) - smallest / m) / m
 
 
+def linear_surrogate(law: SmallLaw, m: int) -> Array:
+    return sum(w * best_of(law, k) for k, w in linear_tea_design(m, 8).weights.items())
+
+
 #: name -> options and the objective's gradient, for the estimators that claim to be unbiased
 CLAIMS = {
     "reinforce": ({}, mean_reward),
     "rloo": ({}, mean_reward),
     "dr_grpo": ({}, lambda law, m: (1 - 1 / m) * best_of(law, 1)),
+    "linear_tea": ({}, linear_surrogate),
     "max_at_k": ({"k": 3}, lambda law, m: best_of(law, 3)),
     "leave_one_out_max": ({}, lambda law, m: best_of(law, m) / m),
     "cvar": ({"alpha": 0.5}, tail_mean),

@@ -17,6 +17,7 @@ from tea_stats.estimators.bon_max import BON_MAX_MEAN, LEAVE_ONE_OUT_MAX
 from tea_stats.estimators.cat_bon import CAT_BON
 from tea_stats.estimators.cvar import CVAR
 from tea_stats.estimators.grpo import GRPO
+from tea_stats.estimators.linear_tea import LINEAR_TEA
 from tea_stats.estimators.max_at_k import MAX_AT_K
 from tea_stats.estimators.prefix_tea import PREFIX_TEA
 from tea_stats.estimators.reinforce import DR_GRPO, REINFORCE, RLOO
@@ -28,6 +29,7 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
     {
         "tea": TEA,
         "prefix_tea": PREFIX_TEA,
+        "linear_tea": LINEAR_TEA,
         "max_at_k": MAX_AT_K,
         "rloo": RLOO,
         "grpo": GRPO,
