@@ -130,7 +130,7 @@ def _write(path: Path, part: Part) -> None:
 
 def _read(path: Path) -> Part:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             rated = {
                 key.removeprefix("reward "): arrays[key]
                 for key in arrays.files

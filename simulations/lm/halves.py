@@ -1,8 +1,8 @@
 """What a pool says of the model behind it: signals and cosines without the pool's own noise.
 
 The best-of-N gradient of a pool is exact for the pool, but as an estimate of the model's it is
-noisy: the few best rollouts decide it, and their scores are mostly chance. That noise is in the
-pool's truth and in no estimator, so that every cosine with it is too small. Here a pool is cut into
+noisy: the few best rollouts decide it, and their scores are mostly chance. Estimators on the same
+pool see some of that chance, so that a cosine with it may be too small or too large. Here a pool is cut into
 halves at random, and only products of one half with the other are used: with t the unbiased max@N
 gradient of a half and s the mean gradient of an estimator over its groups,
 

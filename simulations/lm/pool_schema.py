@@ -113,7 +113,8 @@ def read_pools(folder: Path) -> dict[str, tuple[dict[str, Array], Array]]:
     found = {}
     for name in names:
         try:
-            with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+            file = folder / f"{name}.npz"
+            with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
                 rewards = {first: arrays["rewards"].astype(np.float64)}
                 for key in arrays.files:
                     if key.startswith("rewards_"):

@@ -1,0 +1,339 @@
+"""Pools of rollouts: drawing in parts, measuring, and what halves say of the model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from simulations import _schema, _store, lm_pool
+from simulations.lm import halves, measure
+from simulations.lm.pool_schema import Pools, read_pools, write_pool
+from tea_stats import EmpiricalPool, best_of_n, tails
+
+TINY = """
+seed = 5
+model = "tiny"
+count = 2
+rollouts = 300
+new_tokens = 6
+rows = 128
+core = [2, 2]
+rewards = ["letters", "likelihood"]
+
+[measure]
+rewards = ["letters", "likelihood"]
+gaussian = ["likelihood"]
+m = [16]
+N = [64]
+reps = 500
+response_reps = 50
+reference = "TEA"
+
+[measure.estimators."TEA"]
+name = "tea"
+
+[measure.estimators."RLOO"]
+name = "rloo"
+"""
+
+
+def command(*arguments):
+    return CliRunner().invoke(lm_pool.app, list(map(str, arguments)))
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory):
+    path = tmp_path_factory.mktemp("grid") / "tiny_pool.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def drawn(configuration, tmp_path_factory):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("drawn")
+    found = command("draw", configuration, "--pools", folder / "pools", "--out", folder / "out")
+    assert found.exit_code == 0, found.output
+    return folder
+
+
+def normal_pools(count=8, M=2048, d=16, share=0.6):
+    """Pools of a Gaussian model: two score columns are those of location and log scale."""
+    pools = {}
+    for k in range(count):
+        rng = np.random.default_rng(k)
+        z, scores = rng.standard_normal(M), rng.standard_normal((M, d))
+        rest = sqrt(1 - share**2)
+        scores[:, 0] = share * z + rest * scores[:, 0]
+        scores[:, 1] = share * (z * z - 1) / sqrt(2) + rest * scores[:, 1]
+        pools[f"p{k}"] = {"r": z}, scores
+    return pools
+
+
+def plan(**changes):
+    content = {
+        "rewards": ["r"],
+        "m": [16, 64],
+        "N": [128],
+        "reps": 500,
+        "response_reps": 200,
+        "reference": "RLOO",
+        "estimators": {
+            "RLOO": {"name": "rloo"},
+            "TEA .25": {"name": "tea"},
+            "max@m": {"name": "max_at_k"},
+        },
+    }
+    return measure.Measure.model_validate(content | changes)
+
+
+# --- drawing --------------------------------------------------------------------------------------
+
+
+def test_pools_hold_what_was_drawn(drawn):
+    pools = read_pools(drawn / "pools")
+    assert list(pools) == ["pool-001", "pool-002"]
+    provenance = json.loads((drawn / "pools" / "provenance.json").read_text())
+    for name, (rewards, scores) in pools.items():
+        assert scores.shape == (300, 4) and set(rewards) == {"letters", "likelihood"}
+        assert len(np.unique(rewards["likelihood"])) > 250
+        described = provenance["pools"][name]["rewards"]["likelihood"]
+        assert described["mean"] == pytest.approx(rewards["likelihood"].mean(), rel=1e-5)
+    law = _schema.LawTable(family="EmpiricalPool", file="pool-001.npz").law(drawn / "pools")
+    assert best_of_n.value(law, 64) > best_of_n.value(law, 1)
+    assert sum(f.stat().st_size for f in (drawn / "pools").iterdir()) < 40_000
+
+
+def test_killed_drawing_goes_on_with_the_same_pools(drawn, configuration, tmp_path):
+    from simulations.lm import draw
+
+    pools, seen = _schema.read(Pools, configuration), []
+
+    def kill(rollouts, tokens):
+        seen.append(rollouts)
+        if len(seen) > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        draw.draw(pools, tmp_path / "parts", tmp_path / "pools", kill)
+    assert seen == [0, 128, 128, 44]
+    assert not (tmp_path / "pools").exists()
+    seen.clear()
+    draw.draw(pools, tmp_path / "parts", tmp_path / "pools", lambda *now: seen.append(now[0]))
+    assert seen == [300, 128, 128, 44]
+    for name in ("pool-001.npz", "pool-002.npz"):
+        assert (tmp_path / "pools" / name).read_bytes() == (drawn / "pools" / name).read_bytes()
+
+
+def test_drawing_another_configuration_into_the_same_parts_is_refused(drawn, configuration):
+    found = command(
+        "draw", configuration, "--rows", 64, "--pools", drawn / "pools", "--out", drawn / "out"
+    )
+    assert found.exit_code == 2 and "another configuration" in found.output
+
+
+def test_a_damaged_part_is_named(drawn, configuration, tmp_path):
+    import shutil
+
+    shutil.copytree(drawn / "out", tmp_path / "out")
+    part = tmp_path / "out" / "parts" / "pool-001-001.npz"
+    part.write_bytes(part.read_bytes()[:100])
+    found = command("draw", configuration, "--pools", tmp_path / "pools", "--out", tmp_path / "out")
+    assert found.exit_code == 2
+    assert "pool-001-001.npz is damaged" in found.output and "remove it" in found.output
+
+
+# --- measuring ------------------------------------------------------------------------------------
+
+
+def test_measuring_needs_no_torch():
+    code = (
+        "import sys, simulations.lm_pool; print([m for m in ('torch', 'peft') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
+    found = command(
+        "measure", configuration, "--pools", drawn / "pools", "--out", tmp_path, "--workers", 1
+    )
+    assert found.exit_code == 0, found.output
+    table = _store.read(tmp_path / "table.parquet")
+    # 2 pools × (2 rewards + 1 with a normal tail), and the Normal law, each × 2 estimators
+    assert len(table) == (2 * 3 + 1) * 2
+    model = _store.read(tmp_path / "model.parquet")
+    assert len(model) == 3 * 2 and (model["pools"] == 2).all()
+    assert set(_store.read(tmp_path / "tails.parquet")["pool"]) == {
+        "pool-001",
+        "pool-002",
+        "chance",
+    }
+    response = _store.read(tmp_path / "response.parquet")
+    assert response.groupby(["pool", "reward", "kind", "estimator"])["q"].nunique().min() == 64
+    assert _store.read(tmp_path / "quantiles.parquet").notna().all().all()
+    assert (
+        0
+        < json.loads((tmp_path / "manifest.json").read_text())["informed"]["pool-001"]["likelihood"]
+        < 1
+    )
+
+
+def test_response_curve_is_the_exact_one_for_an_unbiased_estimator():
+    # max@m is unbiased at N = m: every point within 5 standard errors, of 5 % of the curve's range
+    law = EmpiricalPool(np.random.default_rng(1).standard_normal(500), np.zeros((500, 1)))
+    table = measure.response(plan(N=[16], m=[16], response_reps=4000), law)
+    ours = table[table["estimator"] == "max@m"]
+    # up to a constant: max@m gives 0 to all but the best, the exact curve has mean 0
+    gap = ours["response"] - ours["exact"] + ours["exact"].min()
+    drawn = ours["response_mcse"] > 0.0
+    assert drawn.sum() > 30
+    assert (gap / ours["response_mcse"])[drawn].abs().max() < 5
+    assert ours["response_mcse"].max() < 0.05 * np.ptp(ours["exact"])
+    theirs = table[table["estimator"] == "RLOO"]
+    assert ((theirs["response"] - theirs["exact"]) / theirs["response_mcse"]).abs().max() > 5
+
+
+def test_normal_ranks_keep_order_mean_and_spread():
+    rewards = np.random.default_rng(0).exponential(size=1000)
+    found = measure.normal_ranks(rewards)
+    assert (np.argsort(found) == np.argsort(rewards)).all()
+    assert found.mean() == pytest.approx(rewards.mean())
+    assert found.std() == pytest.approx(rewards.std())
+    assert stats.skew(found) == pytest.approx(0.0, abs=1e-9)
+    assert measure.tail(found)["qq_r2"] > 0.9999
+
+
+@pytest.mark.parametrize(("shape", "seed"), [(-0.3, 0), (0.2, 1)])
+def test_tail_finds_a_pareto_shape(shape, seed):
+    # the upper quarter of a generalised Pareto law is one of the same shape; s.e. ≈ (1 + ξ)/√500
+    rng = np.random.default_rng(seed)
+    found = measure.tail(stats.genpareto.rvs(shape, size=2000, random_state=rng))
+    assert found["shape"] == pytest.approx(shape, abs=4 * (1 + shape) / sqrt(500))
+    assert found["tied"] == 0.0
+
+
+def test_tail_of_tied_rewards():
+    found = measure.tail(np.repeat([0.0, 1.0], 100))
+    assert found["tied"] == pytest.approx(1 - 1 / 199)
+    assert np.isnan(found["shape"]) and np.isnan(found["qq_r2"])
+
+
+def test_scores_that_explain_a_reward():
+    pools = normal_pools(count=1)
+    rewards, scores = pools["p0"][0]["r"], pools["p0"][1]
+    assert measure.informed(rewards, scores) == pytest.approx(0.36, abs=0.06)
+    noise = np.random.default_rng(5).standard_normal(scores.shape)
+    assert measure.informed(rewards, noise) == pytest.approx(0.0, abs=0.02)
+
+
+# --- halves ---------------------------------------------------------------------------------------
+
+
+def test_halves_find_cosine_and_efficiency_of_the_model():
+    # RLOO follows the location alone: cosine 1/√(1 + c_N²/2), whatever the scores' other columns
+    pools = normal_pools()
+    parts = [
+        halves.products(plan(), rewards["r"], scores).assign(pool=name, reward="r", kind="pool")
+        for name, (rewards, scores) in pools.items()
+    ]
+    table = halves.cosines(pd.concat(parts)).set_index(["estimator", "m"])
+    exact = 1 / sqrt(1 + tails.normal_max_mean(128) ** 2 / 2)
+    for m in (16, 64):
+        row = table.loc[("RLOO", m)]
+        assert abs(row["cosine"] - exact) < 5 * row["cosine_se"] < 0.25
+        assert abs(table.loc[("max@m", m), "cosine"] - 1.0) < 0.05
+    # SPEC 4.5 has efficiency .22 and .38 for m = 16, N = 128, times what the scores tell: 0.36
+    for label, known in (("RLOO", 0.22), ("max@m", 0.38)):
+        row = table.loc[(label, 16)]
+        assert abs(row["efficiency"] - 0.36 * known) < 5 * row["efficiency_se"] < 0.06
+
+
+def test_truth_of_a_half_is_unbiased_for_the_whole():
+    # enumeration: the max@N gradient of all 4-subsets of 6 rollouts has the mean of the 6's
+    from itertools import combinations
+
+    rng = np.random.default_rng(3)
+    rewards, scores = rng.standard_normal(6), rng.standard_normal((6, 2))
+    subsets = [list(part) for part in combinations(range(6), 4)]
+    # not in general equal: the score of a subset is centred on itself; for N = 2 and centred
+    # advantages both are the mean over pairs of (max − other's) scores
+    mean = np.mean([halves.truth(rewards[s], scores[s], 2) for s in subsets], axis=0)
+    assert np.allclose(mean, halves.truth(rewards, scores, 2), rtol=0, atol=1e-12)
+    wrong = np.mean([halves.truth(rewards[s], scores[s], 3) for s in subsets], axis=0)
+    assert not np.allclose(wrong, halves.truth(rewards, scores, 2), atol=1e-3)
+
+
+def test_whitened_scores_have_unit_second_moment():
+    scores = np.random.default_rng(0).standard_normal((500, 3)) @ np.diag([1.0, 5.0, 0.1])
+    white = halves.whitened(np.column_stack([scores, scores[:, 0]]))
+    assert white.shape == (500, 3)
+    assert np.allclose(white.T @ white / 500, np.eye(3), atol=1e-9)
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def test_scores_too_large_for_half_precision(tmp_path):
+    with pytest.raises(ValueError, match="too large for half precision"):
+        write_pool(tmp_path / "p.npz", {"r": np.ones(3)}, np.full((3, 1), 1e6))
+
+
+def test_no_pools(configuration, tmp_path):
+    found = command("measure", configuration, "--pools", tmp_path, "--out", tmp_path / "out")
+    assert found.exit_code == 2 and "draw pools with" in found.output
+
+
+def test_a_pool_without_the_reward(tmp_path, configuration):
+    write_pool(tmp_path / "p.npz", {"letters": np.arange(9.0)}, np.ones((9, 1)))
+    provenance = {"configuration": {"rewards": ["letters"]}, "pools": {"p": {}}}
+    (tmp_path / "provenance.json").write_text(json.dumps(provenance))
+    found = command("measure", configuration, "--pools", tmp_path, "--out", tmp_path / "out")
+    assert found.exit_code == 2 and "has no reward 'likelihood'" in found.output
+    (tmp_path / "p.npz").write_bytes(b"PK")
+    found = command("measure", configuration, "--pools", tmp_path, "--out", tmp_path / "out")
+    assert found.exit_code == 2 and "is damaged" in found.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('gaussian = ["likelihood"]', 'gaussian = ["tone"]', "'tone', which is not drawn"),
+        ('reference = "TEA"', 'reference = "X"', "give the label of an estimator"),
+        ('name = "rloo"', 'name = "rlo"', "estimator 'rlo' is unknown"),
+        ("rows = 128", "rows = 0", "greater than or equal to 1"),
+        ("rows = 128", "row = 128", "unknown key"),
+    ],
+)
+def test_bad_configurations(tmp_path, old, new, message):
+    path = tmp_path / "bad.toml"
+    path.write_text(TINY.replace(old, new))
+    found = command("draw", path, "--pools", tmp_path / "p", "--out", tmp_path / "o")
+    assert found.exit_code == 2 and message in found.output
+
+
+def test_half_a_pool_smaller_than_N():
+    with pytest.raises(ValueError, match="N is 128 and half a pool has 50 rollouts"):
+        halves.products(plan(), np.arange(100.0), np.ones((100, 2)))
+
+
+def test_the_projects_configuration_is_valid():
+    plan = _schema.read(Pools, lm_pool.DEFAULT)
+    # half precision: below 3 MB
+    assert plan.count * plan.rollouts * (2 * plan.core[0] * plan.core[1] + 4 * 6) < 3e6
