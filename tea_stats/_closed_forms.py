@@ -1,4 +1,4 @@
-"""Best-of-N truths that have a closed form for every N and every parameter."""
+"""Best-of-N truths that have a closed form for every parameter: for all N, or for N = 1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ from types import MappingProxyType
 import numpy as np
 from scipy import special
 
-from tea_stats.families import GenPareto, Gumbel, Logistic
+from tea_stats.families import (
+    Beta,
+    ContinuousLaw,
+    Gamma,
+    GenPareto,
+    Gumbel,
+    GumbelMin,
+    Logistic,
+    LogNormal,
+    Normal,
+    NormalMixture,
+    StudentT,
+    Weibull,
+)
 from tea_stats.families._law import Array
 
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(24)
@@ -23,6 +36,12 @@ STANDARD_VALUES: Mapping[type, Callable[[int], float]] = MappingProxyType(
         # the harmonic number H_{N−1}
         Logistic: lambda N: np.euler_gamma + float(special.digamma(N)),
     }
+)
+
+
+#: V_1 of the others
+STANDARD_MEANS: Mapping[type, float] = MappingProxyType(
+    {Normal: 0.0, GumbelMin: -np.euler_gamma, StudentT: 0.0}
 )
 
 
@@ -52,3 +71,42 @@ def gen_pareto_information(law: GenPareto) -> Array:
     cross = 1.0 / (scale * (1.0 + xi) * (1.0 + 2.0 * xi))
     by_shape, by_scale = 2.0 * scale * cross, 1.0 / (scale * scale * (1.0 + 2.0 * xi))
     return np.array([[by_shape, cross], [cross, by_scale]])
+
+
+def _gamma_mean(law: Gamma) -> tuple[float, list[float]]:
+    return law.shape * law.scale, [law.scale, law.shape]
+
+
+def _weibull_mean(law: Weibull) -> tuple[float, list[float]]:
+    power = 1.0 + 1.0 / law.shape
+    unit = float(special.gamma(power))
+    by_shape = -law.scale * unit * float(special.digamma(power)) / law.shape**2
+    return law.scale * unit, [by_shape, unit]
+
+
+def _log_normal_mean(law: LogNormal) -> tuple[float, list[float]]:
+    mean = float(np.exp(law.meanlog + 0.5 * law.sdlog**2))
+    return mean, [mean, law.sdlog * mean]
+
+
+def _beta_mean(law: Beta) -> tuple[float, list[float]]:
+    total = law.a + law.b
+    return law.a / total, [law.b / total**2, -law.a / total**2]
+
+
+def _mixture_mean(law: NormalMixture) -> tuple[float, list[float]]:
+    rest = 1.0 - law.weight
+    mean = rest * law.loc1 + law.weight * law.loc2
+    return mean, [law.loc2 - law.loc1, rest, 0.0, law.weight, 0.0]
+
+
+#: V_1 = E R and its gradient
+MEANS: Mapping[type[ContinuousLaw], Callable[..., tuple[float, list[float]]]] = MappingProxyType(
+    {
+        Gamma: _gamma_mean,
+        Weibull: _weibull_mean,
+        LogNormal: _log_normal_mean,
+        Beta: _beta_mean,
+        NormalMixture: _mixture_mean,
+    }
+)

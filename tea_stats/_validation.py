@@ -58,6 +58,59 @@ def as_rewards(rewards: ArrayLike, *, at_least: int = 1) -> NDArray[np.float64]:
     return array
 
 
+def as_reals(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Return value as a float64 array of any shape; NaN and infinities pass."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        raise ValueError(f"{name} is {value!r}; give rows of equal length") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {array.dtype}; give real numbers")
+    return array.astype(np.float64, copy=False)
+
+
+def as_finite(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Return value as a float64 array of any shape, all finite."""
+    array = as_reals(name, value)
+    if not np.isfinite(array).all():
+        where = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+        raise ValueError(
+            f"{name}{where if where else ''} is {array[tuple(where)]}; give finite numbers"
+        )
+    return array
+
+
+def as_array(
+    name: str, value: ArrayLike, shape: tuple[int | None, ...], cure: str = ""
+) -> NDArray[np.float64]:
+    """Return value as a finite float64 array of this shape (None: any length ≥ 1)."""
+    wanted = ", ".join("any" if n is None else str(n) for n in shape)
+    wanted = f"({wanted},)" if len(shape) == 1 else f"({wanted})"
+    array = as_reals(name, value)
+    fits = array.ndim == len(shape) and all(
+        have == want if want is not None else have > 0
+        for have, want in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        hint = f" ({cure})" if cure else ""
+        raise ValueError(f"{name} has shape {array.shape}; give shape {wanted}{hint}")
+    return as_finite(name, array)
+
+
+def as_size(name: str, value: Any) -> int | tuple[int, ...]:
+    """Return value if it is the size of an array: an integer ≥ 0, or a tuple of such."""
+    lengths = value if isinstance(value, tuple | list) else (value,)
+    size = tuple(as_count(name, length, at_least=0) for length in lengths)
+    return size if isinstance(value, tuple | list) else size[0]
+
+
+def as_generator(name: str, value: Any) -> np.random.Generator:
+    """Return value if it is a NumPy random generator."""
+    if not isinstance(value, np.random.Generator):
+        raise TypeError(f"{name} is {value!r}; give a generator: numpy.random.default_rng(seed)")
+    return value
+
+
 def as_count(name: str, value: Any, *, at_least: int = 1) -> int:
     """Return value as an int ≥ `at_least`; a float, even 4.0, is a TypeError."""
     if isinstance(value, bool | np.bool_):
@@ -91,6 +144,8 @@ def as_real(
         raise TypeError(
             f"{name} is {value!r} of type {type(value).__name__}; give a real number"
         ) from None
+    except OverflowError:
+        raise ValueError(f"{name} is an integer beyond 1e308; give a smaller number") from None
     inside = above < number < below and at_least <= number <= at_most
     if not (math.isfinite(number) and inside):
         raise ValueError(f"{name} is {number}; give {_interval(above, at_least, below, at_most)}")

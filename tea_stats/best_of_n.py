@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats import _closed_forms, _finite_sums, _quadrature
-from tea_stats._validation import as_count
-from tea_stats.families import ContinuousLaw, FiniteLaw, GenPareto, Law
+from tea_stats._validation import as_count, as_finite
+from tea_stats.families import ContinuousLaw, FiniteLaw, GenPareto, Law, NormalMixture
 from tea_stats.families._law import Array
 from tea_stats.families.location_scale import LocationScale
 
@@ -54,7 +54,7 @@ def value(law: Law, N: int) -> float:
     >>> round(best_of_n.value(Normal(), 16), 6)
     1.765991
     """
-    return _cached_value(*_checked(law, N))
+    return _value(*_checked(law, N))
 
 
 def gradient(law: Law, N: int) -> Array:
@@ -84,7 +84,7 @@ def gradient(law: Law, N: int) -> Array:
     >>> best_of_n.gradient(Normal(), 16).round(6).tolist()
     [1.0, 1.765991]
     """
-    return _cached_gradient(*_checked(law, N)).copy()
+    return _gradient(*_checked(law, N)).copy()
 
 
 def advantage(law: Law, N: int, r: ArrayLike) -> Array:
@@ -115,15 +115,12 @@ def advantage(law: Law, N: int, r: ArrayLike) -> Array:
     --------
     >>> from tea_stats import Normal, best_of_n
     >>> best_of_n.advantage(Normal(), 16, [-3.0, 0.0, 3.0]).round(3).tolist()
-    [-0.813, -0.813, 19.111]
+    [-0.481, -0.481, 19.835]
     """
     law, N = _checked(law, N)
-    rewards = np.asarray(r)
-    if rewards.dtype.kind not in "fiub":
-        raise TypeError(f"r has dtype {rewards.dtype}; give real numbers")
-    rewards = rewards.astype(np.float64, copy=False)
-    if not np.isfinite(rewards).all():
-        raise ValueError(f"r is {r!r}; give finite rewards")
+    rewards = as_finite("r", r)
+    if N == 1:
+        return rewards - _value(law, 1)
     return _advantage(law, N, rewards.ravel()).reshape(rewards.shape)
 
 
@@ -151,19 +148,12 @@ def fisher_information(law: Law) -> Array:
     >>> best_of_n.fisher_information(Normal(0.0, 2.0)).round(12).tolist()
     [[0.25, 0.0], [0.0, 0.5]]
     """
-    return _cached_information(_checked(law, 1)[0]).copy()
+    return _information(_checked(law, 1)[0]).copy()
 
 
 def clear_cache() -> None:
-    """Forget all results."""
-    for cached in (
-        _cached_value,
-        _cached_gradient,
-        _cached_information,
-        _finite_sums.atoms,
-        _quadrature.mesh,
-        _quadrature.response,
-    ):
+    """Forget all results: the last few thousand of continuous laws are kept, none of finite laws."""
+    for cached in (_standard_value, *_quadrature.CACHED):
         cached.cache_clear()
 
 
@@ -176,21 +166,6 @@ def _checked(law: Any, N: Any) -> tuple[Law, int]:
     if N > LARGEST_N:
         raise ValueError(f"N is {N}; give an integer in [1, 2**53]")
     return law, N
-
-
-@lru_cache(maxsize=4096)
-def _cached_value(law: Law, N: int) -> float:
-    return _value(law, N)
-
-
-@lru_cache(maxsize=4096)
-def _cached_gradient(law: Law, N: int) -> Array:
-    return _gradient(law, N)
-
-
-@lru_cache(maxsize=256)
-def _cached_information(law: Law) -> Array:
-    return _information(law)
 
 
 # --- the roads: the most special type that fits is taken ----------------------------------------
@@ -221,14 +196,47 @@ _gradient.register(FiniteLaw, _finite_sums.gradient)
 _advantage.register(FiniteLaw, _finite_sums.advantage)
 _information.register(FiniteLaw, _finite_sums.fisher_information)
 
-_value.register(ContinuousLaw, _quadrature.value)
-_gradient.register(ContinuousLaw, _quadrature.gradient)
-_advantage.register(ContinuousLaw, _quadrature.advantage)
-_information.register(ContinuousLaw, _quadrature.fisher_information)
-
 _value.register(GenPareto, lambda law, N: _closed_forms.gen_pareto(law, N)[0])
 _gradient.register(GenPareto, lambda law, N: _closed_forms.gen_pareto(law, N)[1])
 _information.register(GenPareto, _closed_forms.gen_pareto_information)
+
+_advantage.register(ContinuousLaw, _quadrature.advantage)
+_information.register(ContinuousLaw, _quadrature.fisher_information)
+
+
+@_value.register(ContinuousLaw)
+def _continuous_value(law: ContinuousLaw, N: int) -> float:
+    mean = _closed_forms.MEANS.get(type(law)) if N == 1 else None
+    return _quadrature.value(law, N) if mean is None else mean(law)[0]
+
+
+@_gradient.register(ContinuousLaw)
+def _continuous_gradient(law: ContinuousLaw, N: int) -> Array:
+    mean = _closed_forms.MEANS.get(type(law)) if N == 1 else None
+    return _quadrature.gradient(law, N) if mean is None else np.array(mean(law)[1])
+
+
+def _centred(law: NormalMixture) -> tuple[NormalMixture, float]:
+    """Return the law of R − centre, and the centre: a large location then costs no digits."""
+    centre = law.loc1 if law.scale1 <= law.scale2 else law.loc2
+    return replace(law, loc1=law.loc1 - centre, loc2=law.loc2 - centre), centre
+
+
+@_value.register(NormalMixture)
+def _(law: NormalMixture, N: int) -> float:
+    centred, centre = _centred(law)
+    return centre + _continuous_value(centred, N)
+
+
+@_gradient.register(NormalMixture)
+def _(law: NormalMixture, N: int) -> Array:
+    return _continuous_gradient(_centred(law)[0], N)
+
+
+@_advantage.register(NormalMixture)
+def _(law: NormalMixture, N: int, r: Array) -> Array:
+    centred, centre = _centred(law)
+    return _quadrature.advantage(centred, N, r - centre)
 
 
 def _standard(law: Any) -> Any:
@@ -238,8 +246,12 @@ def _standard(law: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _standard_value(standard: Any, N: int) -> float:
-    closed_form = _closed_forms.STANDARD_VALUES.get(type(standard))
-    return _quadrature.value(standard, N) if closed_form is None else closed_form(N)
+    family = type(standard)
+    if family in _closed_forms.STANDARD_VALUES:
+        return _closed_forms.STANDARD_VALUES[family](N)
+    if N == 1 and family in _closed_forms.STANDARD_MEANS:
+        return _closed_forms.STANDARD_MEANS[family]
+    return _quadrature.value(standard, N)
 
 
 @_value.register(LocationScale)

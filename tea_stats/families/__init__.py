@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tea_stats.families._law import ContinuousLaw, FiniteLaw, Law
+from tea_stats.families._finite_law import FiniteLaw
+from tea_stats.families._law import ContinuousLaw, Law
 from tea_stats.families.bounded import Beta
-from tea_stats.families.finite import Discrete, EmpiricalPool, SoftmaxBandit
+from tea_stats.families.empirical_pool import EmpiricalPool
+from tea_stats.families.finite import Discrete, SoftmaxBandit
 from tea_stats.families.gaussian_tail import GaussianTail
-from tea_stats.families.location_scale import Gumbel, GumbelMin, Logistic, Normal, StudentT
+from tea_stats.families.gen_pareto import GenPareto
+from tea_stats.families.location_scale import Gumbel, GumbelMin, Logistic, Normal
 from tea_stats.families.mixture import NormalMixture
-from tea_stats.families.skewed import Gamma, GenPareto, LogNormal, Weibull
+from tea_stats.families.skewed import Gamma, LogNormal, Weibull
+from tea_stats.families.student_t import StudentT
 
 FAMILIES: Mapping[str, type[Law]] = MappingProxyType(
     {

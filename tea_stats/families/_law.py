@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from tea_stats._validation import as_generator, as_reals, as_size
 
 Array = NDArray[np.float64]
 Shape = int | tuple[int, ...]
@@ -25,7 +25,11 @@ quiet = np.errstate(all="ignore")
 
 
 class Law(ABC):
-    """A distribution of rewards with a score function; immutable."""
+    """A distribution of rewards with a score function; immutable.
+
+    Functions of a reward or a probability take arrays of any shape and return that shape; what is
+    not defined (a probability outside [0, 1], a score where the density is zero) is nan.
+    """
 
     @property
     def moments_below(self) -> float:
@@ -49,11 +53,27 @@ class Law(ABC):
 
     @abstractmethod
     def cdf(self, r: ArrayLike) -> Array:
-        """P(R ≤ r)."""
+        """P(R ≤ r), accurate in the lower tail."""
+
+    @abstractmethod
+    def sf(self, r: ArrayLike) -> Array:
+        """P(R > r), accurate in the upper tail."""
 
     @abstractmethod
     def ppf(self, u: ArrayLike) -> Array:
-        """Quantile Q(u): the smallest r with P(R ≤ r) ≥ u."""
+        """Quantile Q(u), the smallest r with P(R ≤ r) ≥ u; accurate for small u."""
+
+    @abstractmethod
+    def isf(self, p: ArrayLike) -> Array:
+        """Quantile Q(1 − p), the smallest r with P(R > r) ≤ p; accurate for small p."""
+
+    @abstractmethod
+    def logpdf(self, r: ArrayLike) -> Array:
+        """Log of the density, or log P(R = r) for a finite law; −inf outside the support."""
+
+    @abstractmethod
+    def score(self, r: ArrayLike) -> Array:
+        """Score function ∇_θ logpdf(r), shape `(*r.shape, d)`; nan outside the support."""
 
     @abstractmethod
     def sample(self, size: Shape, rng: np.random.Generator) -> Array:
@@ -81,57 +101,46 @@ class Law(ABC):
 
 
 class ContinuousLaw(Law):
-    """A law with a density; subclasses give `cdf`, `sf`, `ppf`, `isf`, `logpdf` and the score."""
+    """A law with a density.
 
-    @abstractmethod
+    The public functions check their argument and treat what is common to all laws: infinite
+    rewards, probabilities outside [0, 1]. A subclass gives the kernels behind them, `_cdf`, `_sf`,
+    `_ppf`, `_isf`, `_logpdf`, `_score_columns` and `_sample`, which check nothing and may divide by
+    zero or overflow where the limit is right.
+    """
+
     def cdf(self, r: ArrayLike) -> Array:
-        """P(R ≤ r)."""
+        """P(R ≤ r), accurate in the lower tail."""
+        return _apply(self._cdf, as_reals("r", r))
 
-    @abstractmethod
     def sf(self, r: ArrayLike) -> Array:
         """P(R > r), accurate in the upper tail."""
+        return _apply(self._sf, as_reals("r", r))
 
-    @abstractmethod
     def ppf(self, u: ArrayLike) -> Array:
-        """Quantile Q(u), accurate for small u."""
+        """Quantile Q(u), the r with P(R ≤ r) = u; accurate for small u."""
+        return _apply(self._ppf, as_probabilities("u", u))
 
-    @abstractmethod
     def isf(self, p: ArrayLike) -> Array:
-        """Quantile Q(1 − p), accurate for small p."""
+        """Quantile Q(1 − p), the r with P(R > r) = p; accurate for small p."""
+        return _apply(self._isf, as_probabilities("p", p))
 
-    @abstractmethod
     def logpdf(self, r: ArrayLike) -> Array:
-        """Log density at r (−inf outside the support)."""
-
-    @abstractmethod
-    def _score_columns(self, r: Array) -> Sequence[Array]:
-        """∂_θ log f(r), one array of r's shape per parameter."""
-
-    @property
-    def breaks(self) -> tuple[float, ...]:
-        """Upper-tail probabilities p = 1 − u in (0, 1) at which the quantile is not analytic."""
-        return ()
-
-    def _quantile_gradient(self, r: Array) -> Sequence[Array] | None:
-        """∂_θ Q(u) at u = F(r), one array per parameter; None where no closed form exists."""
-        return None
-
-    def _reward_edges(self) -> Array | None:
-        """Panel edges for quadrature in reward space; None: the quantile is smooth, integrate it."""
-        return None
-
-    def _upper_tail(self, p: Array) -> tuple[Array, Sequence[Array]]:
-        """Log density and score at Q(1 − p), for laws whose Q rounds to the end of the support."""
-        r = self.isf(p)
-        return self.logpdf(r), self._score_columns(r)
+        """Log density at r; −inf outside the support."""
+        r = as_reals("r", r)
+        return np.where(np.isinf(r), -np.inf, _apply(self._logpdf, r))[()]
 
     def score(self, r: ArrayLike) -> Array:
         """Score function ∂_θ log f(r), shape `(*r.shape, d)`; nan where the density is zero."""
-        r = np.asarray(r, dtype=np.float64)
+        r = as_reals("r", r)
         outside = np.isneginf(self.logpdf(r))
         with np.errstate(all="ignore"):
             columns = self._score_columns(r)
         return np.stack([np.where(outside, np.nan, column) for column in columns], axis=-1)
+
+    def sample(self, size: Shape, rng: np.random.Generator) -> Array:
+        """Draw independent rewards of shape `size`."""
+        return self._sample(as_size("size", size), as_generator("rng", rng))
 
     def draw(self, size: Shape, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draw rewards of shape `size` and their scores of shape `(d, *size)`."""
@@ -151,81 +160,64 @@ class ContinuousLaw(Law):
             rewards.sort(axis=-1)
         return rewards, np.stack(self._score_columns(rewards)), order
 
-
-class FiniteLaw(Law):
-    """Finitely many outcomes, each with a reward, a probability and a score vector.
-
-    Subclasses give the three arrays below, sorted by reward (ties in any order).
-    """
-
-    @property
     @abstractmethod
-    def rewards_sorted(self) -> Array:
-        """Rewards of the K outcomes, ascending, shape (K,)."""
-
-    @property
-    @abstractmethod
-    def probabilities(self) -> Array:
-        """Probabilities of the same outcomes, shape (K,)."""
-
-    @property
-    @abstractmethod
-    def scores(self) -> Array:
-        """Score vectors of the same outcomes, shape (K, d)."""
-
-    @abstractmethod
-    def _draw_outcomes(self, size: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Draw outcome numbers (indices into `rewards_sorted`)."""
-
-    def cdf(self, r: ArrayLike) -> Array:
+    def _cdf(self, r: Array) -> Array:
         """P(R ≤ r)."""
-        count = np.searchsorted(self.rewards_sorted, np.asarray(r, dtype=np.float64), "right")
-        return np.concatenate([[0.0], np.cumsum(self.probabilities)])[count].clip(0.0, 1.0)
 
-    def sf(self, r: ArrayLike) -> Array:
-        """P(R > r), summed from the top so that a rare best outcome keeps its precision."""
-        count = np.searchsorted(self.rewards_sorted, np.asarray(r, dtype=np.float64), "right")
-        from_top = np.cumsum(self.probabilities[::-1])[::-1]
-        return np.concatenate([from_top, [0.0]])[count].clip(0.0, 1.0)
+    @abstractmethod
+    def _sf(self, r: Array) -> Array:
+        """P(R > r)."""
 
-    def ppf(self, u: ArrayLike) -> Array:
-        """Quantile: the smallest reward r with P(R ≤ r) ≥ u."""
-        cumulative = np.cumsum(self.probabilities)
-        index = np.searchsorted(cumulative, np.asarray(u, dtype=np.float64), "left")
-        return self.rewards_sorted[np.minimum(index, len(cumulative) - 1)]
+    @abstractmethod
+    def _ppf(self, u: Array) -> Array:
+        """Q(u) for u in [0, 1]."""
 
-    def sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    @abstractmethod
+    def _isf(self, p: Array) -> Array:
+        """Q(1 − p) for p in [0, 1]."""
+
+    @abstractmethod
+    def _logpdf(self, r: Array) -> Array:
+        """Log density at finite r."""
+
+    @abstractmethod
+    def _score_columns(self, r: Array) -> Sequence[Array]:
+        """∂_θ log f(r) inside the support, one array of r's shape per parameter."""
+
+    @abstractmethod
+    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
         """Draw independent rewards of shape `size`."""
-        return self.rewards_sorted[self._draw_outcomes(size, rng)]
 
-    def draw(self, size: Shape, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draw rewards of shape `size` and their scores of shape `(d, *size)`."""
-        outcomes = self._draw_outcomes(size, rng)
-        return self.rewards_sorted[outcomes], self._score_columns_of(outcomes)
+    # --- what the exact truth needs besides; all have a default ---------------------------------
 
-    def draw_sorted(
-        self, groups: int, m: int, rng: np.random.Generator, *, ordered: bool
-    ) -> tuple[Array, Array, NDArray[np.intp] | None]:
-        """Draw groups of m rollouts, each sorted by reward (see `Law.draw_sorted`)."""
-        outcomes = self._draw_outcomes((groups, m), rng)
-        order = None
-        if ordered:
-            order = np.argsort(outcomes, axis=-1)
-            outcomes = np.take_along_axis(outcomes, order, axis=-1)
-        else:
-            outcomes.sort(axis=-1)
-        return self.rewards_sorted[outcomes], self._score_columns_of(outcomes), order
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Upper-tail probabilities p = 1 − u in (0, 1) at which the quantile is not analytic."""
+        return ()
 
-    def _score_columns_of(self, outcomes: NDArray[np.intp]) -> Array:
-        return np.take(self._columns, outcomes, axis=1)
+    def _quantile_gradient(self, r: Array) -> Sequence[Array] | None:
+        """∂_θ Q(u) at u = F(r), one array per parameter; None where no closed form exists."""
+        return None
 
-    @cached_property
-    def _columns(self) -> Array:
-        """The scores, one contiguous row per parameter."""
-        return np.ascontiguousarray(self.scores.T)
+    def _reward_edges(self) -> Array | None:
+        """Panel edges for quadrature in reward space; None where the quantile is smooth."""
+        return None
+
+    def _cdf_gradient(self, r: Array) -> Sequence[Array]:
+        """∂_θ F(r), one array per parameter, for laws that are integrated in reward space."""
+        raise NotImplementedError
+
+    def _density_and_score(self, r: Array, u: Array, p: Array) -> tuple[Array, Sequence[Array]]:
+        """Log density and score at r = Q(u), p = 1 − u: for laws whose r rounds or underflows."""
+        return self._logpdf(r), self._score_columns(r)
 
 
-def field_repr(law: Any, **fields: object) -> str:
-    """Return `Name(field=value, …)`, for laws whose fields are arrays."""
-    inside = ", ".join(f"{name}={value}" for name, value in fields.items())
-    return f"{type(law).__name__}({inside})"
+def as_probabilities(name: str, value: ArrayLike) -> Array:
+    """Return probabilities as a float64 array, nan where they are outside [0, 1]."""
+    array = as_reals(name, value)
+    return np.where((array >= 0.0) & (array <= 1.0), array, np.nan)
+
+
+@quiet
+def _apply(kernel: Callable[[Array], Array], argument: Array) -> Array:
+    return np.asarray(kernel(argument))[()]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import special
 
 from tea_stats._validation import as_real
-from tea_stats.families._law import Array, ContinuousLaw, Shape, quiet
+from tea_stats.families._law import Array, ContinuousLaw, Shape
 
 #: draws are kept off 0 and 1, where the score is infinite
 SMALLEST, LARGEST = float(np.finfo(np.float64).tiny), float(np.nextafter(1.0, 0.0))
+# log r below which the first term of F's series at 0 is all of it; the library's inverse fails for
+# probabilities below 1e-200, and loses digits long before
+_NEAR_0 = math.log(1e-20)
 
 
 @dataclass(frozen=True)
@@ -38,60 +41,59 @@ class Beta(ContinuousLaw):
         """`("a", "b")`."""
         return ("a", "b")
 
-    def sample(self, size: Shape, rng: np.random.Generator) -> Array:
-        """Draw independent rewards of shape `size`."""
+    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
         return np.clip(rng.beta(self.a, self.b, size), SMALLEST, LARGEST)
 
-    @quiet
-    def cdf(self, r: ArrayLike) -> Array:
-        """P(R ≤ r)."""
+    def _cdf(self, r: Array) -> Array:
         return special.betainc(self.a, self.b, np.clip(r, 0.0, 1.0))
 
-    @quiet
-    def sf(self, r: ArrayLike) -> Array:
-        """P(R > r)."""
+    def _sf(self, r: Array) -> Array:
         return special.betaincc(self.a, self.b, np.clip(r, 0.0, 1.0))
 
-    @quiet
-    def ppf(self, u: ArrayLike) -> Array:
-        """Quantile Q(u)."""
-        near_0 = _first_term(self.a, self.b, u)
-        return np.where(near_0 < _NEAR, near_0, special.betaincinv(self.a, self.b, u))
+    def _ppf(self, u: Array) -> Array:
+        log_r = np.asarray(_log_first_term(self.a, self.b, u))
+        r, inside = np.asarray(np.exp(log_r)), ~(log_r < _NEAR_0)
+        r[inside] = special.betaincinv(self.a, self.b, u[inside])
+        return r
 
-    @quiet
-    def isf(self, p: ArrayLike) -> Array:
-        """Quantile Q(1 − p)."""
-        near_1 = _first_term(self.b, self.a, p)
-        return np.where(near_1 < _NEAR, 1.0 - near_1, special.betainccinv(self.a, self.b, p))
+    def _isf(self, p: Array) -> Array:
+        log_rest = np.asarray(_log_first_term(self.b, self.a, p))
+        r, inside = np.asarray(1.0 - np.exp(log_rest)), ~(log_rest < _NEAR_0)
+        r[inside] = special.betainccinv(self.a, self.b, p[inside])
+        return r
 
-    @quiet
-    def logpdf(self, r: ArrayLike) -> Array:
-        """Log density."""
+    def _logpdf(self, r: Array) -> Array:
         x = np.clip(r, 0.0, 1.0)
         log_density = special.xlogy(self.a - 1.0, x) + special.xlog1py(self.b - 1.0, -x)
-        outside = np.less(r, 0.0) | np.greater(r, 1.0)
+        outside = (r < 0.0) | (r > 1.0)
         return np.where(outside, -np.inf, log_density - special.betaln(self.a, self.b))
 
     def _score_columns(self, r: Array) -> Sequence[Array]:
+        return self._score_at(np.log(r), np.log1p(-r))
+
+    def _score_at(self, log_r: Array, log_rest: Array) -> Sequence[Array]:
         both = special.digamma(self.a + self.b)
         return (
-            np.log(r) + (both - special.digamma(self.a)),
-            np.log1p(-r) + (both - special.digamma(self.b)),
+            log_r + (both - special.digamma(self.a)),
+            log_rest + (both - special.digamma(self.b)),
         )
 
-    def _upper_tail(self, p: Array) -> tuple[Array, Sequence[Array]]:
-        # Q(1 − p) may be 1 to rounding; the mirrored law knows its distance y from there
+    def _density_and_score(self, r: Array, u: Array, p: Array) -> tuple[Array, Sequence[Array]]:
+        # r may be 1 to rounding, or underflow; the logs of r and of 1 − r keep their digits
+        upper = (r > 0.5) & (u > 1e-3)  # for smaller u, p has lost what r knows
+        log_r, log_rest = np.empty_like(r), np.log1p(-r)
+        log_r[~upper] = self._log_quantile(u[~upper], r[~upper])
         mirrored = Beta(self.b, self.a)
-        y = np.maximum(mirrored.ppf(p), SMALLEST)
-        by_b, by_a = mirrored._score_columns(y)
-        return mirrored.logpdf(y), (by_a, by_b)
+        log_rest[upper] = mirrored._log_quantile(p[upper], mirrored._ppf(p[upper]))
+        log_r[upper] = np.log1p(-np.exp(log_rest[upper]))
+        log_density = (self.a - 1.0) * log_r + (self.b - 1.0) * log_rest
+        return log_density - special.betaln(self.a, self.b), self._score_at(log_r, log_rest)
+
+    def _log_quantile(self, u: Array, r: Array) -> Array:
+        first = _log_first_term(self.a, self.b, u)
+        return np.where(first < _NEAR_0, first, np.log(r))
 
 
-# the library's inverse fails for u < 1e-200; the series' next term is u-independent times _NEAR
-_NEAR = 1e-20
-
-
-def _first_term(a: float, b: float, u: ArrayLike) -> Array:
-    """Solve r^a/(a B(a, b)) = u, the first term of the distribution function's series at 0."""
-    log_u = np.log(np.asarray(u, dtype=np.float64))
-    return np.exp((log_u + np.log(a) + special.betaln(a, b)) / a)
+def _log_first_term(a: float, b: float, u: Array) -> Array:
+    """Log of the r with r^a/(a B(a, b)) = u, the first term of F's series at 0."""
+    return (np.log(u) + math.log(a) + special.betaln(a, b)) / a

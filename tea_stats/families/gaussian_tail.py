@@ -62,7 +62,7 @@ class GaussianTail(LocationScale):
     @property
     def breaks(self) -> tuple[float, ...]:
         """Upper-tail probabilities of the joint, the valley and the mode."""
-        return tuple(1.0 - self._bulk_mass * float(mass) for mass in _G_KNOTS[:0:-1])
+        return tuple(2.0 * self.alpha + self._bulk_mass * rest for rest in (0.0, 0.2, 0.6))
 
     @property
     def _bulk_mass(self) -> float:
@@ -79,8 +79,7 @@ class GaussianTail(LocationScale):
         density = math.exp(-0.5 * self._joint**2) / math.sqrt(2.0 * math.pi)
         return density / self._bulk_mass
 
-    def sample(self, size: Shape, rng: np.random.Generator) -> Array:
-        """Draw independent rewards of shape `size`."""
+    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
         # P(normal < b) = q: normals below b are redrawn from the bulk
         w = rng.standard_normal(size)
         low = w < self._joint
@@ -106,34 +105,37 @@ class GaussianTail(LocationScale):
         slope, x_known, density_known = _piece(-x, np.array([-_X_MODE, -_X_VALLEY]))
         return slope * (x - x_known) + np.log(density_known)
 
-    def _cdf(self, w: Array) -> Array:
-        x = self._distance(w)
-        density = np.exp(self._log_density(w))
-        # within a piece, G is linear in g
-        mass = np.where(
-            x >= _X_MODE,
-            density / 5.0,
-            np.where(x > _X_VALLEY, 0.4 + (2.0 - density) / 4.375, 0.8 + (density - 0.25) / 3.75),
-        )
+    def _cdf_w(self, w: Array) -> Array:
+        mass = self._mass(self._distance(w), self._log_density(w))
         return np.where(w < self._joint, self._bulk_mass * mass, special.ndtr(w))
 
-    def _sf(self, w: Array) -> Array:
-        return np.where(w < self._joint, 1.0 - self._cdf(w), special.ndtr(-w))
+    def _sf_w(self, w: Array) -> Array:
+        x = self._distance(w)
+        near = -np.expm1(-3.75 * x) / 3.75
+        rest = np.where(x <= _X_VALLEY, near, 1.0 - self._mass(x, self._log_density(w)))
+        below = 2.0 * self.alpha + self._bulk_mass * rest
+        return np.where(w < self._joint, below, special.ndtr(-w))
 
-    def _ppf(self, u: Array) -> Array:
+    def _mass(self, x: Array, log_density: Array) -> Array:
+        """G(x); within a piece it is linear in g(x)."""
+        g = np.exp(log_density)
+        near = np.where(x > _X_VALLEY, 0.4 + (2.0 - g) / 4.375, 0.8 + (g - 0.25) / 3.75)
+        return np.where(x >= _X_MODE, g / 5.0, near)
+
+    def _ppf_w(self, u: Array) -> Array:
         return np.where(
             u < self._bulk_mass, self._bulk_quantile(u / self._bulk_mass), special.ndtri(u)
         )
 
-    def _isf(self, p: Array) -> Array:
+    def _isf_w(self, p: Array) -> Array:
         below = self._bulk_quantile((1.0 - p) / self._bulk_mass)
         return np.where(p > 2.0 * self.alpha, below, -special.ndtri(p))
 
-    def _logpdf(self, w: Array) -> Array:
+    def _logpdf_w(self, w: Array) -> Array:
         height = -0.5 * np.maximum(w, self._joint) ** 2 - 0.5 * math.log(2.0 * math.pi)
         return height + self._log_density(w)
 
-    def _score_standard(self, w: Array) -> Array:
+    def _slope_w(self, w: Array) -> Array:
         # dx/dw = −rate, so that −d log f/dw = rate · d log g/dx below the joint
         x = (self._joint - w) * self._rate
         near = np.where(x > _X_VALLEY, _SLOPES[1], _SLOPES[2])

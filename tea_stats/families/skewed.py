@@ -1,4 +1,4 @@
-"""Laws of positive, skewed rewards: Gamma, Weibull, LogNormal, GenPareto."""
+"""Laws of positive, skewed rewards: Gamma, Weibull, LogNormal."""
 
 from __future__ import annotations
 
@@ -7,30 +7,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import special
 
 from tea_stats._validation import as_real
-from tea_stats.families._law import Array, ContinuousLaw, Shape, quiet
+from tea_stats.families._law import Array, ContinuousLaw, Shape
 
 #: a draw of 0 (underflow, at tiny shapes) would have an infinite score
 SMALLEST = float(np.finfo(np.float64).tiny)
+_NEAR_0 = math.log(1e-17)  # log x below which 1 + x is 1
 
 
 class ShapeScale(ContinuousLaw):
-    """Base of the laws on (0, ∞) with fields `shape` and `scale`."""
+    """Base of the laws on (0, ∞) with fields `shape` and `scale`: R = scale · X."""
 
     shape: float
     scale: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", as_real("shape", self.shape, above=0.0))
+        object.__setattr__(self, "scale", as_real("scale", self.scale, above=0.0))
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """`("shape", "scale")`."""
         return ("shape", "scale")
 
-    def _unit(self, r: ArrayLike) -> Array:
-        """r/scale, at least 0."""
-        return np.maximum(np.asarray(r, dtype=np.float64), 0.0) / self.scale
+    def _x(self, r: Array) -> Array:
+        """Return x = r/scale, at least 0."""
+        return np.maximum(r, 0.0) / self.scale
 
 
 @dataclass(frozen=True)
@@ -48,45 +52,42 @@ class Gamma(ShapeScale):
     shape: float
     scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", as_real("shape", self.shape, above=0.0))
-        object.__setattr__(self, "scale", as_real("scale", self.scale, above=0.0))
-
-    def sample(self, size: Shape, rng: np.random.Generator) -> Array:
-        """Draw independent rewards of shape `size`."""
+    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
         return np.maximum(rng.gamma(self.shape, self.scale, size), SMALLEST)
 
-    @quiet
-    def cdf(self, r: ArrayLike) -> Array:
-        """P(R ≤ r)."""
-        return special.gammainc(self.shape, self._unit(r))
+    def _cdf(self, r: Array) -> Array:
+        return special.gammainc(self.shape, self._x(r))
 
-    @quiet
-    def sf(self, r: ArrayLike) -> Array:
-        """P(R > r)."""
-        return special.gammaincc(self.shape, self._unit(r))
+    def _sf(self, r: Array) -> Array:
+        return special.gammaincc(self.shape, self._x(r))
 
-    @quiet
-    def ppf(self, u: ArrayLike) -> Array:
-        """Quantile Q(u)."""
+    def _ppf(self, u: Array) -> Array:
         return self.scale * special.gammaincinv(self.shape, u)
 
-    @quiet
-    def isf(self, p: ArrayLike) -> Array:
-        """Quantile Q(1 − p)."""
+    def _isf(self, p: Array) -> Array:
         return self.scale * special.gammainccinv(self.shape, p)
 
-    @quiet
-    def logpdf(self, r: ArrayLike) -> Array:
-        """Log density."""
-        x = self._unit(r)
-        log_density = special.xlogy(self.shape - 1.0, x) - x
-        log_density = log_density - special.gammaln(self.shape) - math.log(self.scale)
-        return np.where(np.less(r, 0.0), -np.inf, log_density)
+    def _logpdf(self, r: Array) -> Array:
+        x = self._x(r)
+        log_density = special.xlogy(self.shape - 1.0, x) - x - self._log_factor
+        return np.where(r < 0.0, -np.inf, log_density)
+
+    @property
+    def _log_factor(self) -> float:
+        return float(special.gammaln(self.shape)) + math.log(self.scale)
 
     def _score_columns(self, r: Array) -> Sequence[Array]:
         x = r / self.scale
         return np.log(x) - special.digamma(self.shape), (x - self.shape) / self.scale
+
+    def _density_and_score(self, r: Array, u: Array, p: Array) -> tuple[Array, Sequence[Array]]:
+        # with a small shape r underflows; its log, by the first term x^shape/Γ(shape + 1) of F, not
+        x = r / self.scale
+        first = (np.log(u) + special.gammaln(self.shape + 1.0)) / self.shape
+        log_x = np.where(first < _NEAR_0, first, np.log(x))
+        by_shape = log_x - special.digamma(self.shape)
+        log_density = (self.shape - 1.0) * log_x - x - self._log_factor
+        return log_density, (by_shape, (x - self.shape) / self.scale)
 
 
 @dataclass(frozen=True)
@@ -104,45 +105,31 @@ class Weibull(ShapeScale):
     shape: float
     scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", as_real("shape", self.shape, above=0.0))
-        object.__setattr__(self, "scale", as_real("scale", self.scale, above=0.0))
-
-    def sample(self, size: Shape, rng: np.random.Generator) -> Array:
-        """Draw independent rewards of shape `size`."""
+    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
         return np.maximum(self.scale * rng.weibull(self.shape, size), SMALLEST)
 
-    @quiet
-    def cdf(self, r: ArrayLike) -> Array:
-        """P(R ≤ r)."""
-        return -np.expm1(-(self._unit(r) ** self.shape))
+    def _cdf(self, r: Array) -> Array:
+        return -np.expm1(-(self._x(r) ** self.shape))
 
-    @quiet
-    def sf(self, r: ArrayLike) -> Array:
-        """P(R > r)."""
-        return np.exp(-(self._unit(r) ** self.shape))
+    def _sf(self, r: Array) -> Array:
+        return np.exp(-(self._x(r) ** self.shape))
 
-    @quiet
-    def ppf(self, u: ArrayLike) -> Array:
-        """Quantile Q(u)."""
-        return self.scale * (-np.log1p(-np.asarray(u, dtype=np.float64))) ** (1.0 / self.shape)
+    def _ppf(self, u: Array) -> Array:
+        return self.scale * (-np.log1p(-u)) ** (1.0 / self.shape)
 
-    @quiet
-    def isf(self, p: ArrayLike) -> Array:
-        """Quantile Q(1 − p)."""
-        return self.scale * (-np.log(np.asarray(p, dtype=np.float64))) ** (1.0 / self.shape)
+    def _isf(self, p: Array) -> Array:
+        return self.scale * (-np.log(p)) ** (1.0 / self.shape)
 
-    @quiet
-    def logpdf(self, r: ArrayLike) -> Array:
-        """Log density."""
-        x = self._unit(r)
+    def _logpdf(self, r: Array) -> Array:
+        x = self._x(r)
         log_density = special.xlogy(self.shape - 1.0, x) - x**self.shape
-        log_density = log_density + math.log(self.shape / self.scale)
-        return np.where(np.less(r, 0.0), -np.inf, log_density)
+        return np.where(r < 0.0, -np.inf, log_density + math.log(self.shape / self.scale))
 
     def _score_columns(self, r: Array) -> Sequence[Array]:
+        return self._score_at(np.log(r / self.scale))
+
+    def _score_at(self, log_x: Array) -> Sequence[Array]:
         # log f = log(k/λ) + (k − 1) log x − x^k, x = r/λ
-        log_x = np.log(r / self.scale)
         excess = np.expm1(self.shape * log_x)
         return 1.0 / self.shape - log_x * excess, (self.shape / self.scale) * excess
 
@@ -150,6 +137,13 @@ class Weibull(ShapeScale):
         # log Q = log λ + (1/k) log(−log(1 − u))
         x = r / self.scale
         return -self.scale / self.shape * special.xlogy(x, x), x
+
+    def _density_and_score(self, r: Array, u: Array, p: Array) -> tuple[Array, Sequence[Array]]:
+        # with a small shape r underflows; its log does not
+        e = np.where(p < 0.5, -np.log(p), -np.log1p(-u))
+        log_x = np.log(e) / self.shape
+        log_density = (self.shape - 1.0) * log_x - e + math.log(self.shape / self.scale)
+        return log_density, self._score_at(log_x)
 
 
 @dataclass(frozen=True)
@@ -174,149 +168,42 @@ class LogNormal(ContinuousLaw):
         """`("meanlog", "sdlog")`."""
         return ("meanlog", "sdlog")
 
-    def sample(self, size: Shape, rng: np.random.Generator) -> Array:
-        """Draw independent rewards of shape `size`."""
+    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
         return rng.lognormal(self.meanlog, self.sdlog, size)
 
-    def _standard(self, r: ArrayLike) -> Array:
-        log_r = np.log(np.maximum(np.asarray(r, dtype=np.float64), 0.0))
-        return (log_r - self.meanlog) / self.sdlog
+    def _z(self, r: Array) -> Array:
+        """Return z = (log r − meanlog)/sdlog."""
+        return (np.log(np.maximum(r, 0.0)) - self.meanlog) / self.sdlog
 
-    @quiet
-    def cdf(self, r: ArrayLike) -> Array:
-        """P(R ≤ r)."""
-        return special.ndtr(self._standard(r))
+    def _cdf(self, r: Array) -> Array:
+        return special.ndtr(self._z(r))
 
-    @quiet
-    def sf(self, r: ArrayLike) -> Array:
-        """P(R > r)."""
-        return special.ndtr(-self._standard(r))
+    def _sf(self, r: Array) -> Array:
+        return special.ndtr(-self._z(r))
 
-    @quiet
-    def ppf(self, u: ArrayLike) -> Array:
-        """Quantile Q(u)."""
+    def _ppf(self, u: Array) -> Array:
         return np.exp(self.meanlog + self.sdlog * special.ndtri(u))
 
-    @quiet
-    def isf(self, p: ArrayLike) -> Array:
-        """Quantile Q(1 − p)."""
+    def _isf(self, p: Array) -> Array:
         return np.exp(self.meanlog - self.sdlog * special.ndtri(p))
 
-    @quiet
-    def logpdf(self, r: ArrayLike) -> Array:
-        """Log density."""
-        z = self._standard(r)
+    def _logpdf(self, r: Array) -> Array:
+        return np.where(r <= 0.0, -np.inf, self._logpdf_at(self._z(r)))
+
+    def _logpdf_at(self, z: Array) -> Array:
         log_r = self.meanlog + self.sdlog * z
-        log_density = -0.5 * z * z - log_r - math.log(self.sdlog * math.sqrt(2.0 * math.pi))
-        return np.where(np.less_equal(r, 0.0), -np.inf, log_density)
+        return -0.5 * z * z - log_r - math.log(self.sdlog * math.sqrt(2.0 * math.pi))
 
     def _score_columns(self, r: Array) -> Sequence[Array]:
-        z = (np.log(r) - self.meanlog) / self.sdlog
+        return self._score_at(self._z(r))
+
+    def _score_at(self, z: Array) -> Sequence[Array]:
         return z / self.sdlog, (z * z - 1.0) / self.sdlog
 
     def _quantile_gradient(self, r: Array) -> Sequence[Array]:
-        return r, r * self._standard(r)
+        return r, r * self._z(r)
 
-
-@dataclass(frozen=True)
-class GenPareto(ShapeScale):
-    """Generalized Pareto law, P(R > r) = (1 + shape · r/scale)^{−1/shape} on r > 0.
-
-    Every upper tail that has an extreme-value limit looks like this one far enough out. Negative
-    shapes end at −scale/shape; shape 0 is the exponential law, and everything here is smooth
-    through it.
-
-    Parameters
-    ----------
-    shape : float
-        Tail index ξ in (−0.5, 0.5): below 0.5 the variance is finite, above −0.5 the Fisher
-        information is.
-    scale : float
-        Scale > 0, in reward units.
-    """
-
-    shape: float
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", as_real("shape", self.shape, above=-0.5, below=0.5))
-        object.__setattr__(self, "scale", as_real("scale", self.scale, above=0.0))
-
-    @property
-    def moments_below(self) -> float:
-        """Moments of order below 1/shape are finite."""
-        return 1.0 / self.shape if self.shape > 0.0 else np.inf
-
-    def sample(self, size: Shape, rng: np.random.Generator) -> Array:
-        """Draw independent rewards of shape `size`."""
-        return self._from_exponential(rng.standard_exponential(size))
-
-    def _from_exponential(self, e: Array) -> Array:
-        """Quantile at P(R > r) = e^{−e}: scale · (exp(shape · e) − 1)/shape."""
-        return self.scale * e * special.exprel(self.shape * e)
-
-    def _log_sf(self, x: Array) -> Array:
-        """−ℓ(x) = −log(1 + ξx)/ξ."""
-        if abs(self.shape) < 1e-200:
-            return -x
-        return -np.log1p(np.maximum(self.shape * x, -1.0)) / self.shape
-
-    @quiet
-    def cdf(self, r: ArrayLike) -> Array:
-        """P(R ≤ r)."""
-        return -np.expm1(self._log_sf(self._unit(r)))
-
-    @quiet
-    def sf(self, r: ArrayLike) -> Array:
-        """P(R > r)."""
-        return np.exp(self._log_sf(self._unit(r)))
-
-    @quiet
-    def ppf(self, u: ArrayLike) -> Array:
-        """Quantile Q(u)."""
-        return self._at(-np.log1p(-np.asarray(u, dtype=np.float64)))
-
-    @quiet
-    def isf(self, p: ArrayLike) -> Array:
-        """Quantile Q(1 − p)."""
-        return self._at(-np.log(np.asarray(p, dtype=np.float64)))
-
-    def _at(self, e: Array) -> Array:
-        end = -self.scale / self.shape if self.shape < 0.0 else np.inf
-        return np.where(e == np.inf, end, self._from_exponential(e))
-
-    @quiet
-    def logpdf(self, r: ArrayLike) -> Array:
-        """Log density."""
-        # log f = −log σ − (1 + ξ) ℓ(x)
-        log_density = (1.0 + self.shape) * self._log_sf(self._unit(r)) - math.log(self.scale)
-        return np.where(np.less(r, 0.0), -np.inf, log_density)
-
-    def _score_columns(self, r: Array) -> Sequence[Array]:
-        x = r / self.scale
-        y = self.shape * x
-        outer = 1.0 + self.shape
-        # ∂_ξ ℓ = −x² κ(ξx) and ∂_σ ℓ = −(x/σ)/(1 + ξx)
-        by_shape = self._log_sf(x) + outer * x * (x * _kappa(y))
-        return by_shape, (outer * x / (1.0 + y) - 1.0) / self.scale
-
-    @quiet
-    def _quantile_gradient(self, r: Array) -> Sequence[Array]:
-        # at fixed ℓ: ∂_ξ Q = −∂_ξ ℓ/∂_r ℓ = σx² κ(y)(1 + y), with κ(y)(1 + y) → 1 at the end y = −1
-        x = r / self.scale
-        y = self.shape * x
-        factor = np.where(y > -1.0, _kappa(y) * (1.0 + y), 1.0)
-        return self.scale * x * (x * factor), x
-
-
-def _kappa(y: Array) -> Array:
-    """κ(y) = [log(1 + y) − y/(1 + y)]/y² = Σ_n (−y)^n (n + 1)/(n + 2); κ(0) = 1/2."""
-    # below 1/32 the series; above, what the formula loses to cancellation is under 1e-14
-    small = np.abs(y) < 1.0 / 32.0
-    safe = np.where(small, 1.0, y)
-    value = np.asarray((np.log1p(safe) - safe / (1.0 + safe)) / (safe * safe))
-    value[small] = np.polynomial.polynomial.polyval(np.asarray(y)[small], _KAPPA_SERIES)
-    return value
-
-
-_KAPPA_SERIES = np.array([(-1.0) ** n * (n + 1.0) / (n + 2.0) for n in range(11)])
+    def _density_and_score(self, r: Array, u: Array, p: Array) -> tuple[Array, Sequence[Array]]:
+        # with a large sdlog r underflows, or overflows, long before z
+        z = np.where(p < 0.5, -special.ndtri(p), special.ndtri(u))
+        return self._logpdf_at(z), self._score_at(z)
