@@ -104,6 +104,7 @@ def mark(
                     marker=MARKS[status].get_marker(),
                     ms=MARKS[status].get_markersize() - 1,
                     mew=MARKS[status].get_markeredgewidth(),
+                    clip_on=False,
                 )
 
 

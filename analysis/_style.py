@@ -75,7 +75,7 @@ class Look:
 
 
 #: registry name, options that must agree, look. Hues (Okabe and Ito; Tol) go by kind of method:
-#: blue TEA, orange and red Prefix-TEA, magenta linear TEA, green max@k, black and grey mean reward.
+#: blue TEA, orange and red Prefix-TEA, crimson linear TEA, green max@k, black and grey mean reward.
 KNOWN: tuple[tuple[str, dict[str, Any], Look], ...] = (
     ("tea", {"alpha": 0.25}, Look("#0072B2", "o", core=True)),
     ("tea", {"alpha": 0.5}, Look("#56B4E9", "s", core=True)),
@@ -85,13 +85,13 @@ KNOWN: tuple[tuple[str, dict[str, Any], Look], ...] = (
     ("prefix_tea", {"order": 2, "crossfit": True}, Look("#D55E00", "v", core=True)),
     ("prefix_tea", {"order": 3, "crossfit": True}, Look("#882255", "<")),
     ("prefix_tea", {"order": 3, "crossfit": False}, Look("#F2C14E", ">")),
-    ("linear_tea", {}, Look("#EE3377", "*", core=True)),
+    ("linear_tea", {}, Look("#CC0044", "*", core=True)),
     ("max_at_k", {"k": None}, Look("#009E73", "P", core=True)),
     ("max_at_k", {"k": 4}, Look("#66C2A5", "p")),
     ("max_at_k", {"k": 8}, Look("#117733", "h")),
     ("rloo", {}, Look("#000000", "X", core=True)),
     ("grpo", {}, Look("#CC79A7", "d", core=True)),
-    ("cat_bon", {}, Look("#7B3FA0", "*", core=True)),
+    ("cat_bon", {}, Look("#8A2BE2", "*", core=True)),
     ("dr_grpo", {}, Look("#777777", "H")),
     ("reinforce", {}, Look("#B0B0B0", "8")),
     ("leave_one_out_max", {}, Look("#999933", ">")),

@@ -22,7 +22,7 @@ def draw(results: Results) -> Figure:
     looks = _style.looks(results.options)
     labels = [x for x in _style.ordered(results.options) if (curves["estimator"] == x).any()]
     off = _response.distances(curves)[law]
-    figure, panels = one_column(labels, height=0.86, columns=3)
+    figure, panels = one_column(labels, height=0.86, columns=3, spare=1.4)
     for label, axes in panels.items():
         rows = curves[curves["estimator"] == label]
         _response.exact_line(axes, rows)
@@ -33,7 +33,7 @@ def draw(results: Results) -> Figure:
             place, note = 0.05, "infinite\nvariance"
         axes.text(0.04, place, note, transform=axes.transAxes, fontsize=6.5)
     _response.scales(panels.values(), curves)
-    outer(panels, "q", "E[A | q] + c")
+    outer(panels, "q", "E[A|q] + c")
     handles = [
         Line2D([], [], **_response.EXACT, label="exact $\\psi_N$"),
         Line2D([], [], color=_style.INK, lw=1, label="response ± 95 %; number: distance"),

@@ -26,7 +26,7 @@ def draw(results: Results) -> Figure:
         axes.set_title(law, loc="left", pad=2, fontsize=7.5)
         corner(axes, "saturated" * bool((rows["status"] == "saturated").all()))
     _response.scales(panels.values(), curves)
-    outer(panels, "q", "E[A | q] + c")
+    outer(panels, "q", "E[A|q] + c")
     exact = Line2D([], [], **_response.EXACT, label="exact $\\psi_N$")
     _style.legend(figure, looks, [x for x in labels if (curves["estimator"] == x).any()], exact)
     _style.title(figure, finding(results))

@@ -53,7 +53,9 @@ def power_law(x: ArrayLike, y: ArrayLike, y_se: ArrayLike) -> Line:
     misfit = 1.0
     if len(x) > 2:
         misfit = max(1.0, float(np.sqrt(np.sum((fit.resid / errors) ** 2) / (len(x) - 2))))
-    return Line(fit.params[1], fit.bse[1] * misfit, fit.params[0], fit.rsquared)
+    # there is no spread to explain where all y are equal
+    r2 = fit.rsquared if np.ptp(y) > 0.0 else float("nan")
+    return Line(fit.params[1], fit.bse[1] * misfit, fit.params[0], r2)
 
 
 def growth(N: ArrayLike, variance: ArrayLike) -> Line:

@@ -67,7 +67,8 @@ def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     [0.10000000149011612, 1.0000000260167473e-200]
     """
     half, mask = 1 << (SPARE - 1), -(1 << SPARE)
-    return ((np.ascontiguousarray(values).view(np.int64) + half) & mask).view(np.float64)
+    bits = np.ascontiguousarray(values).view(np.int64)
+    return np.where(np.isfinite(values), ((bits + half) & mask).view(np.float64), values)
 
 
 def main(

@@ -1,0 +1,350 @@
+"""Reading and judging results: the loader, the errors of a batch, rates, and looks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
+pytest.importorskip("statsmodels")
+matplotlib = pytest.importorskip("matplotlib")
+pytest.importorskip("rich")
+pytest.importorskip("typer")
+
+from matplotlib.colors import to_rgb  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from analysis import _load, _style, slopes  # noqa: E402
+from tea_stats import ESTIMATORS  # noqa: E402
+
+GRIDS = Path(__file__).parents[1] / "simulations" / "grids"
+
+
+def cell(**changes):
+    """Return one row of a whole cell, as the grid writes it."""
+    row = dict.fromkeys(_load.TABLE_COLUMNS, 0.0) | {
+        "law": "Normal",
+        "family": "Normal(loc=0.0, scale=1.0)",
+        "note": "",
+        "estimator": "TEA",
+        "options": '{"name": "tea"}',
+        "m": 16,
+        "N": 64,
+        "parameter": "all",
+        "reps": 64,
+        "degenerate": 0,
+        "finite_second_moment": True,
+    }
+    return row | {"exact": 4.0, "bias": 3.0, "bias_mcse": 0.1, "variance": 64.0} | changes
+
+
+def judged(**changes):
+    """Return one row after `add_errors`."""
+    return _load.add_errors(pd.DataFrame([cell(**changes)])).iloc[0]
+
+
+# --- the errors of a batch ----------------------------------------------------------------------
+
+
+def test_errors_of_a_batch_by_hand():
+    row = judged(variance_mcse=8.0)
+    # the mean of 64 groups of variance 64 has variance 1, which is in the squared bias too
+    assert_allclose(row["bias_size"], np.sqrt(9.0 - 1.0))
+    assert_allclose(row["relative_bias"], np.sqrt(8.0) / 4.0)
+    assert_allclose(row["relative_bias_mcse"], 0.1 / 4.0)
+    assert_allclose(row["relative_variance"], 64.0 / 16.0)
+    assert_allclose(row["relative_variance_mcse"], 8.0 / 16.0)
+    assert_allclose(row["bias_part"], 8.0 / 16.0)
+    assert_allclose(row["noise_part"], 64.0 / 64.0 / 16.0)
+    assert_allclose(row["batch_nmse"], 8.0 / 16.0 + 1.0 / 16.0)
+    square_mcse = np.sqrt(4.0 * 8.0 * 0.1**2 + 2.0 * 1.0**2)
+    assert_allclose(row["bias_part_mcse"], square_mcse / 16.0)
+    assert_allclose(row["noise_part_mcse"], 8.0 / 64.0 / 16.0)
+    assert_allclose(row["batch_nmse_mcse"], np.hypot(square_mcse, 8.0 / 64.0) / 16.0)
+    assert_allclose(row["ratio"], 16 / 64)
+    assert not row["flagged"]
+
+
+def test_a_bias_below_its_noise_is_zero_and_flagged():
+    row = judged(bias=0.9)
+    assert row["bias_size"] == row["bias_part"] == 0.0
+    assert row["flagged"]
+    # 2 standard errors are the border
+    assert judged(bias=np.sqrt(1.0 + 0.19**2))["flagged"]
+    assert not judged(bias=np.sqrt(1.0 + 0.21**2))["flagged"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, ""),
+        ({"note": None}, ""),
+        ({"note": "saturated: the gradient's norm is 0.01 of that at N = 1"}, "saturated"),
+        ({"exact": 0.0}, "saturated"),
+        ({"exact": 0.0, "parameter": "loc"}, ""),  # by symmetry, and no sign of anything
+        ({"note": "undefined: m is 8", "variance": np.nan, "reps": 0}, "undefined"),
+        ({"finite_second_moment": False}, "infinite"),
+        ({"finite_second_moment": None}, "infinite"),
+        ({"note": "saturated: x", "finite_second_moment": False}, "saturated"),
+    ],
+)
+def test_status(changes, status):
+    assert judged(**changes)["status"] == status
+
+
+def test_the_squared_bias_is_unbiased_and_its_error_calibrated():
+    """Resolution 0.0002 of 0.16; the square of the mean itself is 0.01 away."""
+    truth, sd, runs = 0.4, 0.1, 200_000
+    found = truth + sd * np.random.default_rng(1).standard_normal(runs)
+    row = pd.DataFrame([cell(exact=1.0, bias_mcse=sd, variance=64.0 * sd**2)])
+    rows = row.loc[np.zeros(runs, int)].reset_index(drop=True).assign(bias=np.abs(found))
+    # what is cut off at zero is less than a thousandth of a standard deviation here
+    square = _load.add_errors(rows)["bias_part"]
+    se = square.std() / np.sqrt(runs)
+    assert abs(square.mean() - truth**2) < 5 * se
+    assert abs((found**2).mean() - truth**2) > 30 * se
+    at_truth = _load.add_errors(row.assign(bias=np.hypot(truth, sd)))
+    assert_allclose(at_truth["bias_part_mcse"], square.std(), rtol=0.01)
+
+
+# --- rates --------------------------------------------------------------------------------------
+
+
+def test_power_law_is_the_weighted_line_of_the_logarithms():
+    x, y, se = np.array([8.0, 16, 32, 64]), np.array([3.0, 1.6, 0.7, 0.4]), np.array([3, 1, 2, 1.0])
+    line = slopes.power_law(x, y, 0.01 * se)
+    slope, intercept = np.polyfit(np.log(x), np.log(y), 1, w=y / (0.01 * se))
+    assert_allclose([line.slope, line.intercept], [slope, intercept], rtol=1e-10)
+
+
+def test_power_law_finds_a_known_rate_and_its_interval_covers():
+    """400 fits: the share of 95 % intervals that cover is known to ± 0.011."""
+    rng, x, se, runs = np.random.default_rng(2), np.array([256.0, 512, 1024]), 0.02, 400
+    y = 7.0 * x**-2.0
+    lines = [
+        slopes.power_law(x, y * (1.0 + se * rng.standard_normal(3)), se * y) for _ in range(runs)
+    ]
+    found, error = np.array([(line.slope, line.se) for line in lines]).T
+    assert abs(found.mean() + 2.0) < 5 * found.std() / np.sqrt(runs)
+    covers = np.mean([line.interval[0] < -2.0 < line.interval[1] for line in lines])
+    # where three points miss the line by more than their errors the interval is widened
+    assert 0.95 - 5 * 0.011 < covers <= 1.0
+    assert np.mean(np.abs(found + 2.0) < 0.674 * error) < 0.75
+
+
+def test_points_off_the_line_widen_the_interval():
+    x, se = np.array([8.0, 16, 32, 64]), 0.01
+    straight, bent = 5.0 / x, 5.0 / x * np.array([1.0, 1.2, 1.2, 1.0])
+    on, off = (slopes.power_law(x, y, se * y) for y in (straight, bent))
+    misfit = np.log(bent) - off.intercept - off.slope * np.log(x)
+    assert_allclose(off.se, on.se * np.sqrt(np.sum((misfit / se) ** 2) / 2))
+    assert_allclose(on.slope, -1.0)
+
+
+def test_growth_is_a_line_in_log_n():
+    N = np.array([16, 64, 256, 1024])
+    line = slopes.growth(N, 3.0 + 2.0 * np.log(N))
+    assert_allclose([line.slope, line.intercept, line.r2], [2.0, 3.0, 1.0])
+    assert slopes.growth(N, N**0.5).r2 < 0.95
+
+
+def results(rows):
+    """Return results of a table made by hand."""
+    return _load.Results(Path("by hand"), pd.DataFrame(rows), None, {})
+
+
+def test_the_table_of_slopes_finds_every_rate():
+    many = 10**15
+    rows = [
+        cell(
+            law=law, parameter=parameter, m=m, N=N, exact=1.0, reps=many,
+            bias=5.0 * m**-order, bias_mcse=1e-4 * m**-order,
+            variance=(2.0 + np.log(N)) / m, variance_mcse=0.01 / m,
+        )
+        for law, order in (("Normal", 1), ("Gumbel", 2))
+        for parameter in ("loc", "all")
+        for m in (64, 256, 512, 1024)
+        for N in (16, 64, 256)
+    ]  # fmt: skip
+    found = slopes.table(results(rows)).set_index(["law", "quantity", "parameter"]).sort_index()
+    for law, order in (("Normal", 1), ("Gumbel", 2)):
+        for parameter in ("loc", "all"):
+            bias = found.loc[law, "bias", parameter]
+            assert_allclose(bias["slope"].astype(float), -order, atol=1e-4)
+            assert_allclose(found.loc[law, "variance", parameter]["slope"].astype(float), -1.0)
+            assert set(bias["from_m"]) == {256} and set(bias["points"]) == {3}
+        growth = found.loc[law, "growth", "all"]
+        assert_allclose(growth["slope"].astype(float) * growth["m"].astype(float), 1.0)
+        assert_allclose(growth["r2"].astype(float), 1.0)
+    only = slopes.table(results(rows), law=["Normal"], N=[64], parameter=["all"])
+    assert set(only["law"]) == {"Normal"} and set(only["parameter"]) == {"all"}
+    assert set(only["quantity"]) == {"bias", "variance"}  # growth needs more than one N
+
+
+def test_a_slope_that_rests_on_noise_is_flagged():
+    rows = [
+        cell(m=m, exact=1.0, reps=10**9, bias=5.0 / m, bias_mcse=4.9 / 512, variance_mcse=1.0)
+        for m in (256, 512, 1024)
+    ]
+    found = slopes.table(results(rows)).query("quantity == 'bias'").iloc[0]
+    assert (found["points"], found["flagged"]) == (3, 2)
+
+
+# --- looks --------------------------------------------------------------------------------------
+
+
+def shipped():
+    """Yield the estimators of every grid that is shipped, as `{label: {"name": …, **options}}`."""
+    for path in sorted(GRIDS.glob("*.toml")):
+        tables = tomllib.loads(path.read_text()).get("estimators", {})
+        if isinstance(tables, list):  # bandit training lists them
+            tables = {x["label"]: {"name": x["name"], **x.get("options", {})} for x in tables}
+        yield tables
+
+
+DEFAULTS = {name: {"name": name} for name in ESTIMATORS}
+MANY = {f"TEA {a}": {"name": "tea", "alpha": a} for a in np.linspace(0.01, 1.0, 60)}
+
+
+@pytest.mark.parametrize("options", [DEFAULTS, MANY | DEFAULTS, *shipped()])
+def test_looks_are_unique_as_far_as_there_are_any(options):
+    given = _style.looks(options)
+    marks = [(look.colour, look.marker) for look in given.values()]
+    spare = len(options) - len(_style.KNOWN)
+    assert len(set(marks)) == len(marks) or spare > len(_style.SPARE)
+    if len(options) <= len(_style.KNOWN):
+        assert len(set(marks)) == len(marks)
+    assert sorted(_style.ordered(options)) == sorted(options)
+
+
+def test_an_estimator_keeps_its_look_whatever_else_is_drawn():
+    everything = _style.looks(DEFAULTS)
+    for name in DEFAULTS:
+        assert _style.looks({"x": {"name": name}})["x"] == everything[name]
+    default, written_out = {"name": "tea"}, {"name": "tea", "alpha": 0.25}
+    assert _style.looks({"x": default}) == _style.looks({"x": written_out})
+
+
+#: Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
+SIGHTS = {
+    "all cones": np.eye(3),
+    "no green cones": np.array(
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
+    ),
+    "no red cones": np.array(
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]
+    ),
+}
+
+
+def lab(colour, sight):
+    """Return a colour as one eye sees it, in CIE Lab: about 2 is a just noticeable difference."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(SIGHTS[sight] @ linear, 0.0, 1.0)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(to_xyz) @ seen / (0.9505, 1.0, 1.089)
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_colours_can_be_told_apart(sight):
+    for left, right in itertools.combinations([look for _, _, look in _style.KNOWN], 2):
+        distance = np.linalg.norm(lab(left.colour, sight) - lab(right.colour, sight))
+        if (left.core and right.core) or left.marker == right.marker:
+            assert distance > 12.0, (left, right)
+        assert left.marker != right.marker or left.colour != right.colour
+
+
+def test_a_title_fits_its_figure_and_keeps_numbers_with_their_words():
+    text = (
+        "m = 32, N = 256: least error by TEA .5 (12), max@m (34 %) and CAT-BoN at slope −1.2 " * 3
+    )
+    for width in (_style.COLUMN, _style.PAGE):
+        figure = Figure(figsize=(width, 3.0))
+        with matplotlib.rc_context(_style.RC):
+            _style.title(figure, text)
+            figure.canvas.draw()
+            box = figure._suptitle.get_window_extent()
+        assert box.x1 <= figure.bbox.x1
+        lines = figure.get_suptitle().split("\n")
+        assert len(lines) > 1
+        for line in lines:
+            assert not re.match(r"[=(%−\d.]", line), line
+            assert not re.search(r"(=|CAT-)$", line), line
+
+
+# --- the loader ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with one cell, and the least that must be beside it."""
+    pd.DataFrame([cell()]).to_parquet(tmp_path / "table.parquet")
+    (tmp_path / "manifest.json").write_text(json.dumps({"configuration": {}}))
+    return tmp_path
+
+
+def test_a_folder_is_loaded(folder):
+    found = _load.load(str(folder))
+    assert (found.laws, found.m, found.N) == (["Normal"], [16], [64])
+    assert found.options == {"TEA": {"name": "tea"}}
+    assert found.theory_laws == ["Normal"]
+    assert found.response is None
+    assert found.middle == (16, 64) and len(found.single) == 1
+
+
+def no_column(folder):
+    pd.DataFrame([cell()]).drop(columns=["bias", "note"]).to_parquet(folder / "table.parquet")
+
+
+def no_cell(folder):
+    pd.DataFrame([cell(parameter="loc")]).to_parquet(folder / "table.parquet")
+
+
+def truncated(folder):
+    content = (folder / "table.parquet").read_bytes()
+    (folder / "table.parquet").write_bytes(content[: len(content) // 2])
+
+
+def damaged_pages(folder):
+    content = bytearray((folder / "table.parquet").read_bytes())
+    content[4:400] = bytes(396)
+    (folder / "table.parquet").write_bytes(bytes(content))
+
+
+WRONG = {
+    "no folder": (lambda f: [p.unlink() for p in f.iterdir()] + [f.rmdir()], "no such folder"),
+    "no table": (lambda f: (f / "table.parquet").unlink(), r"table.parquet: missing"),
+    "truncated": (truncated, r"table.parquet: not readable \(.*\); delete it and run"),
+    "damaged": (damaged_pages, r"table.parquet: not readable \(.*\); delete it and run"),
+    "no column": (no_column, r"table.parquet: no column note, bias; run"),
+    "no cell": (no_cell, r"table.parquet: no row of a whole cell; run"),
+    "no manifest": (lambda f: (f / "manifest.json").unlink(), r"manifest.json: missing"),
+    "no JSON": (lambda f: (f / "manifest.json").write_text("{"), r"manifest.json: not JSON"),
+    "no object": (lambda f: (f / "manifest.json").write_text("[]"), r"not a JSON object"),
+    "response": (
+        lambda f: pd.DataFrame({"q": [0.5]}).to_parquet(f / "response.parquet"),
+        r"response.parquet: no column law, .*; run",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_folder_that_cannot_be_used_is_one_line_with_its_cure(wrong, folder):
+    spoil, message = WRONG[wrong]
+    spoil(folder)
+    with pytest.raises(_load.ResultsError, match=message) as error:
+        _load.load(folder)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(str(folder))
+    assert "python -m simulations.grid" in str(error.value)
