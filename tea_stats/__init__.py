@@ -1,6 +1,6 @@
 """Best-of-N policy gradients from m rollouts: laws, exact truth, estimators, measurement."""
 
-from tea_stats import best_of_n, monte_carlo, tails
+from tea_stats import best_of_n, efficiency, monte_carlo, tails
 from tea_stats.estimators import ESTIMATORS, Estimator, advantages
 from tea_stats.estimators.binary import max_rl, pass_at_k
 from tea_stats.estimators.bon_max import bon_max_mean, leave_one_out_max
@@ -64,6 +64,7 @@ __all__ = [
     "cat_bon",
     "cvar",
     "dr_grpo",
+    "efficiency",
     "grpo",
     "leave_one_out_max",
     "linear_tea",
