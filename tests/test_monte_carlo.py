@@ -1,6 +1,7 @@
 """The measurement itself: power sums, standard errors, seeds, and agreement with enumeration."""
 
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
@@ -279,13 +280,19 @@ def test_degenerate_groups_are_counted():
     rare = Discrete(values=(0.0, 1.0), logits=(0.0, -3.0))
     m, reps = 4, 50_000
     p = rare.probabilities[1]
-    table = monte_carlo.measure(rare, ["grpo", "leave_one_out_max"], m, 64, reps)
-    count = table[table.parameter == "all"].set_index("estimator")["degenerate"] / reps
-    all_equal = p**m + (1 - p) ** m
-    exactly_one = m * p * (1 - p) ** (m - 1)
-    se = np.sqrt(0.25 / reps)
-    assert abs(count["grpo"] - all_equal) < 5 * se
-    assert abs(count["leave_one_out_max"] - (1 - exactly_one)) < 5 * se
+    requests = {"grpo": ("grpo", {}), "loo": ("leave_one_out_max", {}), "rloo": ("rloo", {})}
+    requests["tea"] = ("tea", {"alpha": 0.75})
+    table = monte_carlo.measure(rare, requests, m, (8, 64), reps)
+    count = table[table.parameter == "all"].set_index(["estimator", "N"])["degenerate"] / reps
+    chance = [math.comb(m, c) * p**c * (1 - p) ** (m - c) for c in range(m + 1)]
+    all_equal = chance[0] + chance[m]
+    # TEA is degenerate where the upper three are equal
+    expected = {"grpo": all_equal, "rloo": all_equal, "loo": 1 - chance[1]}
+    expected["tea"] = chance[0] + chance[3] + chance[4]
+    for (estimator, _), share in count.items():
+        exact = expected[estimator]
+        assert abs(share - exact) < 5 * np.sqrt(exact * (1 - exact) / reps), estimator
+    assert len(count) == 8 and min(expected.values()) > 0.5
 
 
 def test_cells_without_a_second_moment_are_marked():
