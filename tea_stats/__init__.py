@@ -1,6 +1,6 @@
 """Best-of-N policy gradients from m rollouts: laws, exact truth, estimators, measurement."""
 
-from tea_stats import best_of_n, efficiency, monte_carlo, tails
+from tea_stats import best_of_n, efficiency, monte_carlo, prediction, tails
 from tea_stats.estimators import ESTIMATORS, Estimator, advantages
 from tea_stats.estimators.binary import max_rl, pass_at_k
 from tea_stats.estimators.bon_max import bon_max_mean, leave_one_out_max
@@ -73,6 +73,7 @@ __all__ = [
     "max_rl",
     "monte_carlo",
     "pass_at_k",
+    "prediction",
     "prefix_tea",
     "reinforce",
     "rloo",
