@@ -1,8 +1,7 @@
 """A second, vectorised NumPy implementation of every estimator and of the measurement.
 
-Written from the formulas of the specification, in the way one would without kernels: whole arrays,
-no sorting of groups shared between estimators. Tests compare it with the registry, the benchmark
-races it.
+Written from the defining formulas, in the way one would without kernels: whole arrays, no sorting
+of groups shared between estimators. Tests compare it with the registry, the benchmark races it.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from scipy import special
 
 from tea_stats import tails
 from tea_stats.estimators.prefix_tea import default_prefixes, prefix_weights
+from tea_stats.linear_design import linear_tea_design
 
 
 def tea(r, N, alpha=0.25):
@@ -59,6 +59,11 @@ def _ranked(r, advantages_of_sorted):
     out = np.empty_like(r)
     np.put_along_axis(out, order, advantages_of_sorted(np.take_along_axis(r, order, -1)), -1)
     return out
+
+
+def linear_tea(r, N, **options):
+    matrix = linear_tea_design(r.shape[-1], N, **options).matrix
+    return _ranked(r, lambda x: np.einsum("...j,ij->...i", x, matrix))
 
 
 def max_at_k(r, N, k=None, form=None):
@@ -171,6 +176,7 @@ def pass_at_k(r, N, k=None):
 TWINS: Mapping[str, Callable[..., Any]] = {
     "tea": tea,
     "prefix_tea": prefix_tea,
+    "linear_tea": linear_tea,
     "max_at_k": max_at_k,
     "reinforce": reinforce,
     "rloo": rloo,

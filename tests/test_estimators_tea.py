@@ -73,7 +73,7 @@ def test_the_derivative_also_by_finite_differences() -> None:
     np.testing.assert_allclose(forward, derivative(rewards, alpha, c_tilde), atol=1e-7)
 
 
-def test_the_formula_of_the_specification() -> None:
+def test_the_whole_group_as_its_own_tail() -> None:
     """At alpha = 1 the tail is the group: A = (r − min) + (c_N / 2σ)((r − μ)² − (min − μ)²)."""
     rewards = np.array([0.5, -1.0, 2.0, 1.25, 4.0])
     mean, sd, low = rewards.mean(), rewards.std(), rewards.min()

@@ -73,7 +73,7 @@ def test_tail_coefficient_extrapolates_a_gaussian(alpha: float, N: int) -> None:
     assert extrapolated == pytest.approx(tails.normal_max_mean(N), abs=1e-12)
 
 
-def test_tail_coefficients_of_the_specification() -> None:
+def test_tail_coefficients_at_a_quarter() -> None:
     computed = [tails.tail_coefficient(0.25, N) for N in (16, 64, 128, 256, 512)]
     np.testing.assert_allclose(computed, [1.007, 2.182, 2.692, 3.165, 3.606], atol=6e-4)
 
