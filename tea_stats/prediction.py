@@ -129,7 +129,8 @@ def product_of_disjoint(alpha: Array, m: int) -> Array:
     d = len(alpha)
     b, j = np.arange(1, d + 1), np.arange(1, m + 1)[:, None]
     left = j - b
-    rest = np.append(spread(alpha, m - d), 0.0)[np.clip(left - 1, -1, m - d)]
+    # ranks beyond the m − d left have no chance below
+    rest = spread(alpha, m - d)[np.clip(left - 1, 0, m - d - 1)]
     # powers of 2 keep the numbers of a row near 1
     inner = np.exp(_log_choose(m - j, d - b) - _log_choose(m, d) + j * np.log(2)) * rest
     product = np.zeros((m, m))
