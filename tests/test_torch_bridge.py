@@ -76,6 +76,7 @@ def batches(binary: bool) -> dict[str, np.ndarray]:
         "equal": np.repeat(normal[:, :1], 16, axis=1),
         "huge": normal * 1e150,
         "tiny": normal * 1e-150,
+        "vanishing": normal * 1e-305,
         "huge and tiny": np.where(binaries, 1e150, 1e-150) * np.sign(normal),
         "far": 1e6 + normal,
     }

@@ -221,10 +221,13 @@ def test_padding_may_hold_anything(batch: Batch, form: dict[str, Any], filler: f
         olds = {"old_logprobs": old} if form else {}
         return policy_gradient_loss(logprobs, batch.advantages, batch.mask, **olds, **form)
 
-    clean = loss(batch.logprobs, batch.old_logprobs)
-    filled = [x.masked_fill(~batch.mask, filler) for x in (batch.logprobs, batch.old_logprobs)]
-    assert torch.equal(loss(*filled), clean)
-    assert np.array_equal(gradient(loss(*filled), batch.logits), gradient(clean, batch.logits))
+    clean, old = batch.logprobs.detach().requires_grad_(), batch.old_logprobs
+    filled = clean.detach().masked_fill(~batch.mask, filler).requires_grad_()
+    expected, found = loss(clean, old), loss(filled, old.masked_fill(~batch.mask, filler))
+    assert torch.equal(found, expected)
+    # no NaN on the way back either
+    with torch.autograd.set_detect_anomaly(True):
+        assert np.array_equal(gradient(found, filled), gradient(expected, clean))
 
 
 def test_a_group_is_averaged_over_the_rollouts_that_exist(batch: Batch) -> None:

@@ -111,17 +111,18 @@ def even(name: str, rewards: Tensor, N: int, options: dict[str, Any], validate: 
     kernel, constants, needs_order, binary = plan(
         name, m, N, rewards.device, dtype, cacheable, **options
     )
-    groups = rewards.to(dtype).reshape(-1, m)
-    valid = is_valid(groups, binary)
+    ascending, order = rewards.to(dtype).reshape(-1, m).sort(dim=-1)
+    # whatever is not finite, a sorted group has at its ends
+    telling = ascending if binary else ascending[:, :: max(1, m - 1)]
+    valid = is_valid(telling, binary).all(-1, keepdim=True)
     if validate:
         check_values(valid, rewards, binary)
     else:
         # most formulas turn a NaN into something that looks like an advantage, or into an index
-        groups = torch.where(valid, groups, 0.0)
-    ascending, order = groups.sort(dim=-1)
+        ascending = torch.where(valid, ascending, 0.0)
     found = TWINS[kernel](ascending, *((order,) if needs_order else ()), *constants)
     if not validate:
-        found = torch.where(valid.all(-1, keepdim=True), found, torch.nan)
+        found = torch.where(valid, found, torch.nan)
     # adding 0 turns −0 into 0
     return torch.empty_like(found).scatter_(-1, order, found + 0.0).reshape(rewards.shape)
 
