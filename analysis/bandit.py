@@ -1,84 +1,174 @@
 """What bandit training found: `python -m analysis.bandit results/bandit --out figures/bandit`.
 
-Draws the figures of `analysis.bandit_figures`, prints the lost shares and, with --summary, writes
-a small copy of the tables. Reads curves.parquet, finals.parquet and manifest.json, whose columns
-`simulations.bandit` explains.
+Draws the figures of `analysis.bandit_figures`, prints lost shares and rollouts needed and, with
+--summary, writes a small copy of the tables from which all of that can be made again.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Annotated
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import typer
+from numpy.typing import NDArray
 
 from analysis import _style, bandit_figures
-from analysis.bandit_figures import Study
+from analysis._bandit import CURVES, Scenario, Study, load
+from analysis._load import ResultsError
 
-HEAD = ["law", "policy", "estimator", "m", "N"]
-CURVES = [*HEAD, "step", "rollouts", "value_mean", "regret_mean", "band"]
-FINALS = [*HEAD, "runs", "step_size", "edge", "cosine", "cosine_se", "share", "share_se"]
 #: every so many steps stay in the summary
-THINNED = 4
+THINNED = 5
+#: significant bits there: four digits
+BITS = 13
+#: ratios of rollouts from here to 1 are not told from 1
+ALIKE = 0.999
 EDGES = {"lowest": "↓", "highest": "↑"}
 
 
-def load(folder: Path) -> Study:
-    """Read a results folder; ValueError with one line that names the file and the cure."""
-    tables = []
-    for name, columns in (("curves", CURVES), ("finals", FINALS)):
-        path = folder / f"{name}.parquet"
-        try:
-            table = pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{path}: {reason}; run python -m simulations.bandit first") from None
-        if lacking := [column for column in columns if column not in table]:
-            raise ValueError(
-                f"{path}: no column {', '.join(lacking)}; run simulations.bandit again"
-            )
-        tables.append(table.astype(dict.fromkeys(table.select_dtypes("float32"), "float64")))
-    arms = json.loads((folder / "manifest.json").read_text())["configuration"]["estimators"]
-    return Study(*tables, {arm["label"]: {"name": arm["name"], **arm["options"]} for arm in arms})
+# --- tables -------------------------------------------------------------------------------------
 
 
 def report(study: Study) -> str:
-    """Lost shares in per cent with their standard errors, one table per scenario."""
+    """Return lost shares and rollouts needed, a table of each per scenario, and who needs fewer."""
     parts = ["Lost share of the exact path's gain, % ± Monte Carlo standard error"]
     for scenario in study.scenarios:
-        rows = study.rows("finals", scenario)
-        text = [
-            f"{100 * share:.1f} ± {100 * se:.1f}{EDGES.get(edge, ' ')}"
-            for share, se, edge in zip(rows["share"], rows["share_se"], rows["edge"], strict=True)
-        ]
-        table = rows.assign(text=text).pivot(index="estimator", columns="law", values="text")
-        table = table[rows["law"].unique()]
-        means = study.means.loc[tuple(scenario)]
-        table["all laws"] = [
-            f"{100 * means.share[arm]:.1f} ± {100 * means.share_se[arm]:.1f}"
-            if arm in means.index
-            else ""
-            for arm in table.index
-        ]
-        table = table.loc[_style.ordered(study.options)].rename_axis(None).rename_axis(None, axis=1)
-        parts += ["", str(scenario), table.to_string()]
+        parts += ["", str(scenario), _by_law(study, scenario, "share", 100.0, 1)]
     parts += ["", "↓ ↑ the tuned step size is the smallest or the largest one offered"]
+    for name, target in study.targets.items():
+        parts += ["", "", f"Rollouts until {target}, over those of {study.reference}"]
+        for scenario in study.scenarios:
+            parts += ["", str(scenario), _by_law(study, scenario, f"ratio_{name}", 1.0, 2)]
+    parts += ["", "inf: never; 0: the reference never; –: neither", "", fewer(study)]
     return "\n".join(parts)
 
 
-def write_summary(results: Path, study: Study, folder: Path) -> None:
-    """Write the tables small enough to commit: float32, every fourth step, and the manifest."""
+def _by_law(study: Study, scenario: Scenario, name: str, scale: float, digits: int) -> str:
+    """Write a measure and its standard error, estimators by laws."""
+    rows = study.rows(scenario)
+    if rows[name].isna().all():
+        return "no estimator gets there"
+    marks = rows["edge"].map(EDGES).fillna(" ") if name == "share" else [""] * len(rows)
+    text = [
+        _plus_minus(scale * value, scale * se, digits) + mark
+        for value, se, mark in zip(rows[name], rows[f"{name}_se"], marks, strict=True)
+    ]
+    table = rows.assign(text=text).pivot(index="estimator", columns="law", values="text")
+    return _text(study, table[[law for law in study.laws if law in table]])
+
+
+def _plus_minus(value: float, se: float, digits: int) -> str:
+    if np.isnan(value):
+        return "–"
+    if not np.isfinite(value) or np.isnan(se):
+        return f"{value:.{digits}f}" if np.isfinite(value) and value else f"{value:.0f}"
+    return f"{value:.{digits}f} ± {se:.{digits}f}"
+
+
+def fewer(study: Study) -> str:
+    """Return on how many laws each estimator needs fewer rollouts than the reference."""
+    parts = [
+        f"Laws on which fewer rollouts are needed than by {study.reference}, of those on which the",
+        "estimator is defined and either gets there (in brackets: by more than 2 standard errors)",
+    ]
+    for name, target in study.targets.items():
+        columns = {}
+        for scenario in study.scenarios:
+            rows = study.rows(scenario)
+            ratio, se = rows[f"ratio_{name}"], rows[f"ratio_{name}_se"].fillna(np.inf)
+            counts = pd.DataFrame(
+                {
+                    "estimator": rows["estimator"],
+                    "less": ratio < ALIKE,
+                    "clear": ratio + 2.0 * se < ALIKE,
+                    "all": ratio.notna(),
+                }
+            )
+            counts = counts.groupby("estimator")[["less", "clear", "all"]].sum()
+            columns[str(scenario)] = [
+                f"{row.less} of {row.all} ({row.clear})" for row in counts.itertuples()
+            ]
+        table = pd.DataFrame(columns, index=counts.index)
+        table = table.drop(index=study.reference)
+        parts += ["", f"until {target}", _text(study, table)]
+    return "\n".join(parts)
+
+
+def _text(study: Study, table: pd.DataFrame) -> str:
+    order = [label for label in _style.ordered(study.options) if label in table.index]
+    return table.loc[order].fillna("").rename_axis(None).rename_axis(None, axis=1).to_string()
+
+
+# --- summary ------------------------------------------------------------------------------------
+
+
+def write_summary(study: Study, results: Path, folder: Path) -> dict[Path, int]:
+    """Write the tables small enough to commit, and the manifest; return their sizes in bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    curves = study.curves.loc[study.curves["step"] % THINNED == 0, CURVES]
-    for name, table in (("curves", curves), ("finals", study.finals)):
-        small = table.astype(dict.fromkeys(table.select_dtypes("float64"), "float32"))
-        small.to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")
-    shutil.copyfile(results / "manifest.json", folder / "manifest.json")
+    steps = study.curves["step"]
+    tables = {
+        "curves": study.curves.loc[(steps % THINNED == 0) | (steps == steps.max()), CURVES],
+        "finals": study.finals,
+    }
+    for name, table in tables.items():
+        numbers = list(table.select_dtypes("float64"))
+        small = table.assign(**{x: rounded(table[x].to_numpy()) for x in numbers})
+        pq.write_table(
+            pa.Table.from_pandas(small, preserve_index=False),
+            folder / f"{name}.parquet",
+            compression="zstd",
+            compression_level=19,
+            use_dictionary=[x for x in small if x not in numbers],
+            # bytes of like rank stand beside each other, so that the empty ones take no room
+            use_byte_stream_split=numbers,
+        )
+    manifest = json.loads((results / "manifest.json").read_text(encoding="utf-8"))
+    text = json.dumps(manifest, indent=2) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    return {path: path.stat().st_size for path in sorted(folder.iterdir())}
+
+
+def rounded(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round to single precision with few significant bits, which compress well.
+
+    Examples
+    --------
+    >>> rounded(np.array([1.0, 1.23456789, np.inf])).tolist()
+    [1.0, 1.234619140625, inf]
+    """
+    bits = np.asarray(values, dtype=np.float32).view(np.int32)
+    spare = 24 - BITS
+    near = ((bits + (1 << (spare - 1))) & -(1 << spare)).view(np.float32)
+    return np.where(np.isfinite(values), near, values.astype(np.float32))
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def draw_all(study: Study, out: Path) -> list[Path]:
+    """Draw every figure as PNG and PDF; return the PNG files."""
+    out.mkdir(parents=True, exist_ok=True)
+    figures = {"quality": bandit_figures.quality, "shares": bandit_figures.shares}
+    for scenario in study.scenarios:
+        name = f"regret_{scenario.policy}_m{scenario.m}_N{scenario.N}".replace(" ", "-")
+        figures[name] = lambda study, scenario=scenario: bandit_figures.regret(study, scenario)
+    files = []
+    with matplotlib.rc_context(_style.RC):
+        for name, draw in figures.items():
+            figure = draw(study)
+            files.append(out / f"{name}.png")
+            figure.savefig(files[-1])
+            # the layout is found once; no date, so that the same results give the same file
+            figure.set_layout_engine("none")
+            figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})
+            plt.close(figure)
+    return files
 
 
 def main(
@@ -86,28 +176,19 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("figures/bandit"),
     summary: Annotated[Path | None, typer.Option(help="Folder for a small copy.")] = None,
 ) -> None:
-    """Draw the figures of a bandit study and print its table."""
+    """Draw the figures of a bandit study and print its tables."""
     matplotlib.use("Agg")
     try:
         study = load(results)
-    except ValueError as error:
-        typer.echo(f"error: {error}", err=True)
+    except ResultsError as problem:
+        typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(1) from None
-    out.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(_style.RC):
-        figures = {"shares": bandit_figures.shares(study), "quality": bandit_figures.quality(study)}
-        for scenario in study.scenarios:
-            name = f"regret_{scenario.policy}_m{scenario.m}_N{scenario.N}"
-            figures[name] = bandit_figures.regret(study, scenario)
-        for name, figure in figures.items():
-            figure.savefig(out / f"{name}.png")
-            # no date, so that the same results give the same file
-            figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})
-            plt.close(figure)
-    if summary:
-        write_summary(results, study, summary)
+    files = draw_all(study, out)
     typer.echo(report(study))
-    typer.echo(f"{len(figures)} figures, PNG and PDF: {out}")
+    typer.echo(f"\n{len(files)} figures, PNG and PDF: {out}")
+    if summary:
+        for path, size in write_summary(study, results, summary).items():
+            typer.echo(f"{path}: {size / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -1,175 +1,220 @@
 """The figures of bandit training: regret curves, lost shares, and gradient quality against both.
 
-Each takes what `Study` holds and returns a figure; `analysis.bandit` is the command.
+Each takes a study and returns a figure; `analysis.bandit` is the command.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis import _style
-from analysis._panels import trellis
+from analysis._bandit import EXACT, OWN, Scenario, Study
+from analysis._panels import outer, trellis
 
-EXACT = "exact"
-
-
-class Scenario(NamedTuple):
-    """A kind of policy and a budget; every law is trained in each."""
-
-    policy: str
-    m: int
-    N: int
-
-    def __str__(self) -> str:
-        return f"{self.policy}, m = {self.m}, N = {self.N}"
+#: of the axes of rollouts relative to the reference's; what lies outside is drawn at the rim
+LEAST, MOST = 0.2, 5.0
+FAINT = Line2D([], [], color=_style.GREY, marker="o", ls="", ms=2, alpha=0.5, label="one law")
 
 
-@dataclass(frozen=True)
-class Study:
-    """The tables that `simulations.bandit` writes, and its estimators as `{label: options}`."""
-
-    curves: pd.DataFrame
-    finals: pd.DataFrame
-    options: Mapping[str, Mapping[str, Any]]
-
-    @cached_property
-    def scenarios(self) -> list[Scenario]:
-        """Scenarios in the study's order."""
-        return [
-            Scenario(*row) for row in self.finals[["policy", "m", "N"]].drop_duplicates().values
-        ]
-
-    @cached_property
-    def means(self) -> pd.DataFrame:
-        """Lost share and cosine of each estimator, mean over laws with its standard error."""
-        rows = self.finals[self.finals["estimator"] != EXACT]
-        return rows.groupby(["policy", "m", "N", "estimator"], sort=False).agg(
-            share=("share", "mean"),
-            share_se=("share_se", mean_se),
-            cosine=("cosine", "mean"),
-            cosine_se=("cosine_se", mean_se),
-        )
-
-    def rows(self, table: str, scenario: Scenario) -> pd.DataFrame:
-        """Return the rows of one table in a scenario."""
-        frame: pd.DataFrame = getattr(self, table)
-        policy, m, N = scenario
-        return frame[(frame["policy"] == policy) & (frame["m"] == m) & (frame["N"] == N)]
+def percent(share: float) -> str:
+    """Write a share as whole per cent."""
+    return f"{100 * share:.0f} %".replace("-", "−")
 
 
-def mean_se(errors: pd.Series) -> float:
-    """Return the standard error of the mean of independent estimates with these errors."""
-    return float(np.sqrt(np.sum(errors**2)) / len(errors))
-
-
-def ranking(shares: pd.Series) -> str:
-    """Write the three smallest lost shares of a series by estimator, and the largest."""
+def ranking(shares: pd.Series, most: int = 3) -> str:
+    """Write the smallest shares of a series by estimator, and the largest."""
     ranked = shares.sort_values()
-    least = ", ".join(f"{label} {share:.0%}" for label, share in ranked.head(3).items())
-    return f"least by {least}, most by {ranked.index[-1]} {ranked.iloc[-1]:.0%}"
+    least = ", ".join(f"{label} ({percent(share)})" for label, share in ranked.head(most).items())
+    return f"least by {least}, most by {ranked.index[-1]} ({percent(ranked.iloc[-1])})"
 
 
-def panels(study: Study, height: float, below: float) -> tuple[Figure, dict[Scenario, Axes]]:
-    """Return a page-wide figure with one panel per scenario, three in a row."""
-    columns = min(3, len(study.scenarios))
-    rows = -(-len(study.scenarios) // columns)
-    size = (_style.PAGE, height * rows + below)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=size, sharey="row", squeeze=False, layout="constrained"
-    )
-    for axes in list(grid.flat)[len(study.scenarios) :]:
-        axes.remove()
-    found = dict(zip(study.scenarios, grid.flat, strict=False))
-    for scenario, axes in found.items():
-        axes.set_title(str(scenario), loc="left")
-    return figure, found
+# --- regret -------------------------------------------------------------------------------------
 
 
 def regret(study: Study, scenario: Scenario) -> Figure:
-    """Regret against rollouts with 95 % bands, one panel per law."""
-    looks, labels = _style.looks(study.options), _style.chosen(study.options)
-    here = study.rows("curves", scenario)
-    laws = list(here["law"].unique())
-    figure, axes = trellis(laws, height=1.6)
+    """Regret over the exact path's final gain against rollouts, 95 % bands, a panel per law."""
+    looks, labels = _style.looks(study.options), _drawn(study, scenario)
+    here = study.rows(scenario, "curves")
+    # as few empty places as can be
+    columns = min((3, 4), key=lambda columns: -len(study.laws) % columns)
+    figure, axes = trellis(study.laws, height=1.5, columns=columns, sharex=True, sharey=True)
     for law, panel in axes.items():
+        rows = here[here["law"] == law].set_index("estimator")
+        exact = rows.loc[EXACT, "value_mean"].to_numpy()
+        gain = exact[-1] - exact[0]
         for label in labels:
-            curve = here[(here["law"] == law) & (here["estimator"] == label)]
-            x, mean, band = (curve[name].to_numpy() for name in ("rollouts", "regret_mean", "band"))
+            if label not in rows.index:
+                continue
+            curve = rows.loc[label]
+            x = curve["rollouts"].to_numpy()
+            mean, band = curve["regret_mean"].to_numpy() / gain, curve["band"].to_numpy() / gain
             look = looks[label]
             panel.fill_between(x, mean - band, mean + band, color=look.colour, alpha=0.2, lw=0)
-            panel.plot(x, mean, **look.line, markevery=max(1, len(x) // 5))
-        panel.axhline(0.0, color=_style.INK, lw=0.6)
-        panel.set_xlabel("rollouts" if law in laws[-4:] else "")
-    figure.supylabel("regret in $V_N$ (reward sd)", fontsize=8)
-    found = ranking(study.means.loc[tuple(scenario), "share"])
-    _style.title(figure, f"{scenario}: the exact path's gain is lost {found} (mean over laws)")
+            every = max(1, len(x) // 6)
+            panel.plot(x, mean, **{**look.line, "ms": 3}, markevery=(every // 2, every))
+        panel.set_ylim(-0.02, 1.1)
+    outer(axes, "rollouts", "regret, over the\nexact path's gain")
+    _style.title(
+        figure,
+        f"{scenario}: of the exact path's gain, mean over training and laws, lost "
+        f"{ranking(study.means.loc[tuple(scenario), 'share'])}",
+    )
     _style.legend(figure, looks, labels)
     return figure
+
+
+def _drawn(study: Study, scenario: Scenario, limit: int = 8) -> list[str]:
+    """Return the arms whose curves are drawn: those of the title first, then the best known."""
+    ranked = list(study.means.loc[tuple(scenario), "share"].sort_values().index)
+    wanted = [study.reference, *ranked[:3], ranked[-1]]
+    wanted += [label for label in _style.chosen(study.options, limit) if label in ranked]
+    first = list(dict.fromkeys(wanted))[:limit]
+    return [label for label in _style.ordered(study.options) if label in first]
+
+
+# --- lost shares --------------------------------------------------------------------------------
 
 
 def shares(study: Study) -> Figure:
     """Lost share by estimator: a marker with its 95 % interval per law, a bar for their mean."""
     looks, labels = _style.looks(study.options), _style.ordered(study.options)
-    figure, axes = panels(study, height=0.5 + 0.22 * len(labels), below=0.9)
+    figure, axes = _scenario_panels(study, height=0.4 + 0.13 * len(labels), below=0.8)
     for scenario, panel in axes.items():
-        here = study.rows("finals", scenario)
+        here = study.rows(scenario)
         for place, label in enumerate(labels):
             mine = here[here["estimator"] == label]
             y = place + np.linspace(-0.3, 0.3, len(mine))
             look = {**looks[label].line, "ls": "", "elinewidth": 0.7, "ms": 2.5}
             panel.errorbar(mine["share"], y, xerr=_style.Z * mine["share_se"], **look)
-            mean = study.means.loc[(*scenario, label), "share"]
-            panel.plot([mean, mean], [place - 0.4, place + 0.4], color=_style.INK, lw=1.4)
-        panel.axvline(0.0, color=_style.INK, lw=0.6)
-        panel.axvline(1.0, color=_style.INK, lw=0.6, ls=":")
+            if (*scenario, label) in study.means.index:
+                mean = study.means.loc[(*scenario, label), "share"]
+                panel.plot([mean, mean], [place - 0.4, place + 0.4], color=_style.INK, lw=1.4)
+        panel.margins(x=0.03)
+        panel.locator_params(axis="x", nbins=6)
         panel.set_yticks(range(len(labels)), labels)
         panel.set_ylim(len(labels) - 0.4, -0.6)
+        panel.grid(axis="y", visible=False)
+    for panel in axes.values():
+        # the axis begins where nothing is lost, and ends with the data
+        panel.set_xlim(min(0.0, panel.get_xlim()[0]), panel.get_xlim()[1])
+        panel.axvline(1.0, color=_style.INK, lw=0.6, ls=":")
     figure.supxlabel("lost share of the exact path's gain (dotted: as if untrained)", fontsize=8)
     overall = study.means["share"].groupby(["policy", "estimator"], sort=False).mean()
-    policies = dict.fromkeys(policy for policy, *_ in study.scenarios)
-    found = "; ".join(f"{policy}, {ranking(overall[policy])}" for policy in policies)
-    _style.title(
-        figure, f"Gain of the exact path that is lost, mean over laws and budgets: {found}"
+    found = "; ".join(
+        f"{policy}, {ranking(overall[policy], most=2)}" for policy in _policies(study)
     )
+    _style.title(figure, f"Gain of the exact path that is lost, mean over laws: {found}")
     return figure
+
+
+# --- gradient quality ---------------------------------------------------------------------------
 
 
 def quality(study: Study) -> Figure:
-    """Lost share against the cosine of the first ĝ with ∇V_N, both means over laws."""
+    """Quality of the first gradient against training: speed above, where it ends below."""
     looks, labels = _style.looks(study.options), _style.ordered(study.options)
-    figure, axes = panels(study, height=1.8, below=1.2)
-    correlations = []
-    for scenario, panel in axes.items():
-        here = study.means.loc[tuple(scenario)]
-        for label in labels:
-            row = here.loc[label]
-            bars = {"xerr": _style.Z * row["cosine_se"], "yerr": _style.Z * row["share_se"]}
-            panel.errorbar(row["cosine"], row["share"], **bars, **looks[label].line, elinewidth=0.6)
-        correlations.append(here["cosine"].corr(here["share"], method="spearman"))
-        text = f"rank correlation {signed(correlations[-1])}"
-        place = {"xy": (0.97, 0.96), "xycoords": "axes fraction", "ha": "right", "va": "top"}
-        panel.annotate(text, **place, fontsize=7.5)
-    figure.supxlabel("cosine of the first step's $\\hat g$ with $\\nabla V_N$", fontsize=8)
-    figure.supylabel("lost share of the exact path's gain", fontsize=8)
-    low, high = min(correlations), max(correlations)
-    _style.title(
-        figure,
-        "Over estimators, the first gradient's cosine with the exact one and the lost share have "
-        f"rank correlations from {signed(low)} to {signed(high)}",
+    policies = _policies(study)
+    figure, grid = plt.subplots(
+        2,
+        len(policies),
+        figsize=(_style.PAGE, 4.9),
+        sharex="row",
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
     )
-    _style.legend(figure, looks, labels)
+    for policy, (speed, end) in zip(policies, grid.T, strict=True):
+        rows = study.arms[study.arms["policy"] == policy]
+        means = study.means.loc[policy]
+        speed.set_title(policy, loc="left")
+        for label in labels:
+            look, mine = looks[label], rows[rows["estimator"] == label]
+            faint = {"color": look.colour, "marker": look.marker, "s": 4, "alpha": 0.35, "lw": 0}
+            bold = {**look.line, "ls": "", "ms": 5, "mec": "white", "markeredgewidth": 0.4}
+            if label != study.reference:
+                speed.scatter(_rim(mine["foretold"]), _rim(mine[f"ratio_{OWN}"]), **faint)
+            end.scatter(mine["alignment"], mine["gap"], **faint)
+            if label in means.index.get_level_values("estimator"):
+                middle = means.xs(label, level="estimator")
+                speed.plot(_rim(middle["foretold"]), _rim(middle[f"ratio_{OWN}"]), **bold)
+                end.plot(middle["alignment"], middle["gap"], **bold)
+        _ratio_axes(speed)
+        end.set_xlim(-0.05, 1.05)
+        end.set_ylim(-0.05, 1.1)
+        speed.set_xlabel("foretold from the cosines")
+        end.set_xlabel("alignment (1: unbiased)")
+    grid[0, 0].set_ylabel(f"rollouts until 90 % of\n{study.reference}'s gain, over its own")
+    grid[1, 0].set_ylabel("regret at the end, over\nthe exact path's gain")
+    _style.title(figure, _foretold(study))
+    _style.legend(figure, looks, labels, FAINT)
     return figure
 
 
-def signed(number: float) -> str:
-    """Write a number to two places with a proper minus."""
-    return f"{number:.2f}".replace("-", "−")
+def _foretold(study: Study) -> str:
+    """Say how well the first gradient's cosine foretells speed, and its alignment the end."""
+    speed, ends = [], []
+    for policy in _policies(study):
+        rows = study.arms[study.arms["policy"] == policy]
+        others = rows[rows["estimator"] != study.reference]
+        off = np.abs(np.log(others[f"ratio_{OWN}"] / others["foretold"])).median()
+        factor = f"{np.exp(off):.2f}" if np.exp(off) < MOST else f"over {MOST:g}"
+        speed.append(f"{factor} ({policy})")
+        rank = rows["alignment"].corr(rows["gap"], method="spearman")
+        ends.append(f"{_style.number(rank)} ({policy})")
+    return (
+        "The squared cosine of the first gradient foretells the rollouts needed to a factor of "
+        f"{', '.join(speed)} in the median. What regret is left goes with its bias: rank "
+        f"correlation {', '.join(ends)}"
+    )
+
+
+def _rim(ratios: pd.Series) -> pd.Series:
+    return ratios.clip(LEAST, MOST)
+
+
+def _ratio_axes(axes: Axes) -> None:
+    """Set both axes for ratios: logarithmic, with the line of equality and a rim for the rest."""
+    ends = np.array([LEAST / 1.12, MOST * 1.12])
+    axes.plot(ends, ends, color=_style.GREY, lw=0.8, zorder=1)
+    for axis, scale, limits in (
+        (axes.xaxis, axes.set_xscale, axes.set_xlim),
+        (axes.yaxis, axes.set_yscale, axes.set_ylim),
+    ):
+        scale("log")
+        limits(*ends)
+        axis.set_ticks([LEAST, 0.5, 1.0, 2.0, MOST], [f"≤{LEAST:g}", "0.5", "1", "2", f"≥{MOST:g}"])
+        axis.set_ticks([], minor=True)
+
+
+# --- shared -------------------------------------------------------------------------------------
+
+
+def _policies(study: Study) -> list[str]:
+    return list(dict.fromkeys(scenario.policy for scenario in study.scenarios))
+
+
+def _scenario_panels(
+    study: Study, height: float, below: float
+) -> tuple[Figure, dict[Scenario, Axes]]:
+    """Return a page-wide figure with a row for each policy, or a single row for a single budget."""
+    policies = _policies(study)
+    columns = len(study.scenarios) // len(policies)
+    rows, columns = (len(policies), columns) if columns > 1 else (1, len(policies))
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(_style.PAGE, height * rows + below),
+        sharex="row" if rows > 1 else False,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    found = dict(zip(study.scenarios, grid.flat, strict=True))
+    for scenario, axes in found.items():
+        axes.set_title(str(scenario), loc="left")
+    return figure, found

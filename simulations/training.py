@@ -153,7 +153,7 @@ class Bandit:
             if not off.any():
                 return State(factor * theta, factor * drift, p)
             low, high = np.where(gap < 0.0, factor, low), np.where(gap > 0.0, factor, high)
-            # Newton in log KL over log factor, where the slope is 2 for a small θ and 0 for a policy
+            # Newton in log KL over log factor, whose slope is 2 for a small θ and 0 for a policy
             # that is all but deterministic; or bisection
             newton = factor * np.exp((-gap / slope.clip(min=0.1)).clip(-0.7, 0.7))
             inside = (low < newton) & (newton < high)
