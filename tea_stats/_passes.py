@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,11 @@ class Cell:
     constants: tuple[Any, ...]
     budgets: tuple[int, ...]
 
-    def key(self, budget: int) -> Key:
-        """Where the sums for a budget are kept; budgets with the same advantages share theirs."""
-        return Key(self.label, budget if self.estimator.affine else self.budgets[0])
+    @cached_property
+    def keys(self) -> dict[int, Key]:
+        """Where the sums of each budget are kept; those with the same advantages share theirs."""
+        affine = self.estimator.affine
+        return {N: Key(self.label, N if affine else self.budgets[0]) for N in self.budgets}
 
     def advantages(
         self, rewards: Array, order: NDArray[np.intp] | None
@@ -61,11 +64,11 @@ class Cell:
             for budget in self.budgets:
                 x = np.empty((groups, d + 2))
                 _kernels.extrapolate(parts, tails.normal_max_mean(budget), x)
-                yield self.key(budget), x, degenerate
+                yield self.keys[budget], x, degenerate
         else:
             x = np.empty((groups, d + 2))
             degenerate = _kernels.contract(self._only(rewards, order), scores, x)
-            yield self.key(self.budgets[0]), x, degenerate
+            yield self.keys[self.budgets[0]], x, degenerate
 
     def _only(self, rewards: Array, order: NDArray[np.intp] | None) -> Array:
         out = np.empty_like(rewards)

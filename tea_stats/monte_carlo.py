@@ -131,7 +131,7 @@ def _pairs(passes: Sequence[Cell], reference: str | None) -> dict[Key, tuple[Key
             f"reference is {reference!r}; give the label of one of the estimators: "
             f"{', '.join(dict.fromkeys(cell.label for cell in passes))}"
         )
-    serving = {(cell.label, budget): cell.key(budget) for cell in passes for budget in cell.budgets}
+    serving = {(cell.label, budget): key for cell in passes for budget, key in cell.keys.items()}
     return {
         Key(label, budget, reference): (key, serving[reference, budget])
         for (label, budget), key in serving.items()
@@ -261,7 +261,7 @@ def summarize(
                 ),
                 None,
             )
-            sums = moments.sums[cell.key(budget)]
+            sums = moments.sums[cell.keys[budget]]
             found = _summary.rows(law.parameters, sums, truths[budget], information, comparison)
             head = {
                 "law": repr(law),

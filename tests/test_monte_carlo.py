@@ -37,7 +37,7 @@ def test_power_sums_equal_a_numpy_implementation_on_the_same_draws():
     expected = measured(rewards, scores, SET, N)
     for cell in monte_carlo.cells(SET, m, N):
         for budget in cell.budgets:
-            sums = moments.sums[cell.key(budget)]
+            sums = moments.sums[cell.keys[budget]]
             assert sums.reps == reps
             for found, wanted in zip(
                 (sums.power1, sums.power2, sums.power3, sums.power4),
@@ -53,7 +53,7 @@ def test_budgets_share_a_pass_where_one_serves_them_all():
     assert budgets["RLOO"] == budgets["TEA"] == budgets["prefix"] == [(8, 16, 64, 128)]
     assert budgets["max@m"] == [(8,), (16, 64, 128)]
     assert budgets["CAT-BoN"] == [(8,), (16,), (64,), (128,)]
-    keys = {c.label: {c.key(budget) for budget in c.budgets} for c in passes}
+    keys = {c.label: set(c.keys.values()) for c in passes}
     # the same advantages for every N: one set of sums; an affine pass: one for each N
     assert len(keys["RLOO"]) == 1 and len(keys["TEA"]) == len(keys["prefix"]) == 4
 
