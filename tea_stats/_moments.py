@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,44 +142,43 @@ class Moments:
 
         names = self.columns
         upper = np.triu_indices(len(names))
-        rows_of = np.array(
-            ["reps", "degenerate", *names, *(names[i] for i in upper[0]), *names, *names]
-        )
-        columns_of = np.array(["", "", *names, *(names[j] for j in upper[1]), *names, *names])
+        rows_of = ["reps", "degenerate", *names, *(names[i] for i in upper[0]), *names, *names]
+        columns_of = ["", "", *names, *(names[j] for j in upper[1]), *names, *names]
         powers = np.repeat([0, 1, 2, 3, 4], [2, len(names), len(upper[0]), len(names), len(names)])
-        frames = []
-        for key, sums in self.sums.items():
-            value = np.concatenate(
-                [
-                    [float(sums.reps), float(sums.degenerate)],
-                    sums.power1,
-                    sums.power2[upper],
-                    sums.power3,
-                    sums.power4,
-                ]
-            )
-            frame = pd.DataFrame(
-                {"power": powers, "row": rows_of, "column": columns_of, "value": value}
-            )
-            frames.append(frame.assign(**key._asdict())[[*Key._fields, *frame.columns]])
-        return pd.concat(frames, ignore_index=True)
+        value = [
+            np.concatenate([[s.reps, s.degenerate], s.power1, s.power2[upper], s.power3, s.power4])
+            for s in self.sums.values()
+        ]
+        estimator, N, minus = (np.array(part) for part in zip(*self.sums, strict=True))
+        return pd.DataFrame(
+            {
+                "estimator": np.repeat(estimator, len(powers)),
+                "N": np.repeat(N, len(powers)),
+                "minus": np.repeat(minus, len(powers)),
+                "power": np.tile(powers, len(value)),
+                "row": np.tile(rows_of, len(value)),
+                "column": np.tile(columns_of, len(value)),
+                "value": np.concatenate(value),
+            }
+        )
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Moments:
-        """Rebuild the sums from `to_frame`'s table."""
+        """Rebuild the sums from `to_frame`'s table, whose rows are in its order."""
+        keys = frame[list(Key._fields)].drop_duplicates().itertuples(index=False)
+        known = [Key(str(estimator), int(N), str(minus)) for estimator, N, minus in keys]
+        head = frame.iloc[: len(frame) // len(known)]
+        names = tuple(head.loc[head["power"] == 1, "row"])
+        upper = np.triu_indices(len(names))
+        ends = np.cumsum([2, len(names), len(upper[0]), len(names)])
         total: dict[Key, PowerSums] = {}
-        parameters: tuple[str, ...] = ()
-        groups: Any = frame.groupby(list(Key._fields), sort=False)
-        for (estimator, N, minus), part in groups:
-            names = part.loc[part["power"] == 1, "row"].tolist()
-            by_power = {p: part.loc[part["power"] == p, "value"].to_numpy() for p in range(5)}
-            upper = np.triu_indices(len(names))
+        for key, value in zip(
+            known, frame["value"].to_numpy().reshape(len(known), -1), strict=True
+        ):
+            counts, power1, products, power3, power4 = np.split(value, ends)
             power2 = np.zeros((len(names), len(names)))
-            power2[upper] = by_power[2]
-            power2.T[upper] = by_power[2]
-            reps, degenerate = (int(count) for count in by_power[0])
-            parameters = tuple(names[: -len(EXTRA_COLUMNS)])
-            total[Key(str(estimator), int(N), str(minus))] = PowerSums(
-                reps, degenerate, by_power[1], power2, by_power[3], by_power[4]
-            )
-        return cls(parameters, total)
+            power2[upper] = products
+            power2.T[upper] = products
+            reps, degenerate = (int(count) for count in counts)
+            total[key] = PowerSums(reps, degenerate, power1, power2, power3, power4)
+        return cls(names[: -len(EXTRA_COLUMNS)], total)
