@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 #: how long to wait for a scheduler
 PATIENCE = "10s"
@@ -20,11 +21,24 @@ ONE_THREAD = dict.fromkeys(
 def local(workers: int) -> Iterator[tuple[Executor, int]]:
     """Give an executor of this machine's processes, and how many blocks it computes at a time."""
     os.environ |= ONE_THREAD
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent) as pool:
         try:
             yield pool, workers
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone: killed, it could not tell its workers to stop."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

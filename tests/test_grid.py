@@ -216,12 +216,16 @@ def test_killed_it_loses_no_finished_block_and_resumes_to_the_same_bits(written,
     def finished():
         return len(list((tmp_path / "killed" / "blocks").rglob("[0-9]*.parquet")))
 
-    process = subprocess.Popen([*command, tmp_path / "killed"], start_new_session=True, **options)
+    psutil = pytest.importorskip("psutil")
+    process = subprocess.Popen([*command, tmp_path / "killed"], **options)
     give_up = time.monotonic() + 120
     while finished() < 3 and process.poll() is None and time.monotonic() < give_up:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
     process.wait()
+    # nobody is left behind
+    assert workers and not psutil.wait_procs(workers, timeout=20)[1]
     kept = finished()
     assert kept >= 3
     assert not (tmp_path / "killed" / "table.parquet").exists()
