@@ -1,10 +1,10 @@
 """Cross-fitted Prefix-TEA's bias by two roads: simulation, and conditioning on the prefix.
 
-A rollout outside the prefix is independent of the prefix's tail statistics (r̂, μ̂, σ̂). On the Normal
-law its expected A·S, given these, is a polynomial in truncated normal moments; what is left is the
-expectation over three statistics, made precise by control variates of known mean. With f(n) the bias of
-tail statistics from n rollouts, the bias of Prefix-TEA is Σ_j ω_j f(n_j). Nothing here draws an
-advantage.
+A rollout outside the prefix is independent of the prefix's tail statistics (r̂, μ̂, σ̂). Given
+these, its expected A·S on the Normal law is a polynomial in truncated normal moments; what is left
+is the expectation over three statistics, made precise by control variates of known mean. With f(n)
+the bias that tail statistics of n rollouts cause, that of Prefix-TEA is Σ_j ω_j f(n_j). Nothing
+here draws an advantage.
 """
 
 import numpy as np
