@@ -16,6 +16,7 @@ from tea_stats.estimators.tail_rl import tail_rl
 from tea_stats.estimators.tea import tea
 from tea_stats.families import (
     FAMILIES,
+    Affine,
     Beta,
     Discrete,
     EmpiricalPool,
@@ -38,6 +39,7 @@ from tea_stats.linear_design import LinearDesign, linear_tea_design
 __version__ = "0.1.0"
 
 __all__ = [
+    "Affine",
     "Beta",
     "Discrete",
     "ESTIMATORS",

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from tea_stats.families._finite_law import FiniteLaw
 from tea_stats.families._law import ContinuousLaw, Law
+from tea_stats.families.affine import Affine
 from tea_stats.families.bounded import Beta
 from tea_stats.families.empirical_pool import EmpiricalPool
 from tea_stats.families.finite import Discrete, SoftmaxBandit
@@ -39,6 +40,7 @@ FAMILIES: Mapping[str, type[Law]] = MappingProxyType(
 
 __all__ = [
     "FAMILIES",
+    "Affine",
     "Beta",
     "ContinuousLaw",
     "Discrete",

@@ -1,0 +1,130 @@
+"""Affine: any law with a smooth density as a location-scale family."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from tea_stats.families._law import Array, ContinuousLaw, Shape
+from tea_stats.families.bounded import LARGEST, SMALLEST, Beta
+from tea_stats.families.location_scale import LocationScale
+from tea_stats.families.mixture import NormalMixture
+from tea_stats.families.skewed import Gamma, LogNormal, Weibull
+
+
+def _beta_slope(law: Beta, r: Array) -> Array:
+    # a quantile may round to 0 or 1; its weight is nothing
+    r = np.clip(r, SMALLEST, LARGEST)
+    return (law.b - 1.0) / (1.0 - r) - (law.a - 1.0) / r
+
+
+def _mixture_slope(law: NormalMixture, r: Array) -> Array:
+    z1, z2 = (r - law.loc1) / law.scale1, (r - law.loc2) / law.scale2
+    odds = (
+        math.log(law.weight / law.scale2 / (1.0 - law.weight) * law.scale1)
+        + 0.5 * z1 * z1
+        - 0.5 * z2 * z2
+    )
+    second = 1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0)))
+    return (1.0 - second) * z1 / law.scale1 + second * z2 / law.scale2
+
+
+#: −d log f/dr, and the exponents that must exceed 2 for a finite Fisher information of the location
+SLOPES: Mapping[type[ContinuousLaw], tuple[Callable[[Any, Array], Array], tuple[str, ...]]] = (
+    MappingProxyType(
+        {
+            Gamma: (lambda law, r: 1.0 / law.scale - (law.shape - 1.0) / r, ("shape",)),
+            Weibull: (
+                lambda law, r: (law.shape * (r / law.scale) ** law.shape - law.shape + 1.0) / r,
+                ("shape",),
+            ),
+            LogNormal: (
+                lambda law, r: (1.0 + (np.log(r) - law.meanlog) / law.sdlog**2) / r,
+                (),
+            ),
+            Beta: (_beta_slope, ("a", "b")),
+            NormalMixture: (_mixture_slope, ()),
+        }
+    )
+)
+
+
+@dataclass(frozen=True)
+class Affine(LocationScale):
+    """Law of loc + scale · B with B of a fixed law, whose own parameters stay as they are.
+
+    Parameters
+    ----------
+    base : Gamma, Weibull, LogNormal, Beta or NormalMixture
+        Law of B. The exponents of its density at the ends of its support must exceed 2: otherwise
+        the location has no finite Fisher information.
+    loc, scale : float
+        In reward units; scale > 0.
+
+    Examples
+    --------
+    >>> from tea_stats import LogNormal, best_of_n
+    >>> law = Affine(LogNormal(0.0, 0.5))
+    >>> best_of_n.gradient(law, 1).round(3).tolist()  # loc, scale
+    [1.0, 1.133]
+    """
+
+    base: ContinuousLaw
+    loc: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if type(self.base) not in SLOPES:
+            names = ", ".join(law.__name__ for law in SLOPES)
+            raise TypeError(f"base is {self.base!r}; give a law out of {names}")
+        for name in SLOPES[type(self.base)][1]:
+            if not getattr(self.base, name) > 2.0:
+                raise ValueError(
+                    f"base is {self.base!r}: its {name} is at most 2, so that a shift has no "
+                    f"finite Fisher information; give {name} > 2"
+                )
+
+    @property
+    def moments_below(self) -> float:
+        """As for the base."""
+        return self.base.moments_below
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """As for the base."""
+        return self.base.breaks
+
+    def _reward_edges(self) -> Array | None:
+        edges = self.base._reward_edges()
+        return None if edges is None else self.loc + self.scale * edges
+
+    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+        return self.loc + self.scale * self.base._sample(size, rng)
+
+    def _cdf_w(self, w: Array) -> Array:
+        return self.base._cdf(w)
+
+    def _sf_w(self, w: Array) -> Array:
+        return self.base._sf(w)
+
+    def _ppf_w(self, u: Array) -> Array:
+        return self.base._ppf(u)
+
+    def _isf_w(self, p: Array) -> Array:
+        return self.base._isf(p)
+
+    def _logpdf_w(self, w: Array) -> Array:
+        return self.base._logpdf(w)
+
+    def _slope_w(self, w: Array) -> Array:
+        return SLOPES[type(self.base)][0](self.base, w)
+
+    def _density_and_score(self, r: Array, u: Array, p: Array) -> tuple[Array, Sequence[Array]]:
+        log_density, _ = self.base._density_and_score(self._standard(r), u, p)
+        return log_density - math.log(self.scale), self._score_columns(r)
