@@ -126,7 +126,7 @@ def visible(axes: Axes, rows: pd.DataFrame, y: str, least: float) -> None:
     values = values[np.isfinite(values) & (values > 0.0)]
     axes.set_yscale("log")
     if len(values):
-        axes.set_ylim(max(values.min() / 1.6, least), values.max() * 1.6)
+        axes.set_ylim(max(values.min() / 2.5, least), values.max() * 1.6)
 
 
 def remark(axes: Axes, rows: pd.DataFrame, y: str) -> None:

@@ -161,7 +161,7 @@ def title(figure: Figure, text: str) -> None:
     # one column has no room for 9 pt; a bold character is about 0.0088 in wide per point
     size = 9.0 if figure.get_figwidth() > COLUMN else 8.5
     # "m = 64", "34 %", "TEA .25" and "RLOO (3)" stay on one line
-    text = re.sub(r" (?=\(\d|[.\d=%±≤≥−])|(?<=[=±≤≥]) ", "\N{NO-BREAK SPACE}", text)
+    text = re.sub(r" (?=\(\d|[.\d=%±<≤≥−])|(?<=[=±<≤≥]) ", "\N{NO-BREAK SPACE}", text)
     width = int(figure.get_figwidth() / (0.0088 * size))
     lines = textwrap.wrap(text, width, break_on_hyphens=False)
     figure.suptitle("\n".join(lines), x=0.01, ha="left", linespacing=1.25, fontsize=size)

@@ -41,7 +41,8 @@ def draw(results: Results) -> Figure:
             curve(axes, points, "m", "relative_bias", looks[label])
         _style.grid_ticks(axes, results.m)
         visible(axes, shown(cells), "relative_bias", 1e-4)
-        _guides(axes, rows, results.m)
+        tea = [x for x in labels if results.options[x]["name"] == "tea"]
+        _guides(axes, rows[rows["estimator"].isin(tea)], results.m)
         mark(axes, rows, "m", looks)
     outer(panels, "rollouts per group m", r"‖bias‖ / ‖$\nabla V_N$‖")
     texts = {x: f"{x}: {rates(x, laws, fits)}" for x in labels}
@@ -64,27 +65,26 @@ def rates(label: str, laws: list[str], fits: pd.DataFrame) -> str:
     """Write an estimator's slope on each law; those that rest on noise are left out."""
     texts = []
     for law in laws:
-        row = fits[(fits["law"] == law) & (fits["estimator"] == label)]
-        usable = len(row) and row["flagged"].item() < row["points"].item() - 1
-        texts.append(slopes.text(row.iloc[0]) if usable else "–")
+        row = fits[(fits["law"] == law) & (fits["estimator"] == label)].query("points > flagged + 1")
+        texts.append(slopes.text(row.iloc[0]) if len(row) else "–")
     return "; ".join(texts)
 
 
 def _guides(axes: Axes, rows: pd.DataFrame, sizes: list[int]) -> None:
-    """Draw the theory's slopes −1 and −2 where there is room, under the bias at the smallest m."""
+    """Draw the theory's slopes −1 and −2 where there is room, under TEA's bias at the least m."""
     first = shown(rows[rows["m"] == sizes[0]])["relative_bias"]
     m = np.array(sizes[:3], float)
     for order in (1, 2):
         line = 0.6 * first.min() * (m / m[0]) ** -order
         axes.plot(m, line, ":", color=_style.GREY, lw=1, zorder=1)
-        place = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "clip_on": True}
-        axes.annotate(rf"$m^{{-{order}}}$", (m[-1], line[-1]), **place, color=_style.GREY)
+        end = max(line[-1], 1.3 * axes.get_ylim()[0])  # the label stays inside
+        place = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(rf"$m^{{-{order}}}$", (m[-1], end), **place, color=_style.GREY)
 
 
 def finding(results: Results, law: str, N: int, fits: pd.DataFrame) -> str:
     """Say how fast the bias of the theory's methods falls."""
-    fits = fits[(fits["law"] == law) & (fits["flagged"] == 0) & (fits["se"] < KNOWN)]
-    fits = fits.set_index("estimator")
+    fits = fits[fits["law"] == law].query(f"flagged == 0 and se < {KNOWN}").set_index("estimator")
     told = [x for x in chosen(results) if results.options[x]["name"] in THEORY and x in fits.index]
     tea = [x for x in told if results.options[x]["name"] == "tea"][1:]  # one is enough
     told = [x for x in told if x not in tea]

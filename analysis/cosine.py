@@ -50,7 +50,8 @@ def medians(results: Results) -> pd.Series:
     here = results.single[results.single["status"] == ""]
     found = here.groupby("estimator", sort=False)["cosine"].agg(["median", "count"])
     common = found["count"] >= 0.75 * found["count"].max()
-    return found.loc[common, "median"].sort_values(ascending=False, kind="stable")
+    # the order of what looks equal must not hang on the last digits
+    return found.loc[common, "median"].round(3).sort_values(ascending=False, kind="stable")
 
 
 def finding(results: Results) -> str:

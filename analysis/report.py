@@ -115,6 +115,8 @@ def main_ones(results: Results, law: str) -> Iterator[Table | str]:
             plus_minus(row["efficiency"], row["efficiency_mcse"], 100.0),
         )
     yield table
+    if (rows["status"] == "saturated").any():
+        yield "  saturated: hardly any gradient is left here, and shares of it mean little"
 
 
 def theory(results: Results) -> Iterator[Table | str]:
@@ -198,7 +200,7 @@ def main(
     if law is not None and law not in results.laws:
         typer.echo(f"error: law is {law!r}; give one of {', '.join(results.laws)}", err=True)
         raise typer.Exit(1)
-    show(results, figures or Path("figures") / folder.name, law, Console())
+    show(results, figures or Path("figures") / folder.name, law, Console(markup=False))
 
 
 if __name__ == "__main__":

@@ -180,7 +180,7 @@ def main(
     results = opened(folder)
     slopes = table(results, from_m)
     laws = law or results.theory_laws or results.laws
-    show(slopes, laws, budget or results.middle[1], Console())
+    show(slopes, laws, budget or results.middle[1], Console(markup=False))
     if csv is not None:
         csv.parent.mkdir(parents=True, exist_ok=True)
         slopes.to_csv(csv, index=False, float_format="%.6g")

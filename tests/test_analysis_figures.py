@@ -257,6 +257,18 @@ def test_bands_count_every_unsaturated_cell_once(results):
     assert _winners.by_band(found)["m ≥ N"].sum() == 2 * 5  # (16, 16) and (32, 16)
 
 
+def test_the_title_of_winners_counts_them(results):
+    found = _winners.winners(results).query("status == ''")
+    title = finding("winners", results)
+    for band, rows in (("m ≤ N/8", found.query("8 * m <= N")), ("m ≥ N", found.query("m >= N"))):
+        wins = [list(rows["estimator"]).count(label) for label in results.options]
+        share = f"{100 * max(wins) / len(rows):.0f} %"
+        assert f"{band} ({share})" in title
+        assert any(
+            x in title for x, won in zip(results.options, wins, strict=True) if won == max(wins)
+        )
+
+
 def test_the_frontier_is_what_nothing_beats(results):
     rows = figures.frontier.frontier(results)
     for _, here in rows.groupby("law"):
@@ -306,6 +318,12 @@ def test_what_has_no_number_is_marked(results):
         marker = MARKS[status].get_marker()
         drawn = [x for x in panel.lines if x.get_marker() == marker and len(x.get_xdata()) == 1]
         assert len(drawn) == (cells["status"] == status).sum() > 0
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {MARKS[status].get_label() for status in MARKS} <= set(legend)
+    fine = changed(results, lambda t: t[(t["law"] == "Normal") & t["estimator"].str.match("TEA")])
+    figure = figures.FIGURES["cosine"](fine)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert not {MARKS[status].get_label() for status in MARKS} & set(legend)
 
 
 def test_the_map_hatches_exactly_what_has_no_efficiency(results):
@@ -319,7 +337,10 @@ def test_the_map_hatches_exactly_what_has_no_efficiency(results):
 
 
 def test_what_lies_off_the_scale_is_counted(results):
+    # RLOO's error on the Normal law is about 1: now 16, where the axis ends at 10
+    results = changed(results, scale("bias", 4.0, law="Normal", estimator="RLOO"))
     figure = figures.FIGURES["overview"](results)
+    assert "9↑" in " ".join(text.get_text() for text in figure.axes[0].texts)
     for axes in figure.axes:
         low, high = axes.get_ylim()
         values = results.cells.query(f"law == '{axes.get_title(loc='left')}' and status == ''")
@@ -371,7 +392,7 @@ def test_a_law_that_is_not_there_is_one_line(folder):
 
 def printed(results, tmp_path, law=None):
     """Return what the report prints, 100 columns wide."""
-    console = Console(width=100, record=True, file=io.StringIO())
+    console = Console(width=100, record=True, file=io.StringIO(), markup=False)
     report.show(results, tmp_path, law, console)
     return console.export_text()
 
@@ -412,7 +433,9 @@ def test_the_report_names_the_files(results, tmp_path):
     (tmp_path / "winners.png").touch()
     text = printed(results, tmp_path, law="GumbelMin")
     assert f"{tmp_path / 'winners.png'} (and .pdf)" in text.replace("\n", "")
-    assert "GumbelMin, m = 16" in text
+    assert "GumbelMin, m = 16" in text and "saturated: hardly" not in text
+    spent = changed(results, lambda t: t.assign(note="saturated: by hand"))
+    assert "saturated: hardly" in printed(spent, tmp_path)
 
 
 # --- summary ------------------------------------------------------------------------------------
