@@ -131,8 +131,8 @@ def main(
     address: Annotated[
         str | None,
         typer.Option(
-            help="Dask scheduler, tcp://host:port, of workers started in this project's folder; "
-            "default: this machine."
+            help="Dask scheduler, tcp://host:port, all of whose machines have this project "
+            "(pip install -e); default: this machine."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Default: results/<name of CONFIG>.")] = None,

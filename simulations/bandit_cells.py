@@ -52,7 +52,7 @@ class Cell:
         return {"cell": _store.digest([study, *self.scenario, self.estimator])}
 
     def kept(self, out: Path, report: Callable[[str], None]) -> pd.DataFrame | None:
-        """Return the finished cell, or None; a damaged file is named and removed."""
+        """Return the finished cell, or None; a damaged file is named, to be written anew."""
         path = self.file(out)
         if not path.exists():
             return None
@@ -60,7 +60,6 @@ class Cell:
             return _store.read(path, **self.marks)
         except _store.Damaged as problem:
             report(f"{path} is damaged ({problem}): computing it again")
-            path.unlink()
             return None
 
     def save(self, frame: pd.DataFrame, out: Path) -> None:
@@ -143,7 +142,7 @@ def best_step_size(step_sizes: Array, tuned: Array) -> float:
     Examples
     --------
     >>> round(best_step_size(np.array([0.1, 0.2, 0.4]), np.array([1.0, 3.0, 2.0])), 3)
-    0.225
+    0.224
     """
     best = int(tuned.argmax())
     if best in (0, len(tuned) - 1):
