@@ -63,11 +63,8 @@ def chosen(results: Results) -> list[str]:
 
 def rates(label: str, laws: list[str], fits: pd.DataFrame) -> str:
     """Write an estimator's slope on each law; those that rest on noise are left out."""
-    texts = []
-    for law in laws:
-        row = fits[(fits["law"] == law) & (fits["estimator"] == label)].query("points > flagged + 1")
-        texts.append(slopes.text(row.iloc[0]) if len(row) else "–")
-    return "; ".join(texts)
+    rows = fits[fits["estimator"] == label].query("points > flagged + 1").set_index("law")
+    return "; ".join(slopes.text(rows.loc[law]) if law in rows.index else "–" for law in laws)
 
 
 def _guides(axes: Axes, rows: pd.DataFrame, sizes: list[int]) -> None:

@@ -54,8 +54,10 @@ def plus_minus(value: float, mcse: float, scale: float = 1.0) -> str:
         return "–"
     if not mcse > 0.0:
         return _style.number(scale * value, 3)
-    digits = int(np.clip(-np.floor(np.log10(scale * mcse)), 0, 4))
-    return f"{_style.number(scale * value, digits)} ± {scale * mcse:.{digits}f}"
+    # four decimals at most: a smaller error is told as 0.0001
+    error = max(scale * mcse, 1e-4)
+    digits = max(0, int(-np.floor(np.log10(error))))
+    return f"{_style.number(scale * value, digits)} ± {error:.{digits}f}"
 
 
 def head(results: Results) -> str:
@@ -89,7 +91,10 @@ def best(results: Results) -> Iterator[Table | str]:
 
 
 def _first(wins: pd.Series | None) -> str:
-    return "–" if wins is None or wins.empty else f"{wins.index[0]} {wins.iloc[0]}/{wins.sum()}"
+    if wins is None:
+        return "–"
+    won, total = wins.iloc[0], wins.sum()
+    return f"{wins.index[0]} " + (f"{won}/{total}" if total < 100 else f"{100 * won / total:.0f} %")
 
 
 def main_ones(results: Results, law: str) -> Iterator[Table | str]:
@@ -176,7 +181,7 @@ def files(results: Results, figures: Path) -> Iterator[str]:
 
 def show(results: Results, figures: Path, law: str | None, console: Console) -> None:
     """Print everything."""
-    console.print(head(results), style="bold", highlight=False)
+    console.print(head(results), style="bold", highlight=False, soft_wrap=True)
     shown = law or (results.theory_laws or results.laws)[0]
     for part in (*best(results), *main_ones(results, shown), *theory(results)):
         if isinstance(part, str):
