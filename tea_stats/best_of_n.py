@@ -152,7 +152,7 @@ def fisher_information(law: Law) -> Array:
 
 
 def clear_cache() -> None:
-    """Forget all results: the last few thousand of continuous laws are kept, none of finite laws."""
+    """Forget the results that are kept: the last few thousand of continuous laws."""
     for cached in (_standard_value, *_quadrature.CACHED):
         cached.cache_clear()
 

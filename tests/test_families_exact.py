@@ -15,68 +15,127 @@ from tea_stats.families import (
     Normal,
     NormalMixture,
     StudentT,
+    Weibull,
 )
+from tests.mpmath_truth import DIGITS, _beta
 
 FAR = [0.3, 1e-3, 1e-12, 1e-30, 1e-100, 1e-300]
 
 
 @pytest.fixture(autouse=True)
 def precision():
-    with mp.workdps(50):
+    with mp.workdps(DIGITS):
         yield
 
 
-def relative_error(x, tail, p):
-    """Relative error of a quantile x: the error of tail(x) over the slope of tail in log x."""
+def relative_error(x, tail, density, p):
+    """Relative error of a quantile x of p, from tail(x) and the density there."""
     x = mp.mpf(float(x))
-    slope = mp.diff(lambda y: mp.log(tail(y)), x) * x
-    return float(abs(mp.log(tail(x) / mp.mpf(p)) / slope))
+    return float(abs(mp.log(tail(x) / mp.mpf(p)) * tail(x) / (x * density(x))))
 
 
 @pytest.mark.parametrize("p", FAR)
 @pytest.mark.parametrize("df", [1.01, 1.5, 3.0, 5.0, 60.0, 1000.0])
 def test_student_t_far_out(df, p):
+    nu = mp.mpf(df)
+
     def sf(t):
-        return mp.betainc(mp.mpf(df) / 2, mp.mpf(1) / 2, 0, df / (df + t * t), regularized=True) / 2
+        with mp.workdps(360):  # for p = 1e-300 computed from its complement
+            return mp.betainc(nu / 2, mp.mpf("0.5"), 0, nu / (nu + t * t), regularized=True) / 2
+
+    def logpdf(t):
+        factor = mp.log(mp.sqrt(nu) * mp.beta(nu / 2, mp.mpf("0.5")))
+        return -(nu + 1) / 2 * mp.log1p(t * t / nu) - factor
 
     law = StudentT(df)
     t = float(law.isf(p))
-    assert relative_error(t, sf, p) < 1e-13
+    exact = mp.mpf(t)
+    assert relative_error(t, sf, lambda x: mp.exp(logpdf(x)), p) < 1e-13
     assert law.ppf(p) == -t
-    assert abs(float(law.sf(t)) / float(sf(mp.mpf(t))) - 1.0) < 1e-12
+    assert float(abs(law.sf(t) / sf(exact) - 1)) < 1e-12
     assert law.cdf(-t) == law.sf(t)
-    logpdf = -(df + 1) / 2 * mp.log1p(mp.mpf(t) ** 2 / df) - mp.log(
-        mp.sqrt(df) * mp.beta(mp.mpf(df) / 2, mp.mpf(1) / 2)
-    )
-    assert abs(float(law.logpdf(t) - logpdf)) < 1e-12 * abs(float(logpdf))
-    np.testing.assert_allclose(
-        law.score(t), [(df + 1) * t / (df + mp.mpf(t) ** 2), df - (df + 1) / (1 + mp.mpf(t) ** 2 / df)],
-        rtol=1e-12,
-    )  # fmt: skip
+    assert float(abs(law.logpdf(t) / logpdf(exact) - 1)) < 1e-12
+    slope = (nu + 1) * exact / (nu + exact**2)
+    np.testing.assert_allclose(law.score(t), [float(slope), float(slope * exact - 1)], rtol=1e-12)
 
 
 @pytest.mark.parametrize("p", FAR)
 @pytest.mark.parametrize("shape", [0.7, 2.0, 30.0])
 def test_gamma_far_out(shape, p):
-    law = Gamma(shape)
-    lower, upper = float(law.ppf(p)), float(law.isf(p))
+    law, k = Gamma(shape), mp.mpf(shape)
+
+    def density(x):
+        return x ** (k - 1) * mp.exp(-x) / mp.gamma(k)
+
+    def cdf(x):  # a series of positive terms
+        terms, n = [mp.mpf(1)], 0
+        while terms[-1] > terms[0] * mp.eps:
+            n += 1
+            terms.append(terms[-1] * x / (k + n))
+        return x * density(x) / k * sum(terms)
+
+    def sf(x):
+        return mp.gammainc(k, x, mp.inf, regularized=True)
+
+    lower, upper = law.ppf(p), law.isf(p)
     if lower > 1e-290:
-        cdf = lambda x: mp.gammainc(shape, 0, x, regularized=True)  # noqa: E731
-        assert relative_error(lower, cdf, p) < 1e-12
-    sf = lambda x: mp.gammainc(shape, x, mp.inf, regularized=True)  # noqa: E731
-    assert relative_error(upper, sf, p) < 1e-13
+        assert relative_error(lower, cdf, density, p) < 1e-12
+        assert float(abs(law.cdf(lower) / cdf(mp.mpf(float(lower))) - 1)) < 1e-11
+    assert relative_error(upper, sf, density, p) < 1e-13
+    assert float(abs(law.sf(upper) / sf(mp.mpf(float(upper))) - 1)) < 1e-11
 
 
 @pytest.mark.parametrize("p", FAR)
 @pytest.mark.parametrize(("a", "b"), [(2.0, 5.0), (5.0, 2.0), (1.5, 0.6), (40.0, 60.0)])
 def test_beta_far_out(a, b, p):
-    def cdf(x):
-        return mp.betainc(a, b, 0, x, regularized=True)
+    alpha, beta = mp.mpf(a), mp.mpf(b)
 
-    assert relative_error(Beta(a, b).ppf(p), cdf, p) < 1e-12
-    # r = 1 − x keeps an absolute precision only
-    x = mp.findroot(lambda x: mp.log(cdf(mp.exp(x)) / p), mp.log(mp.mpf(float(Beta(a, b).ppf(p)))))
-    assert abs(float(Beta(b, a).isf(p) - (1 - mp.exp(x)))) < 3e-16
+    def cdf(x):
+        return _beta(alpha, beta, x, 1 - x)[0]
+
+    def density(x):
+        return x ** (alpha - 1) * (1 - x) ** (beta - 1) / mp.beta(alpha, beta)
+
+    found = float(Beta(a, b).ppf(p))
+    assert relative_error(found, cdf, density, p) < 1e-12
+    # in the upper tail r = 1 − x keeps an absolute precision only
+    assert abs(float(Beta(b, a).isf(p)) - float(1 - mp.mpf(found))) < 3e-16
+
+
+def in_tails(law, x):
+    """Return the law's log density and score where x is the logit of u."""
+    x = np.array(x)
+    u, p = special.expit(x), special.expit(-x)
+    with np.errstate(all="ignore"):
+        r = np.where(u < 0.5, law._ppf(u), law._isf(p))
+        log_density, columns = law._density_and_score(r, u, p)
+    return log_density, np.stack(columns)
+
+
+@pytest.mark.parametrize("k", [0.01, 0.4])
+def test_small_shapes_keep_the_score_where_the_reward_underflows(k):
+    """Far down F = x^k / c: the logs of x and of the density are known without x."""
+    x = np.array([-680.0, -100.0, -30.0])
+    for law, c, at in (
+        (Gamma(k, 2.0), mp.gamma(k + 1), lambda log_x: log_x - mp.digamma(k)),
+        (Weibull(k, 2.0), mp.mpf(1), lambda log_x: 1 / mp.mpf(k) + log_x),
+        (Beta(k, 3.0), k * mp.beta(k, 3), lambda log_x: log_x + mp.digamma(k + 3) - mp.digamma(k)),
+    ):
+        scale = 1 if isinstance(law, Beta) else 2
+        log_x = [(mp.log(c) - mp.log1p(mp.exp(-mp.mpf(t)))) / k for t in x.tolist()]
+        log_density, score = in_tails(law, x)
+        expected = [mp.log(k / c / scale) + (k - 1) * t for t in log_x]
+        np.testing.assert_allclose(log_density, [float(t) for t in expected], rtol=1e-12)
+        np.testing.assert_allclose(score[0], [float(at(t)) for t in log_x], rtol=1e-12)
+
+
+@pytest.mark.parametrize("b", [0.01, 0.4])
+def test_beta_keeps_the_score_where_the_reward_rounds_to_1(b):
+    x = np.array([0.3, 5.0, 30.0, 100.0, 680.0])
+    log_density, score = in_tails(Beta(3.0, b), x)
+    mirrored_density, mirrored = in_tails(Beta(b, 3.0), -x)
+    np.testing.assert_allclose(log_density, mirrored_density, rtol=1e-13)
+    np.testing.assert_allclose(score, mirrored[::-1], rtol=1e-13, atol=1e-13)
 
 
 # --- mixture ------------------------------------------------------------------------------------
@@ -96,7 +155,10 @@ def mixture(law):
         return (1 - w) * mp.npdf(x, l1, s1) + w * mp.npdf(x, l2, s2)
 
     def by_weight(x):
-        return (upper((x - l2) / s2) - upper((x - l1) / s1)) / pdf(x)
+        # F₁ − F₂, which far down is not to be had from the complements
+        z1, z2 = (x - l1) / s1, (x - l2) / s2
+        difference = upper(-z1) - upper(-z2) if min(z1, z2) < 0 else upper(z2) - upper(z1)
+        return difference / pdf(x)
 
     return sf, pdf, by_weight
 
@@ -129,7 +191,7 @@ def test_mixture_gradient_by_weight_far_out(law):
     _, _, by_weight = mixture(law)
     for quantile in (law.isf, law.ppf):
         r = quantile(np.array(FAR))
-        found = law._quantile_gradient(r)[0]
+        found = -law._cdf_gradient(r)[0] / np.exp(law.logpdf(r))
         expected = np.array([float(by_weight(mp.mpf(float(x)))) for x in r])
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-14 * law.scale1)
 

@@ -52,13 +52,39 @@ def test_distribution_counts_ties(law):
     for u in (0.0, 1e-12, 0.1, 0.5, 0.9, 1.0):
         smallest = min((x for x in r if law.cdf(x) >= u), default=r[-1])
         assert law.ppf(u) == smallest
+        assert law.isf(u) == min(x for x in r if law.sf(x) <= u)
     np.testing.assert_array_equal(law.ppf(law.cdf(r)), r)
+    np.testing.assert_array_equal(law.isf(law.sf(r)), r)
+    assert np.isnan(
+        [law.cdf(np.nan), law.sf(np.nan), law.ppf(-0.1), law.ppf(1.1), law.isf(2)]
+    ).all()
+
+
+@laws
+def test_probability_and_score_of_a_reward_merge_ties(law):
+    r, p, scores = law.rewards_sorted, law.probabilities, law.scores
+    for x in np.unique(r):
+        tied = r == x
+        assert law.logpdf(x) == pytest.approx(np.log(p[tied].sum()), rel=1e-13)
+        expected = p[tied] @ scores[tied] / p[tied].sum()
+        np.testing.assert_allclose(law.score(x), expected, rtol=1e-12, atol=1e-15)
+    for x in (r[0] - 1.0, r[-1] + 1.0, 0.12345, np.inf, -np.inf):
+        assert law.logpdf(x) == -np.inf
+        assert np.isnan(law.score(x)).all()
+
+
+def test_score_of_a_tied_reward_is_the_gradient_of_its_log_probability():
+    law = FINITE["bandit-ties"]
+    r, h = np.unique(law.rewards), 1e-4
+    for j, step in enumerate(np.eye(len(law.logits))):
+        up, down = (with_parameters(law, law.logits + s * step).logpdf(r) for s in (h, -h))
+        np.testing.assert_allclose(law.score(r)[:, j], (up - down) / (2.0 * h), atol=1e-7)
 
 
 @pytest.mark.parametrize("label", [k for k, law in FINITE.items() if isinstance(law, SoftmaxLaw)])
 def test_score_is_the_gradient_of_log_probability(label):
     law = FINITE[label]
-    theta = law.logits if law.logits is not None and not getattr(law, "theta", None) else law.theta
+    theta = law.logits if law.logits is not None else law.theta
     h = 1e-4
     for j, step in enumerate(np.eye(len(theta))):
         up, down = (with_parameters(law, theta + s * step).probabilities for s in (h, -h))
@@ -84,6 +110,12 @@ def test_extreme_logits_give_probabilities_0_and_1_without_a_warning():
     np.testing.assert_array_equal(law.probabilities, [1.0, 0.0])
     assert (law.sample(1000, np.random.default_rng(0)) == 0.0).all()
     np.testing.assert_array_equal(law.scores, [[0.0, 0.0], [-1.0, 1.0]])
+    # an outcome that never happens is no atom, wherever it lies
+    law = Discrete([0.0, 1.0, 1.0, 2.0, 3.0], [-2000.0, 0.0, -2000.0, 0.0, -2000.0])
+    np.testing.assert_array_equal(law.atoms.reward, [1.0, 2.0])
+    np.testing.assert_array_equal(law.atoms.mass, [0.5, 0.5])
+    np.testing.assert_array_equal(law.score([1.0, 2.0])[:, [1, 3]], [[0.5, -0.5], [-0.5, 0.5]])
+    assert (law.ppf(0.0), law.isf(0.0), law.logpdf(0.0)) == (1.0, 2.0, -np.inf)
 
 
 def test_from_probabilities():

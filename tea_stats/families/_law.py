@@ -133,7 +133,7 @@ class ContinuousLaw(Law):
     def score(self, r: ArrayLike) -> Array:
         """Score function ∂_θ log f(r), shape `(*r.shape, d)`; nan where the density is zero."""
         r = as_reals("r", r)
-        outside = np.isneginf(self.logpdf(r))
+        outside = np.isnan(r) | np.isneginf(self.logpdf(r))
         with np.errstate(all="ignore"):
             columns = self._score_columns(r)
         return np.stack([np.where(outside, np.nan, column) for column in columns], axis=-1)
