@@ -28,7 +28,7 @@ def draw(results: Results) -> Figure:
     need(results, m=2)
     N = results.middle[1]
     laws = (results.theory_laws or results.laws)[:2]
-    looks, labels = _style.looks(results.options), chosen(results)
+    looks, labels = _style.looks(results.options), chosen(results, laws)
     cells = results.cells
     cells = cells[(cells["N"] == N) & cells["estimator"].isin(labels) & cells["law"].isin(laws)]
     fits = slopes.table(results, law=laws, N=[N], parameter=["all"]).query("quantity == 'bias'")
@@ -54,9 +54,10 @@ def draw(results: Results) -> Figure:
     return figure
 
 
-def chosen(results: Results) -> list[str]:
+def chosen(results: Results, laws: list[str]) -> list[str]:
     """Return the labels that are drawn: those that the theory speaks of first, eight at most."""
-    names = results.options
+    there = set(results.cells.loc[results.cells["law"].isin(laws), "estimator"])
+    names = {label: options for label, options in results.options.items() if label in there}
     first = [x for x in _style.ordered(names) if names[x]["name"] in THEORY]
     return (first + [x for x in _style.chosen(names) if x not in first])[:8]
 
@@ -82,7 +83,7 @@ def _guides(axes: Axes, rows: pd.DataFrame, sizes: list[int]) -> None:
 def finding(results: Results, law: str, N: int, fits: pd.DataFrame) -> str:
     """Say how fast the bias of the theory's methods falls."""
     fits = fits[fits["law"] == law].query(f"flagged == 0 and se < {KNOWN}").set_index("estimator")
-    told = [x for x in chosen(results) if results.options[x]["name"] in THEORY and x in fits.index]
+    told = [x for x in chosen(results, [law]) if results.options[x]["name"] in THEORY and x in fits.index]
     tea = [x for x in told if results.options[x]["name"] == "tea"][1:]  # one is enough
     told = [x for x in told if x not in tea]
     if not told:

@@ -24,7 +24,7 @@ def draw(results: Results) -> Figure:
     need(results, m=2, N=3)
     law = (results.theory_laws or results.laws)[0]
     m, N = results.m[-1], results.middle[1]
-    looks, labels = _style.looks(results.options), chosen(results)
+    looks, labels = _style.looks(results.options), chosen(results, [law])
     cells = results.cells[(results.cells["law"] == law) & results.cells["estimator"].isin(labels)]
     cells = cells.drop(columns="flagged")  # a mark of the bias
     fits = slopes.table(results, law=[law], parameter=["all"])
