@@ -83,7 +83,8 @@ def _guides(axes: Axes, rows: pd.DataFrame, sizes: list[int]) -> None:
 def finding(results: Results, law: str, N: int, fits: pd.DataFrame) -> str:
     """Say how fast the bias of the theory's methods falls."""
     fits = fits[fits["law"] == law].query(f"flagged == 0 and se < {KNOWN}").set_index("estimator")
-    told = [x for x in chosen(results, [law]) if results.options[x]["name"] in THEORY and x in fits.index]
+    told = [x for x in chosen(results, [law]) if x in fits.index]
+    told = [x for x in told if results.options[x]["name"] in THEORY]
     tea = [x for x in told if results.options[x]["name"] == "tea"][1:]  # one is enough
     told = [x for x in told if x not in tea]
     if not told:
