@@ -240,7 +240,7 @@ def slug(label: str) -> str:
     Examples
     --------
     >>> slug("Student t(5)")
-    'Student-t-5-4a54'
+    'Student-t-5-8589'
     """
     return f"{re.sub(r'[^A-Za-z0-9.]+', '-', label).strip('-')}-{_store.digest(label)[:4]}"
 
