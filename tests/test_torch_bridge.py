@@ -76,6 +76,7 @@ def batches(binary: bool) -> dict[str, np.ndarray]:
         "equal": np.repeat(normal[:, :1], 16, axis=1),
         "huge": normal * 1e150,
         "tiny": normal * 1e-150,
+        "tinier": normal * 1e-170,
         "vanishing": normal * 1e-305,
         "huge and tiny": np.where(binaries, 1e150, 1e-150) * np.sign(normal),
         "far": 1e6 + normal,
@@ -124,6 +125,21 @@ def test_equal_to_the_registry(name: str) -> None:
                     assert not np.signbit(found.numpy()[found.numpy() == 0.0]).any(), case
                     compared += 1
     assert compared >= len(variants(name)) * len(batches(ESTIMATORS[name].binary))
+
+
+@ALL
+def test_tied_rewards_have_equal_advantages_to_the_last_bit(name: str) -> None:
+    if ESTIMATORS[name].needs_order:
+        pytest.skip("ties are told apart by their place")
+    rewards = torch.tensor(batches(ESTIMATORS[name].binary)["0/1"])
+    if not ESTIMATORS[name].binary:
+        rewards = torch.tensor(batches(False)["ties"]) * 0.1
+    tied = rewards[:, :, None] == rewards[:, None]
+    for options in variants(name):
+        found = torch_bridge.advantages(name, rewards, 64, **options)
+        assert torch.equal(
+            found[:, :, None].expand(tied.shape)[tied], found[:, None].expand(tied.shape)[tied]
+        ), options
 
 
 @pytest.mark.parametrize("m", [64, 200])
@@ -185,7 +201,8 @@ def test_leading_shapes_and_layouts(name: str) -> None:
     turned = rewards.transpose(1, 2)  # (3, 2, 16), not contiguous
     found = torch_bridge.advantages(name, turned, 64)
     assert found.shape == turned.shape
-    assert torch.equal(found[1, 1], torch_bridge.advantages(name, turned[1, 1].clone(), 64))
+    flat = torch_bridge.advantages(name, turned.reshape(6, 16), 64)
+    assert torch.equal(found, flat.reshape(3, 2, 16))
     expected = torch.from_numpy(tea_stats.advantages(name, turned.numpy(), 64))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
 
@@ -241,9 +258,10 @@ def test_a_group_of_n_is_evaluated_as_a_group_of_n(name: str) -> None:
     sizes[0, 0], sizes[2, 3] = 20, least
     mask = rng.permuted(np.broadcast_to(np.arange(20), rewards.shape), axis=-1) < sizes[..., None]
     expected = np.zeros_like(rewards)
-    for place in np.ndindex(3, 4):
-        there = mask[place]
-        expected[place][there] = tea_stats.advantages(name, rewards[place][there], 64)
+    for n in np.unique(sizes):
+        there = mask & (sizes == n)[..., None]
+        alike = rewards[there].reshape(-1, n)
+        expected[there] = tea_stats.advantages(name, alike, 64).ravel()
     rewards[~mask] = rng.choice([np.nan, np.inf, 7.0], (~mask).sum())
     found = torch_bridge.advantages(name, torch.tensor(rewards), 64, mask=torch.tensor(mask))
     scale = np.abs(expected).max(axis=-1, keepdims=True)

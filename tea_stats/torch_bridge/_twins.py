@@ -60,18 +60,16 @@ def mean_of_others(r: Tensor, tail_count: int, curvature: float, narrow: float |
     # the tail of the others is what remains of the top k + 1
     top = r[..., first - 1 :]
     mean, sd = tail_excess(top, narrow)
-    squares = (count + 1) * sd.square()
-    deviation = top[..., 1:-1] - top[..., :1] - mean
-    inner_mean = mean - deviation / count
-    inner_squares = squares - deviation.square() * ((count + 1) / count)
+    deviation = (top[..., 1:-1] - top[..., :1] - mean) / torch.where(sd > 0.0, sd, 1.0)
+    rest = (1.0 - deviation.square() / count).clamp(min=0.0) * ((count + 1) / count)
+    inner = mean_influence(mean - sd * deviation / count, sd * rest.sqrt(), curvature)
     # the largest alone may leave others without spread: a difference of squares would lose that
     last_mean, last_sd = tail_excess(top[..., :-1], narrow)
-    last_sd = torch.where(count * last_sd.square() > 1e-12 * squares, last_sd, 0.0)
-    within = mean_influence(
-        torch.cat([inner_mean, last_mean], -1),
-        torch.cat([(inner_squares.clamp(min=0.0) / count).sqrt(), last_sd], -1),
-        curvature,
-    )
+    last = mean_influence(last_mean, torch.where(last_sd > 1e-6 * sd, last_sd, 0.0), curvature)
+    within = torch.cat([inner, last], -1)
+    # tied rollouts leave the same others: equal to the last bit
+    within = torch.where(top[..., 1:] == top[..., -1:], last, within)
+    within = torch.where(top[..., 1:] == top[..., :1], below, within)
     return torch.cat([below.expand(*r.shape[:-1], first), within], -1)
 
 
