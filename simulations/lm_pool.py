@@ -12,17 +12,17 @@ the same pool with a normal tail.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from simulations import _schema, _store
 from simulations.lm import measure as measuring
+from simulations.lm import progress
 from simulations.lm.pool_schema import Pools, read_pools
 
 HERE = Path(__file__).parent
@@ -33,15 +33,6 @@ Config = Annotated[Path, typer.Argument(help="A TOML file, see simulations/grids
 PoolFolder = Annotated[Path, typer.Option("--pools", help="Folder of the pools.")]
 Out = Annotated[Path | None, typer.Option(help="Default: results/<name of CONFIG>.")]
 DEFAULT = HERE / "grids" / "lm_pool.toml"
-COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    TextColumn("{task.percentage:3.0f} %"),
-    TimeElapsedColumn(),
-    TextColumn("left"),
-    TimeRemainingColumn(),
-    TextColumn("{task.fields[speed]}"),
-)
 
 
 @app.command()
@@ -96,17 +87,8 @@ def draw_pools(plan: Pools, out: Path, pools: Path) -> None:
     work = out / "parts"
     manifest = _store.opened(work, _store.describe(plan.drawing()))
     _store.write(manifest, work / "manifest.json")
-    begun, tokens = time.monotonic(), 0
-    with Progress(*COLUMNS, console=console, speed_estimate_period=600.0) as bar:
-        task = bar.add_task("drawing", total=plan.count * plan.rollouts, speed="")
-
-        def after(rollouts: int, drawn: int) -> None:
-            nonlocal tokens
-            tokens += drawn
-            speed = tokens / (time.monotonic() - begun)
-            bar.update(task, advance=rollouts, speed=f"{speed:.0f} tokens/s" if tokens else "")
-
-        drawing.draw(plan, work, pools, after)
+    with progress.bar(console, plan.count * plan.rollouts, "drawing") as told:
+        drawing.draw(plan, work, pools, told.after)
 
 
 def measure_pools(plan: Pools, pools: Path, out: Path, workers: int) -> None:
@@ -119,9 +101,9 @@ def measure_pools(plan: Pools, pools: Path, out: Path, workers: int) -> None:
                     f"{pools / name}.npz has no reward {reward!r}; it has {', '.join(rewards)}"
                 )
     run = _store.circumstances(pools=str(pools))
-    with Progress(*COLUMNS, console=console) as bar:
+    with Progress(console=console) as bar:
         total = len(measuring.jobs(plan.measure, held)) + 1
-        task = bar.add_task("measuring", total=total, speed="")
+        task = bar.add_task("measuring", total=total)
         table, response, model = measuring.measure(
             plan.measure, held, workers, lambda: bar.advance(task)
         )

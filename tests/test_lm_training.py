@@ -16,6 +16,8 @@ pytest.importorskip("peft")
 import torch
 import typer
 
+from analysis import lm_training
+from analysis._load import ResultsError
 from simulations import _schema, _store, validate_lm
 from simulations.lm import evaluation, oracle, policies, rewards, rollouts, study, training
 from simulations.lm.prompts import Prompt
@@ -121,6 +123,7 @@ def test_every_prompt_comes_before_any_comes_again():
     assert seen != [prompt.id for step in range(9) for prompt in other.chosen(step)]
 
 
+@pytest.mark.slow
 def test_training_raises_the_reward(tmp_path):
     policy = adapted(rank=0)
     arm = training.Arm("rloo", {}, m=16, N=32, rate=0.01)
@@ -266,6 +269,7 @@ def smoke(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_smoke_preset_writes_every_table(smoke):
     plan = _schema.read(Study, SMOKE)
     arms = len(plan.estimators)
@@ -292,6 +296,7 @@ def test_smoke_preset_writes_every_table(smoke):
     assert manifest["runs"][-1]["finished"] and "torch" in manifest["runs"][-1]["packages"]
 
 
+@pytest.mark.slow
 def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path, monkeypatch):
     plan = _schema.read(Study, SMOKE)
     done = 0
@@ -318,6 +323,33 @@ def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path, monkey
     assert same(ours, theirs)
 
 
+@pytest.mark.slow
+def test_figures_and_report_of_the_smoke_preset(smoke, tmp_path):
+    app = typer.Typer()
+    app.command()(lm_training.main)
+    arguments = [smoke, "--out", tmp_path / "figures", "--summary", tmp_path / "summary"]
+    found = CliRunner().invoke(app, list(map(str, arguments)))
+    assert found.exit_code == 0, found.output
+    assert len(list((tmp_path / "figures").glob("*.pdf"))) == 4
+    assert "Gain over the start on held-out prompts; 95 % intervals over prompts and 2 seeds" in (
+        found.output
+    )
+    # the summary is enough to draw and tell all of it again, to the digits shown
+    again = lm_training.report(lm_training.load(tmp_path / "summary"))
+    assert again == lm_training.report(lm_training.load(smoke))
+    # what is told is what the tables say
+    row = lm_training.load(smoke).against("tiny, letters", "start").iloc[0]
+    assert f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]" in again
+
+
+def test_results_that_cannot_be_drawn_end_with_one_line(tmp_path):
+    with pytest.raises(ResultsError, match="no such folder; run `python -m simulations"):
+        lm_training.load(tmp_path / "nothing")
+    with pytest.raises(ResultsError, match=r"steps\.parquet: missing"):
+        lm_training.load(tmp_path)
+
+
+@pytest.mark.slow
 def test_another_configuration_is_refused_in_the_same_folder(smoke):
     found = command("--preset", "smoke", "--out", smoke, "--seeds", 3)
     assert found.exit_code == 2

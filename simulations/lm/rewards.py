@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from simulations.lm import policies, rollouts
-from simulations.lm.policies import INSTALL, Policy
+from simulations.lm import rollouts, sources
+from simulations.lm.policies import Policy
+from simulations.lm.sources import INSTALL
 
 Array = NDArray[np.float64]
 Reward = Callable[[Sequence[str], Sequence[str]], Array]
@@ -127,8 +128,8 @@ class Embedding:
     """all-MiniLM-L6-v2 (Apache-2.0) from its wheel: unit vectors of 384 numbers, mean-pooled."""
 
     def __init__(self, device: Any = "cpu"):
-        transformers = policies._transformers()
-        folder = policies.wheel_folder(MINILM_MODULE, MINILM_WHEEL) / "model"
+        transformers = sources.transformers()
+        folder = sources.wheel_folder(MINILM_MODULE, MINILM_WHEEL) / "model"
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.model = transformers.AutoModel.from_pretrained(folder, use_safetensors=True)
         self.model.to(device).eval()
@@ -293,7 +294,7 @@ def helpful(policy: Policy) -> Reward:
 
 def _classifier(name: str, policy: Policy) -> Reward:
     """Logit of a sequence-classification model: its only one, or its last minus its first."""
-    transformers = policies._transformers()
+    transformers = sources.transformers()
     try:
         model = transformers.AutoModelForSequenceClassification.from_pretrained(
             name, use_safetensors=True, trust_remote_code=False

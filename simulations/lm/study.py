@@ -260,11 +260,12 @@ class _Scenario:
         tables = []
         for batch in range(plan.batches):
             part = self.folder / "oracle" / f"{batch}.parquet"
-            if not part.exists():
+            fresh = not part.exists()
+            if fresh:
                 table = oracle.cosines(self.here.policy, arms, asked, halves, batch=batch, **common)
                 _store.write(table, part)
             tables.append(_store.read(part))
-            self.after(batch_cost, 0)
+            self.after(batch_cost, int(tables[-1]["tokens"].iloc[0]) if fresh else 0)
         table = pd.concat(tables, ignore_index=True)
         table = table.assign(scenario=self.label, reliability=oracle.reliability(halves))
         _store.write(table, path)

@@ -1,0 +1,150 @@
+"""Time one training step, ours and that of TRL's GRPOTrainer, on the same model and batch.
+
+python -m simulations.lm_speed            ours alone, if trl is not installed
+python -m simulations.lm_speed --tokens 24 --prompts 4 --m 16 --repeats 5
+
+Both draw m completions of each prompt, rate them with the same function, and make one step of Adam
+on the same low-rank adapters; both run in this process with the same number of threads, in turns.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+console = Console()
+
+
+def ours(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int) -> list[dict]:
+    """Return the parts of our steps' seconds."""
+    from simulations.lm import policies, rewards, training
+    from simulations.lm import prompts as asked
+    from simulations.lm.schema import Adapter
+
+    policy = policies.load(model)
+    policies.adapt(policy, **Adapter().model_dump(), seed=0)
+    reward = ("letters", rewards.load("letters", policy))
+    sizes = {"rows": prompts * m, "train_rows": rows, "save_every": 10**9}
+    course = training.Course(
+        asked.read("train"), prompts, repeats, tokens, seed=0, key=(0,), **sizes
+    )
+    arm = training.Arm("tea", {}, m=m, N=128, rate=1e-6)
+    with tempfile.TemporaryDirectory() as folder:
+        log = training.train(policy, arm, course, reward, Path(folder))
+    return log[["tokens", *training.TIMES]].to_dict("records")
+
+
+def theirs(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int) -> list[float]:
+    """Return the seconds of TRL's steps."""
+    warnings.simplefilter("ignore")
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    from simulations.lm import policies
+    from simulations.lm import prompts as asked
+    from simulations.lm.schema import Adapter
+
+    policy = policies.load(model)
+    policy.model.set_attn_implementation("sdpa")
+    policy.model.requires_grad_(True)
+    adapter = Adapter()
+    depth = policy.model.config.num_hidden_layers
+
+    def letters(completions: list[Any], **rest: Any) -> list[float]:
+        texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
+        return [sum(x.isalpha() or x == " " for x in text) / max(1, len(text)) for text in texts]
+
+    class Clock(TrainerCallback):
+        """Notes when steps begin and end."""
+
+        begun: float
+        seconds: list[float] = []  # noqa: RUF012
+
+        def on_step_begin(self, *arguments: Any, **settings: Any) -> None:
+            Clock.begun = time.perf_counter()
+
+        def on_step_end(self, *arguments: Any, **settings: Any) -> None:
+            Clock.seconds.append(time.perf_counter() - Clock.begun)
+
+    chats = [[{"role": "user", "content": prompt.text}] for prompt in asked.read("train")]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = GRPOConfig(
+            output_dir=folder,
+            per_device_train_batch_size=rows,
+            gradient_accumulation_steps=max(1, prompts * m // rows),
+            num_generations=m,
+            max_completion_length=tokens,
+            temperature=1.0,
+            beta=0.0,
+            learning_rate=1e-6,
+            max_steps=repeats,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            use_cpu=policy.device.type == "cpu",
+        )
+        trainer = GRPOTrainer(
+            model=policy.model,
+            reward_funcs=letters,
+            args=settings,
+            train_dataset=Dataset.from_dict({"prompt": chats}),
+            processing_class=policy.tokenizer,
+            peft_config=LoraConfig(
+                r=adapter.rank,
+                lora_alpha=2 * adapter.rank,
+                target_modules=list(adapter.targets),
+                layers_to_transform=list(range(max(0, depth - adapter.layers), depth)),
+                task_type="CAUSAL_LM",
+            ),
+            callbacks=[Clock()],
+        )
+        # the first batch is drawn before the first step begins: train() is timed as a whole
+        begun = time.perf_counter()
+        trainer.train()
+        whole = time.perf_counter() - begun
+    return [*Clock.seconds, whole]
+
+
+def main(
+    model: Annotated[str, typer.Option(help="As for validate_lm.")] = "smollm2",
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts per step.")] = 4,
+    m: Annotated[int, typer.Option(min=2, help="Rollouts per prompt.")] = 16,
+    tokens: Annotated[int, typer.Option(min=1, help="New tokens.")] = 24,
+    repeats: Annotated[int, typer.Option(min=2, help="Steps of each.")] = 5,
+    rows: Annotated[int, typer.Option(min=1, help="Rollouts side by side, training.")] = 32,
+) -> None:
+    """Time training steps, ours and TRL's."""
+    arguments = (model, prompts, m, tokens, repeats, rows)
+    mine = ours(*arguments)
+    steps = [sum(value for name, value in row.items() if name != "tokens") for row in mine]
+    # the first step warms up
+    ours_median = statistics.median(steps[1:])
+    share = statistics.median(row["seconds_advantage"] for row in mine[1:]) / ours_median
+    for part in ("sample", "reward", "advantage", "update"):
+        seconds = statistics.median(row[f"seconds_{part}"] for row in mine[1:])
+        console.print(f"ours, {part}: {seconds:.4f} s", highlight=False)
+    drawn = statistics.median(row["tokens"] / row["seconds_sample"] for row in mine[1:])
+    console.print(f"ours: {ours_median:.2f} s a step, {drawn:.0f} tokens/s", highlight=False)
+    console.print(f"estimator: {share:.3%} of a step", highlight=False)
+    try:
+        *_, whole = theirs(*arguments)
+    except ImportError as error:
+        console.print(f"{error.name} is not installed; pip install trl, to compare with it")
+        return
+    each = whole / repeats
+    console.print(f"TRL: {each:.2f} s a step; ratio TRL / ours {each / ours_median:.2f}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
