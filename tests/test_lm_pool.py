@@ -30,6 +30,7 @@ rollouts = 300
 new_tokens = 6
 rows = 128
 core = [2, 2]
+token_rewards = ["letters"]
 rewards = ["letters", "likelihood"]
 
 [measure]

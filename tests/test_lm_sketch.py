@@ -37,9 +37,10 @@ class Changed(torch.nn.Module):
         return self.head(hidden) + change
 
 
-@pytest.mark.parametrize("core", [(3, 2), (1, 4), (8, 8)])
-def test_scores_are_autograds(policy, encoded, core):
-    directions = sketch.choose(policy, encoded, *core, seed=1)
+@pytest.mark.parametrize(("core", "k"), [((3, 2), 0), ((1, 4), 1), ((8, 8), 1)])
+def test_scores_are_autograds(policy, encoded, core, k):
+    values = sketch.token_values(policy, ["letters"])
+    directions = sketch.choose(policy, encoded, core, seed=1, values=values[:, :k])
     draws = rollouts.uniforms(2, (0,), (2, 3, 8))
     drawn, scores = sketch.sample(policy, directions, encoded, draws)
     assert scores.shape == (6, directions.columns) == (6, core[0] * core[1])
@@ -60,7 +61,7 @@ def test_scores_are_autograds(policy, encoded, core):
 
 def test_scores_have_mean_zero(policy, encoded):
     # resolution: 4000 rollouts know a mean to 1.6 % of its column's spread
-    directions = sketch.choose(policy, encoded, 2, 2, seed=1)
+    directions = sketch.choose(policy, encoded, (2, 2), seed=1)
     draws = rollouts.uniforms(5, (0,), (1, 4000, 6))
     _, scores = sketch.sample(policy, directions, encoded[:1], draws)
     z = scores.mean(dim=0) / scores.std(dim=0) * 4000**0.5
@@ -72,15 +73,40 @@ def test_scores_have_mean_zero(policy, encoded):
 
 
 def test_directions_depend_on_the_seed_alone(policy, encoded):
-    first, again = (sketch.choose(policy, encoded, 3, 2, seed=1) for _ in range(2))
-    other = sketch.choose(policy, encoded, 3, 2, seed=2)
+    first, again = (sketch.choose(policy, encoded, (3, 2), seed=1) for _ in range(2))
+    other = sketch.choose(policy, encoded, (3, 2), seed=2)
     assert torch.equal(first.U, again.U) and torch.equal(first.V, again.V)
     assert not torch.equal(first.U, other.U)
 
 
+def test_token_values_are_the_rewards_of_single_tokens(policy):
+    values = sketch.token_values(policy, ["letters", "one_sentence"])
+    assert values.shape == (258, 2)
+    a, exclamation = (policy.tokenizer(x)["input_ids"][0] for x in "a!")
+    assert values[a].tolist() == [1.0, 0.0] and values[exclamation].tolist() == [0.0, 0.0]
+
+
+def test_factors_have_size_one_and_the_token_column_tells_its_reward(policy, encoded):
+    values = sketch.token_values(policy, ["letters"])
+    directions = sketch.choose(policy, encoded, (3, 2), seed=1, values=values)
+    draws = rollouts.uniforms(3, (0,), (1, 2000, 1))
+    drawn, scores = sketch.sample(policy, directions, encoded[:1], draws)
+    # one token: V's factor is the same for all, U's first column is the token's value less its mean
+    tokens = drawn.tokens[:, 0]
+    assert abs(torch.corrcoef(torch.stack([scores[:, 0], values[tokens, 0]]))[0, 1]) > 0.999
+    size = scores.square().mean(dim=0).sqrt()
+    assert (0.05 < size).all() and (size < 5.0).all()
+
+
+def test_more_token_rewards_than_rows_are_refused(policy, encoded):
+    values = sketch.token_values(policy, ["letters", "one_sentence"])
+    with pytest.raises(ValueError, match="a at least 2, the number of token rewards"):
+        sketch.choose(policy, encoded, (1, 2), seed=1, values=values)
+
+
 def test_a_core_too_wide_is_refused(policy, encoded):
     with pytest.raises(ValueError, match="core is 33 × 2; give at most 32"):
-        sketch.choose(policy, encoded, 33, 2, seed=1)
+        sketch.choose(policy, encoded, (33, 2), seed=1)
 
 
 def test_a_head_that_is_not_linear_is_refused(policy, encoded, monkeypatch):
@@ -93,4 +119,4 @@ def test_a_head_that_is_not_linear_is_refused(policy, encoded, monkeypatch):
 
     monkeypatch.setattr(policy.model, "forward", capped)
     with pytest.raises(ValueError, match="caps, scales or shifts"):
-        sketch.choose(policy, encoded, 3, 2, seed=1)
+        sketch.choose(policy, encoded, (3, 2), seed=1)

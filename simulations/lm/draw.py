@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from simulations import _store
 from simulations.lm import packages, policies, prompts, rewards, rollouts, sketch
+from simulations.lm.policies import Policy
 from simulations.lm.pool_schema import Pools, write_pool
 from simulations.lm.prompts import Prompt
 
@@ -99,8 +101,7 @@ def _draw_missing(
     )
     rated = {name: rewards.load(name, policy) for name in pools.rewards}
     encoded = rollouts.encode(policy, [prompt.text for prompt in asked], pools.new_tokens)
-    # chosen from all prompts, whatever is missing: the same scores in every run
-    directions = sketch.choose(policy, encoded, *pools.core, seed=pools.seed)
+    directions = _directions(pools, policy, encoded, work / "sketch.npz")
     for p, k in missing:
         shape = (1, parts(pools)[k], pools.new_tokens)
         draws = rollouts.uniforms(pools.seed, (DRAW, p, k), shape)
@@ -114,28 +115,50 @@ def _draw_missing(
         after(len(completions), int(counts.sum()))
 
 
+def _directions(
+    pools: Pools, policy: Policy, encoded: list[list[int]], path: Path
+) -> sketch.Sketch:
+    """Choose the scores' directions from all prompts, once: the same in every run."""
+    head = policy.model.get_output_embeddings().weight
+    if not path.exists():
+        values = sketch.token_values(policy, pools.token_rewards)
+        chosen = sketch.choose(policy, encoded, pools.core, pools.seed, values)
+        _save(path, U=chosen.U.double().cpu().numpy(), V=chosen.V.double().cpu().numpy())
+    held = _arrays(path)
+    return sketch.Sketch(torch.from_numpy(held["U"]).to(head), torch.from_numpy(held["V"]).to(head))
+
+
 def _file(work: Path, prompt: Prompt, k: int) -> Path:
     return work / f"{prompt.id}-{k:03d}.npz"
 
 
 def _write(path: Path, part: Part) -> None:
+    arrays = {f"reward {name}": value for name, value in part.rewards.items()}
+    _save(path, **arrays, scores=part.scores, tokens=part.tokens, completions=part.completions)
+
+
+def _read(path: Path) -> Part:
+    held = _arrays(path)
+    rated = {
+        key.removeprefix("reward "): value
+        for key, value in held.items()
+        if key.startswith("reward ")
+    }
+    return Part(rated, held["scores"], held["tokens"], held["completions"])
+
+
+def _save(path: Path, **arrays: Any) -> None:
+    """Write arrays, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    arrays: dict[str, Any] = {f"reward {name}": value for name, value in part.rewards.items()}
-    arrays |= {"scores": part.scores, "tokens": part.tokens, "completions": part.completions}
     with partial.open("wb") as file:
         np.savez(file, **arrays)
     partial.replace(path)
 
 
-def _read(path: Path) -> Part:
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            rated = {
-                key.removeprefix("reward "): arrays[key]
-                for key in arrays.files
-                if key.startswith("reward ")
-            }
-            return Part(rated, arrays["scores"], arrays["tokens"], arrays["completions"])
+            return dict(arrays)
     except Exception as error:  # zip, zlib and numpy have no common kind of error
         raise ValueError(f"{path} is damaged ({error}); remove it to draw it again") from None

@@ -47,6 +47,7 @@ class Pools(Table):
     new_tokens: int = Field(32, ge=1)
     rows: int = Field(128, ge=1)
     core: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (8, 8)
+    token_rewards: tuple[str, ...] = ()
     rewards: tuple[str, ...] = Field(min_length=1)
     device: str = "cpu"
     dtype: str = "float32"
