@@ -63,7 +63,7 @@ def slug(*names: object) -> str:
     Examples
     --------
     >>> slug("TEA .25", 0)
-    'TEA-.25-0-48ba'
+    'TEA-.25-0-9c2e'
     """
     text = "-".join(map(str, names))
     return re.sub(r"[^\w.]+", "-", text).strip("-") + "-" + _store.digest(text)[:4]
