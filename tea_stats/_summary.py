@@ -76,7 +76,7 @@ def _cell(sums: PowerSums, truth: Array, information: Array, comparison: PowerSu
     covariance = sums.covariance
     mean = sums.mean[:d]
     bias = mean - truth
-    size, bias_size = float(np.linalg.norm(truth)), float(np.linalg.norm(bias))
+    size, bias_size = math.hypot(*truth), math.hypot(*bias)
     total = float(np.trace(covariance[:d, :d]))
     # ‖ĝ‖² is the last entry of x: ‖ĝ − t‖² = ‖ĝ‖² − 2tᵀĝ + ‖t‖² is linear in x
     error = _direction(sums, -2.0 * truth)
@@ -114,6 +114,8 @@ def _alignment(sums: PowerSums, truth: Array, information: Array) -> Row:
     inverse = np.linalg.pinv(information, hermitian=True)
     covariance = sums.covariance
     mean, noise = sums.mean[:d], covariance[:d, :d] / n
+    # neither figure depends on the truth's length: as it is, products of a tiny one underflow
+    truth = np.ldexp(truth, -int(np.frexp(np.abs(truth).max())[1]))
     along = inverse @ truth
     signal = float(mean @ along)
     truth_square = float(truth @ along)
