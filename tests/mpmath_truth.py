@@ -169,6 +169,8 @@ def _extra_edges(law):
 def _edges(law, step):
     """Return the coordinate and panel edges in it, as mpf that are exact rewards where possible."""
     kind = KINDS.get(type(law).__name__, "identity")
+    if type(law).__name__ == "GaussianTail":
+        step /= 2.0  # below the joint 1 − F is linear in r, and F^N falls steeply inside a panel
     r = np.union1d(_rough_quantiles(law, step), _extra_edges(law))
     if kind == "identity":
         return kind, [mpf(x) for x in r[np.isfinite(r)].tolist()]
@@ -177,9 +179,10 @@ def _edges(law, step):
         high = law.ppf(0.99)
         r = np.union1d(r[r > 1e-30 * high], high * np.exp(-np.arange(0.0, 40.0, 2.0)))
         return kind, [mp.log(mpf(x)) for x in r.tolist()]
-    s = [mp.log(mpf(x)) - mp.log1p(-mpf(x)) for x in r[(r > 1e-30) & (r < 1.0)].tolist()]
-    more = [mpf(x) for x in np.arange(-40.0, 41.0, 2.0).tolist()]
-    return kind, sorted({*s, *more})
+    # panels are no wider than two in the logit of the reward either; close to one it is no double
+    r = np.union1d(r[(r > 1e-30) & (r < 1.0)], special.expit(np.arange(-40.0, 36.0, 2.0)))
+    s = [mp.log(mpf(x)) - mp.log1p(-mpf(x)) for x in r.tolist()]
+    return kind, sorted({*s, mpf(36), mpf(38), mpf(40)})
 
 
 @lru_cache

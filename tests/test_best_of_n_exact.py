@@ -69,6 +69,8 @@ def check(law):
         error = best_of_n.gradient(law, N) - np.array(gradient)
         norm = mpmath.norm(gradient)
         assert mpmath.norm(error.tolist()) <= tolerance * max(1, norm), N
+        # further out, where no draw falls, SciPy's inverse of the beta law loses digits
+        psi = [(r, b) for r, b in psi if law.sf(r) > 1e-280]
         assert len(psi) > 10
         found = best_of_n.advantage(law, N, [r for r, _ in psi])
         for a, (r, b) in zip(found, psi, strict=True):
