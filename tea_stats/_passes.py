@@ -48,7 +48,7 @@ class Cell:
             yield self.budgets, self._only(rewards, order)
 
     def measure(
-        self, rewards: Array, order: NDArray[np.intp] | None, scores: Array
+        self, rewards: Array, order: NDArray[np.intp] | None, scores: Array, prompts: int = 1
     ) -> Iterator[tuple[Key, Array, int]]:
         """Yield a key, x[G, d + 2] of sorted groups, and how many of them are degenerate.
 
@@ -56,6 +56,8 @@ class Cell:
         ----------
         rewards, order, scores
             As `Law.draw_sorted` returns them; x is described in `tea_stats._moments`.
+        prompts : int
+            Groups in a batch, for estimators that pool.
         """
         d, groups, _ = scores.shape
         if self.estimator.affine:
@@ -67,11 +69,20 @@ class Cell:
                 yield self.keys[budget], x, degenerate
         else:
             x = np.empty((groups, d + 2))
-            degenerate = _kernels.contract(self._only(rewards, order), scores, x)
+            degenerate = _kernels.contract(self._only(rewards, order, prompts), scores, x)
             yield self.keys[self.budgets[0]], x, degenerate
 
-    def _only(self, rewards: Array, order: NDArray[np.intp] | None) -> Array:
+    def _only(
+        self, rewards: Array, order: NDArray[np.intp] | None, prompts: int | None = None
+    ) -> Array:
+        """Return advantages; of one batch where `prompts` is None and the estimator pools."""
         out = np.empty_like(rewards)
+        if self.estimator.pools:
+            size = prompts or len(rewards)
+            for start in range(0, len(rewards), size):
+                batch = slice(start, start + size)
+                self.estimator.kernel(rewards[batch], *self.constants, out[batch])
+            return out
         draws = (rewards, order) if self.estimator.needs_order else (rewards,)
         self.estimator.kernel(*draws, *self.constants, out)
         return out
@@ -146,6 +157,20 @@ def check_law(law: Any) -> None:
     """Refuse what is not a law."""
     if not isinstance(law, Law):
         raise TypeError(f"law is {law!r}; give a law of tea_stats.families, such as Normal()")
+
+
+def check_prompts(prompts: int, reps: int, passes: Sequence[Cell]) -> None:
+    """Refuse groups that do not make whole batches, and batches of one where groups are pooled."""
+    if reps % prompts:
+        raise ValueError(
+            f"reps is {reps}, which is not a multiple of prompts = {prompts}; give whole batches"
+        )
+    pooling = [cell.estimator.name for cell in passes if cell.estimator.pools]
+    if pooling and prompts == 1:
+        raise ValueError(
+            f"prompts is 1 and {pooling[0]!r} pools the prompts of a batch; give the number of "
+            "groups in a batch, such as 64"
+        )
 
 
 def check_rewards(law: Law, passes: Sequence[Cell]) -> None:

@@ -255,6 +255,17 @@ def value(law: ContinuousLaw, m: int) -> Array:
     return np.append(order_statistics.means(law, m - 1) / m, order_statistics.means(law, m)[-1])
 
 
+def gradient(law: ContinuousLaw, m: int) -> Array | None:
+    """Return how the surrogate moves with each of the law's own parameters, shape (d, m).
+
+    None where ∂_θ Q has no closed form.
+    """
+    fewer, all_of_them = (order_statistics.gradients(law, n) for n in (m - 1, m))
+    if fewer is None or all_of_them is None:
+        return None
+    return np.hstack([fewer / m, all_of_them[:, -1:]])
+
+
 def advantage_square(law: ContinuousLaw, m: int, order: int = order_statistics.ORDER) -> Array:
     """Return H with E[A²] = cᵀHc under the law."""
     gaps = order_statistics.gap_second_moments(law, m, order)

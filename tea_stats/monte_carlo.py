@@ -14,7 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from tea_stats import _summary, best_of_n
 from tea_stats._moments import Key, Moments, PowerSums
-from tea_stats._passes import Cell, Requests, cells, check_law, check_rewards, requests
+from tea_stats._passes import (
+    Cell,
+    Requests,
+    cells,
+    check_law,
+    check_prompts,
+    check_rewards,
+    requests,
+)
 from tea_stats._validation import as_count, as_real, as_seed
 from tea_stats.families import FiniteLaw, Law
 
@@ -43,9 +51,10 @@ BLOCK_SIZE = 16_384
 TILE_SIZE = 16_384
 
 
-def tiles(law: Law, m: int, reps: int) -> Iterator[int]:
-    """Split `reps` groups into tiles; a function of (law, m, reps) alone, as seeds require."""
+def tiles(law: Law, m: int, reps: int, prompts: int = 1) -> Iterator[int]:
+    """Split `reps` groups into tiles of whole batches; a function of its arguments alone."""
     size = max(1, TILE_SIZE // (m * max(1, len(law.parameters) // 4)))
+    size = max(1, size // prompts) * prompts
     for start in range(0, reps, size):
         yield min(size, reps - start)
 
@@ -59,6 +68,7 @@ def simulate_block(
     seed: int,
     block: int,
     *,
+    prompts: int = 1,
     reference: str | None = None,
 ) -> Moments:
     """Simulate one block of groups: a pure function of its arguments, to the bit.
@@ -77,8 +87,10 @@ def simulate_block(
         Groups in this block.
     seed, block : int
         The block's stream is `SeedSequence(seed, spawn_key=(law.stable_id, m, block))`.
+    prompts : int
+        Groups in a batch; `reps` is a multiple of it. The batch's mean ĝ is one observation.
     reference : str, optional
-        Label of the estimator that every other is compared with, group by group.
+        Label of the estimator that every other is compared with, batch by batch.
 
     Returns
     -------
@@ -88,6 +100,7 @@ def simulate_block(
     check_law(law)
     passes = cells(estimators, m, N)
     check_rewards(law, passes)
+    check_prompts(as_count("prompts", prompts), reps, passes)
     compared = _pairs(passes, reference)
     _keep_freed_memory()
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(law.stable_id, m, block)))
@@ -100,17 +113,33 @@ def simulate_block(
             sums[key] = PowerSums.zeros(columns)
         sums[key].add_groups(x, degenerate)
 
-    for groups in tiles(law, m, reps):
+    for groups in tiles(law, m, reps, prompts):
         rewards, scores, order = law.draw_sorted(groups, m, rng, ordered=ordered)
         measured: dict[Key, Array] = {}
         for cell in passes:
-            for key, x, degenerate in cell.measure(rewards, order, scores):
-                add(key, x, degenerate)
+            for key, x, degenerate in cell.measure(rewards, order, scores, prompts):
+                observed = batch_means(x, prompts)
+                add(key, observed, degenerate)
                 if compared:
-                    measured[key] = x
+                    measured[key] = observed
         for key, (left, right) in compared.items():
             add(key, measured[left] - measured[right], 0)
     return Moments(law.parameters, sums)
+
+
+def batch_means(x: Array, prompts: int) -> Array:
+    """Return x of each batch's mean ĝ, from x[G, d + 2] of the groups.
+
+    Examples
+    --------
+    >>> batch_means(np.array([[1.0, 0.5, 1.0], [3.0, 0.7, 9.0]]), 2)
+    array([[2. , 0.6, 4. ]])
+    """
+    if prompts == 1:
+        return x
+    means: Array = x.reshape(-1, prompts, x.shape[1]).mean(axis=1)
+    means[:, -1] = (means[:, :-2] ** 2).sum(axis=1)
+    return means
 
 
 def _keep_freed_memory() -> None:
@@ -155,6 +184,7 @@ def measure(
     reps: int = 100_000,
     seed: int = 0,
     *,
+    prompts: int = 1,
     reference: str | None = None,
 ) -> pd.DataFrame:
     """Measure bias, variance and error of estimators against the exact best-of-N gradient.
@@ -168,9 +198,12 @@ def measure(
     m, N : int or sequence of int
         Rollouts per group, deployment budgets; every pair is measured.
     reps : int
-        Groups per (law, m), at least 2.
+        Groups per (law, m), at least 2; a multiple of `prompts`.
     seed : int
         Master seed; streams depend on (seed, law, m, block) and on nothing else.
+    prompts : int
+        Groups in a batch. An observation is the mean ĝ over a batch: variance, MSE and nmse are
+        then those of a batch's gradient, and estimators that pool over prompts see the batch.
     reference : str, optional
         Label of one estimator. Adds columns `bias_difference` and `mse_difference` (this minus the
         reference, on the same rollouts) with their own standard errors.
@@ -205,11 +238,24 @@ def measure(
     check_law(law)
     sizes, budgets = as_counts("m", m, at_least=2), as_counts("N", N)
     reps, seed = as_count("reps", reps, at_least=2), as_seed("seed", seed)
+    prompts = as_count("prompts", prompts)
     tables = []
     for size in sizes:
         blocks = [
-            simulate_block(law, estimators, size, budgets, count, seed, block, reference=reference)
-            for block, count in enumerate(block_sizes(reps))
+            simulate_block(
+                law,
+                estimators,
+                size,
+                budgets,
+                count,
+                seed,
+                block,
+                prompts=prompts,
+                reference=reference,
+            )
+            for block, count in enumerate(
+                block_sizes(reps, max(1, BLOCK_SIZE // prompts) * prompts)
+            )
         ]
         tables.append(summarize(law, estimators, size, budgets, Moments.merge(blocks)))
     import pandas as pd

@@ -59,14 +59,10 @@ def _quantile(law: ContinuousLaw, u: Array, p: Array) -> Array:
 
 
 def _log_sparsity(law: ContinuousLaw, u: Array, p: Array) -> Array:
-    """Return log Q'(u) = −log f(Q(u)), held constant where Q rounds to an end of the support."""
-    found = -np.asarray(law.logpdf(_quantile(law, u, p)))
-    # closer to an end than rounding can tell no rollout ever falls, and only a jump would harm
-    ended = np.flatnonzero(~np.isfinite(found))
-    first = ended[u[ended] < 0.5].max(initial=-1) + 1
-    last = ended[u[ended] >= 0.5].min(initial=len(u)) - 1
-    found[:first], found[last + 1 :] = found[first], found[last]
-    return found
+    """Return log Q'(u) = −log f(Q(u)), near the end of a support too."""
+    with np.errstate(all="ignore"):  # the score beside it may overflow
+        log_density, _ = law._density_and_score(_quantile(law, u, p), u, p)
+    return -log_density
 
 
 def _interpolated(values: Array, edges: Array, order: int, x: Array) -> Array:
@@ -137,6 +133,27 @@ def means(law: ContinuousLaw, n: int) -> Array:
     # R_(b:n) has density n · Binomial(b − 1; n − 1, u) in u
     found: Array = n * (_binomial(rank, n - 1, u, p) @ (du * _quantile(law, u, p)))
     found.flags.writeable = False
+    return found
+
+
+def gradients(law: ContinuousLaw, n: int) -> Array | None:
+    """Return ∂_θ E R_(b:n), shape (d, n), or None where ∂_θ Q has no closed form.
+
+    Examples
+    --------
+    >>> from tea_stats import Normal
+    >>> gradients(Normal(), 2).round(6)  # of loc and scale
+    array([[ 1.     ,  1.     ],
+           [-0.56419,  0.56419]])
+    """
+    u, p, du = _nodes(_edges(law, _EDGES), ORDER)
+    with np.errstate(all="ignore"):  # where a support ends within rounding error
+        columns = law._quantile_gradient(_quantile(law, u, p))
+    if columns is None:
+        return None
+    finite = np.nan_to_num(np.stack(columns), nan=0.0, posinf=0.0, neginf=0.0)
+    rank = np.arange(float(n))[:, None]
+    found: Array = n * (finite * du) @ _binomial(rank, n - 1, u, p).T
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from tea_stats import tails
+from tea_stats import order_statistics, tail_library, tails
 from tea_stats.estimators.prefix_tea import default_prefixes, prefix_weights
 from tea_stats.linear_design import linear_tea_design
 
@@ -173,10 +173,65 @@ def pass_at_k(r, N, k=None):
     return np.where(sd > 0, np.where(r > 0, 1 - mean, of_failure) / safe, 0.0)
 
 
+def adaptive_tea(r, N, prompts=64):
+    """Group by group, with full covariance matrices in place of their axes."""
+    m = r.shape[-1]
+    designs = tail_library.designs(m, N, prompts)
+    sizes = [k for k in tail_library.CURVE if k <= m]
+    j = np.arange(1, m + 1)
+    best_of = np.array([special.binom(j - 1, k - 1) / special.binom(m, k) for k in sizes])
+    rises = np.diff(best_of, axis=0)
+    gini = (2 * j - m - 1) / (m * (m - 1))
+    x = np.sort(r, axis=-1)
+    out = np.empty_like(r)
+    for g in range(len(r)):
+        others = np.delete(x, g, axis=0)
+        scales = others @ gini
+        logs = np.zeros(len(tail_library.LIBRARY))
+        for place, law in enumerate(tail_library.LIBRARY.values()):
+            if scales.max() <= 0:
+                break
+            order = order_statistics.means(law, m)
+            products = order_statistics.gap_second_moments(law, m, tail_library.COARSE)
+            # from gaps to rewards: the covariance of r_(i) − r_(1)
+            above = np.tri(m, m - 1, -1)
+            gaps = np.diff(order)
+            covariance = above @ (products - np.outer(gaps, gaps)) @ above.T
+            expected = rises @ order
+            square = gini @ above @ products @ above.T @ gini / (gini @ order) ** 2
+            uneven = (scales**2).mean() / scales.mean() ** 2
+            effective = len(others) * min(1.0, square / uneven)
+            relative = rises @ covariance @ rises.T / np.outer(expected, expected) / effective
+            relative += tail_library.MISFIT**2 * np.eye(len(expected))
+            logs[place] = _log_evidence(others.mean(axis=0) @ rises.T, expected, relative)
+        weights = special.softmax(logs) / designs.risk
+        mixed = weights / weights.sum() @ designs.coefficients
+        slopes = mixed[:-1]
+        indicator = r[g][:, None] > x[g][:-1]
+        # each gap lifts the rollouts above it; centred over the group
+        lift = (indicator - indicator.mean(axis=0)) * slopes
+        out[g] = lift @ np.diff(x[g])
+        out[g, r[g].argmax()] += mixed[-1] * m * (x[g][-1] - x[g][-2])
+    return out
+
+
+def _log_evidence(data, mean, relative):
+    """Log ∫ N(data; σ mean, σ² covariance) dσ/σ by Laplace's method in 1/σ, up to a constant."""
+    q = len(mean)
+    inverse = np.linalg.inv(relative)
+    y, one = data / mean, np.ones(q)
+    a, b, c = y @ inverse @ y, y @ inverse @ one, one @ inverse @ one
+    t = (b + math.sqrt(b * b + 4 * (q - 1) * a)) / (2 * a)
+    height = (q - 1) * math.log(t) - 0.5 * (a * t * t - 2 * b * t + c)
+    width = -0.5 * math.log(a + (q - 1) / t**2)
+    return height + width - 0.5 * np.linalg.slogdet(relative)[1] - np.log(mean).sum()
+
+
 TWINS: Mapping[str, Callable[..., Any]] = {
     "tea": tea,
     "prefix_tea": prefix_tea,
     "linear_tea": linear_tea,
+    "adaptive_tea": adaptive_tea,
     "max_at_k": max_at_k,
     "reinforce": reinforce,
     "rloo": rloo,

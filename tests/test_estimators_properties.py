@@ -171,8 +171,9 @@ def test_leading_shapes_and_layouts(name: str) -> None:
         rewards += np.random.default_rng(3).normal(size=rewards.shape)
     expected = advantages(name, rewards, 64)
     assert expected.shape == rewards.shape
-    assert np.array_equal(advantages(name, rewards[1, 2].tolist(), 64), expected[1, 2])
-    assert np.array_equal(advantages(name, rewards[:, 1], 64), expected[:, 1])
+    if not ESTIMATORS[name].pools:
+        assert np.array_equal(advantages(name, rewards[1, 2].tolist(), 64), expected[1, 2])
+        assert np.array_equal(advantages(name, rewards[:, 1], 64), expected[:, 1])
     assert np.array_equal(advantages(name, rewards.reshape(6, 16), 64), expected.reshape(6, 16))
     fortran = np.asfortranarray(rewards)
     assert np.array_equal(advantages(name, fortran, 64), expected)
@@ -183,6 +184,8 @@ def test_leading_shapes_and_layouts(name: str) -> None:
 
 @EVERY_CASE
 def test_a_batch_larger_than_a_tile_is_its_groups(case: str) -> None:
+    if ESTIMATORS[CASES[case][0]].pools:
+        pytest.skip("groups tell of each other")
     rewards = np.random.default_rng(4).integers(0, 2, size=(2500, 16)) * 1.0
     result = evaluate(case, rewards, 64)
     for g in (0, 1023, 1024, 2499):

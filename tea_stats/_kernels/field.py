@@ -33,6 +33,13 @@ def gap_linear(r, level, base, slopes, out):
 
 
 @compiled
+def gap_linear_each(r, base, slopes, out):
+    """`gap_linear` with coefficients of its own for each group, and independent of the location."""
+    for g in range(len(r)):
+        gap_linear(r[g : g + 1], 0.0, base[g], slopes[g], out[g : g + 1])
+
+
+@compiled
 def raw(r, out):
     """A_i = r_i."""
     out[:] = r

@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from tea_stats.estimators._estimator import Array, Estimator
+from tea_stats.estimators.adaptive_tea import ADAPTIVE_TEA
 from tea_stats.estimators.binary import MAX_RL, PASS_AT_K
 from tea_stats.estimators.bon_max import BON_MAX_MEAN, LEAVE_ONE_OUT_MAX
 from tea_stats.estimators.cat_bon import CAT_BON
@@ -30,6 +31,7 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
         "tea": TEA,
         "prefix_tea": PREFIX_TEA,
         "linear_tea": LINEAR_TEA,
+        "adaptive_tea": ADAPTIVE_TEA,
         "max_at_k": MAX_AT_K,
         "rloo": RLOO,
         "grpo": GRPO,

@@ -50,6 +50,9 @@ class Estimator:
         Whether adding a constant to every reward changes nothing.
     needs_order : bool
         Whether the order in which the rollouts were drawn matters.
+    pools : bool
+        Whether a group's advantages depend on the other groups of the batch as well: the kernel
+        then takes all of them at once.
     binary : bool
         Whether rewards must be 0 or 1.
     min_m : int
@@ -70,6 +73,7 @@ class Estimator:
     scale_degree: int | None = 1
     shift_invariant: bool = True
     needs_order: bool = False
+    pools: bool = False
     binary: bool = False
     min_m: int = 2
     finite_variance: Callable[..., bool] | None = None
@@ -90,6 +94,7 @@ def group_advantages(
     *,
     affine: bool = False,
     needs_order: bool = False,
+    pools: bool = False,
     binary: bool = False,
     min_m: int = 2,
     **options: Any,
@@ -102,7 +107,7 @@ def group_advantages(
         Rewards of m rollouts per group, in reward units.
     N : int
         Deployment budget of best-of-N.
-    prepare, kernel, affine, needs_order, binary, min_m
+    prepare, kernel, affine, needs_order, pools, binary, min_m
         As in `Estimator`.
     **options
         Passed to `prepare`.
@@ -121,7 +126,7 @@ def group_advantages(
     groups = np.ascontiguousarray(array).reshape(-1, m)
     advantages = np.empty_like(groups)
     # tiles that stay in cache: for large batches the memory traffic costs more than the sort
-    rows = max(1, TILE_SIZE // m)
+    rows = len(groups) if pools else max(1, TILE_SIZE // m)
     ascending, out, slope = np.empty((3, min(rows, len(groups)), m))
     for start in range(0, len(groups), rows):
         tile, found = groups[start : start + rows], advantages[start : start + rows]

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from tea_stats.tail_library import MISFIT
+
 #: tails narrower than this, or than this share of their group's range, count as equal rewards
 TINY, NARROW = 1e-300, 1e-100
 #: subsets of a group that Prefix-TEA evaluates at a time; bounds its memory
@@ -100,6 +102,56 @@ def gap_linear(r: Tensor, level: float, base: Tensor, slopes: Tensor) -> Tensor:
     gaps = r.diff(dim=-1)
     start = level * r[..., :1] + (base * gaps).sum(-1, keepdim=True)
     return start + pad((slopes * gaps).cumsum(-1), (1, 0))
+
+
+def adaptive(
+    r: Tensor,
+    contrasts: Tensor,
+    mean: Tensor,
+    axes: Tensor,
+    spread: Tensor,
+    scale_weights: Tensor,
+    scale_square: Tensor,
+    coefficients: Tensor,
+    risk: Tensor,
+) -> Tensor:
+    """Twin of `adaptive_tea.adaptive`; a group with an invalid reward tells the others nothing."""
+    m = r.shape[-1]
+    gaps = r.diff(dim=-1)
+    seen = gaps.nan_to_num(0.0, 0.0, 0.0)
+    unit = seen.amax()
+    seen = seen / torch.where(unit > 0.0, unit, 1.0)
+    scale = (seen * scale_weights).sum(-1)
+    columns = torch.cat(
+        [(seen[:, None] * contrasts).sum(-1), torch.stack([scale, scale.square()], -1)], -1
+    )
+    shifted = pad(columns, (0, 0, 1, 0))[:-1].cumsum(0)
+    pooled = shifted + pad(columns.flip(0), (0, 0, 1, 0))[:-1].cumsum(0).flip(0)
+    rises, total, squares = pooled[:, :-2], pooled[:, -2:-1], pooled[:, -1:]
+    told = total > 0.0
+    count = max(r.shape[0] - 1, 1)
+    unevenness = count * squares / torch.where(told, total.square(), 1.0)
+    effective = count * (scale_square / torch.where(told, unevenness, 1.0)).clamp(max=1.0)
+    variance = spread / effective[..., None] + MISFIT**2
+    safe = torch.where(told, rises, 1.0)
+    data = (axes * (safe[:, None] / mean)[..., None]).sum(-2)
+    ones = axes.sum(-2)
+    a = (data.square() / variance).sum(-1)
+    b = (data * ones / variance).sum(-1)
+    c = (ones.square() / variance).sum(-1)
+    q = rises.shape[-1]
+    peak = (b + (b.square() + 4.0 * (q - 1) * a).sqrt()) / (2.0 * a)
+    logs = (q - 1) * peak.log() - 0.5 * ((a * peak - 2.0 * b) * peak + c)
+    logs = logs - 0.5 * (a + (q - 1) / peak.square()).log()
+    logs = logs - 0.5 * variance.log().sum(-1) - mean.log().sum(-1)
+    weights = torch.where(told, logs, 0.0).softmax(-1) / risk
+    weights = weights / weights.sum(-1, keepdim=True)
+    mixed = (weights[..., None] * coefficients).sum(-2)
+    slopes, top = mixed[:, :-1], mixed[:, -1:]
+    above = torch.arange(m - 1, 0, -1, device=r.device, dtype=r.dtype) / m
+    start = -(above * slopes * gaps).sum(-1, keepdim=True)
+    rising = torch.cat([slopes[:, :-1], slopes[:, -1:] + m * top], -1)
+    return start + pad((rising * gaps).cumsum(-1), (1, 0))
 
 
 def raw(r: Tensor) -> Tensor:
@@ -231,6 +283,7 @@ TWINS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "tea": tea,
         "prefix_tea": prefix_tea,
         "gap_linear": gap_linear,
+        "adaptive": adaptive,
         "raw": raw,
         "grpo": grpo,
         "cat_bon": cat_bon,
