@@ -87,6 +87,17 @@ class Results:
         return sorted(int(N) for N in self.table["N"].unique())
 
     @cached_property
+    def prompts(self) -> int:
+        """Groups in a batch, whose mean ĝ is one observation; 1 where groups are measured."""
+        return int(self.manifest.get("configuration", {}).get("prompts", 1))
+
+    @cached_property
+    def parts(self) -> dict[str, list[str]]:
+        """Laws that the configuration tells apart, by part; or all of them under "all laws"."""
+        told = self.manifest.get("configuration", {}).get("parts") or {}
+        return {part: list(laws) for part, laws in told.items()} or {"all laws": self.laws}
+
+    @cached_property
     def middle(self) -> tuple[int, int]:
         """The (m, N) that single-cell figures show: the middle m, and the N nearest to 8 m."""
         m = self.m[(len(self.m) - 1) // 2]
@@ -100,7 +111,7 @@ class Results:
     @cached_property
     def cells(self) -> pd.DataFrame:
         """One row per (law, estimator, m, N), with `add_errors`'s columns."""
-        return add_errors(self.table[self.table["parameter"] == "all"])
+        return add_errors(self.table[self.table["parameter"] == "all"], self.prompts)
 
     @cached_property
     def single(self) -> pd.DataFrame:
@@ -109,11 +120,12 @@ class Results:
         return self.cells[(self.cells["m"] == m) & (self.cells["N"] == N)]
 
 
-def add_errors(rows: pd.DataFrame) -> pd.DataFrame:
+def add_errors(rows: pd.DataFrame, prompts: int = 1) -> pd.DataFrame:
     """Add status, m/N, relative bias and variance, and the normalised error of a batch.
 
     The error of a batch, `batch_nmse`, is `bias_part` + `noise_part`: (bias² + variance / BATCH)
-    over the exact gradient's square. Each new number has its `_mcse`, to first order.
+    over the exact gradient's square, where each row is of the mean of `prompts` groups. Each new
+    number has its `_mcse`, to first order.
 
     A squared sample mean is too large by its own variance on average; that part is taken off,
     down to zero. `status` is "" where all is well, else "undefined" (the estimator does not exist
@@ -132,8 +144,8 @@ def add_errors(rows: pd.DataFrame) -> pd.DataFrame:
     # a bias within 2 standard errors of zero says nothing about its logarithm
     rows["flagged"] = ~(rows["bias_size"] >= 2.0 * rows["bias_mcse"])
     rows["bias_part"], rows["bias_part_mcse"] = square / scale**2, square_mcse / scale**2
-    rows["noise_part"] = rows["relative_variance"] / BATCH
-    rows["noise_part_mcse"] = rows["relative_variance_mcse"] / BATCH
+    rows["noise_part"] = rows["relative_variance"] * prompts / BATCH
+    rows["noise_part_mcse"] = rows["relative_variance_mcse"] * prompts / BATCH
     rows["batch_nmse"] = rows["bias_part"] + rows["noise_part"]
     rows["batch_nmse_mcse"] = np.hypot(rows["bias_part_mcse"], rows["noise_part_mcse"])
     rows["ratio"] = rows["m"] / rows["N"]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -75,7 +76,8 @@ class Look:
 
 
 #: registry name, options that must agree, look. Hues (Okabe and Ito; Tol) go by kind of method:
-#: blue TEA, orange and red Prefix-TEA, crimson linear TEA, green max@k, black and grey mean reward.
+#: blue TEA, orange Prefix-TEA, crimson linear and dark red adaptive TEA, green max@k, black and
+#: grey mean reward.
 KNOWN: tuple[tuple[str, dict[str, Any], Look], ...] = (
     ("tea", {"alpha": 0.25}, Look("#0072B2", "o", core=True)),
     ("tea", {"alpha": 0.5}, Look("#56B4E9", "s", core=True)),
@@ -86,6 +88,8 @@ KNOWN: tuple[tuple[str, dict[str, Any], Look], ...] = (
     ("prefix_tea", {"order": 3, "crossfit": True}, Look("#882255", "<")),
     ("prefix_tea", {"order": 3, "crossfit": False}, Look("#F2C14E", ">")),
     ("linear_tea", {}, Look("#CC0044", "*", core=True)),
+    ("adaptive_tea", {}, Look("#6E0B14", "h", core=True)),
+    ("beta_binomial", {}, Look("#00868B", "p")),
     ("max_at_k", {"k": None}, Look("#009E73", "P", core=True)),
     ("max_at_k", {"k": 4}, Look("#66C2A5", "p")),
     ("max_at_k", {"k": 8}, Look("#117733", "h")),
@@ -224,3 +228,16 @@ def number(value: float, digits: int = 2) -> str:
     ('−1.23', '0.00')
     """
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def size(value: float) -> str:
+    """Return a positive number to about two significant digits.
+
+    Examples
+    --------
+    >>> size(1.166), size(44.21), size(1037.9), size(np.inf)
+    ('1.17', '44', '1038', '∞')
+    """
+    if not np.isfinite(value):
+        return "∞"
+    return f"{value:.{2 if value < 10.0 else 0}f}"

@@ -14,7 +14,9 @@ from analysis import (
     cosine,
     efficiency,
     frontier,
+    league,
     overview,
+    regret,
     response,
     response_laws,
     variance_vs_m,
@@ -35,13 +37,20 @@ FIGURES: Mapping[str, Draw] = {
     "efficiency": efficiency.draw,
     "overview": overview.draw,
     "winners": winners.draw,
+    "league": league.draw,
+    "regret": regret.draw,
 }
+#: figures of batches; the others are of single groups
+OF_BATCHES = ("league", "regret")
 
 
 def draw_all(results: Results, out: Path) -> dict[str, list[Path] | str]:
     """Draw every figure; a name's value is its files, or why the grid has no such figure."""
     found: dict[str, list[Path] | str] = {}
     for name, draw in FIGURES.items():
+        if results.prompts > 1 and name not in OF_BATCHES:
+            found[name] = f"this grid measures batches of {results.prompts} prompts"
+            continue
         try:
             found[name] = save(draw, results, out)
         except Absent as reason:

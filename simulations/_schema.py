@@ -15,9 +15,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tea_stats.estimators import Estimator, lookup
-from tea_stats.families import FAMILIES, Discrete, EmpiricalPool, Law
+from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, Law
 
 Model = TypeVar("Model", bound=BaseModel)
+
+#: what `family` may name; an affine law has a law of its own as `base`
+KNOWN: Mapping[str, type[Law]] = {**FAMILIES, "Affine": Affine}
 
 
 class Table(BaseModel):
@@ -30,7 +33,7 @@ class LawTable(BaseModel):
     """One `[laws."LABEL"]`: a family of `tea_stats`, and the family's parameters.
 
     `Discrete` takes `probabilities` in place of `logits`, `EmpiricalPool` a `file` (.npz with the
-    arrays rewards and scores; relative to the configuration).
+    arrays rewards and scores; relative to the configuration), `Affine` a table as `base`.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -39,22 +42,24 @@ class LawTable(BaseModel):
     def law(self, folder: Path = Path()) -> Law:
         """Return the law; TypeError or ValueError says what is wrong with it."""
         settings = dict(self.model_extra or {})
-        if self.family not in FAMILIES:
+        if self.family not in KNOWN:
             raise ValueError(
-                f"family is {self.family!r}, which is unknown; give one of {', '.join(FAMILIES)}"
+                f"family is {self.family!r}, which is unknown; give one of {', '.join(KNOWN)}"
             )
         if self.family == "EmpiricalPool" and set(settings) == {"file"}:
             return _pool(folder / str(settings["file"]))
         if self.family == "Discrete" and set(settings) == {"values", "probabilities"}:
             return Discrete.from_probabilities(**settings)
-        known = inspect.signature(FAMILIES[self.family]).parameters
+        if self.family == "Affine" and isinstance(settings.get("base"), dict):
+            settings["base"] = LawTable.model_validate(settings["base"]).law(folder)
+        known = inspect.signature(KNOWN[self.family]).parameters
         for name in settings:
             if name not in known:
                 raise ValueError(
                     f"{name} is an unknown key; {self.family} takes {', '.join(known)}"
                 )
         try:
-            return FAMILIES[self.family](**settings)
+            return KNOWN[self.family](**settings)
         except TypeError as error:
             missing = [name for name, p in known.items() if p.default is p.empty]
             lacking = [name for name in missing if name not in settings]

@@ -60,6 +60,11 @@ class Pair:
         """The law."""
         return self.grid.built[self.label]
 
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The deployment budgets."""
+        return self.grid.budgets(self.m)
+
     @cached_property
     def _sorted_out(self) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
         """Estimators that exist here, and why the others do not."""
@@ -67,7 +72,7 @@ class Pair:
         for label, table in self.grid.estimators.items():
             if table.laws is not None and self.label not in table.laws:
                 continue
-            reason = _schema.undefined(table, self.m, self.grid.N)
+            reason = _schema.undefined(table, self.m, self.budgets)
             if reason:
                 undefined[label] = f"undefined: {reason}"
             elif not table.record().binary or _binary(self.law):
@@ -106,12 +111,18 @@ class Pair:
     def job(self, block: int, labels: Labels) -> tuple[Any, ...]:
         """Return the arguments of `monte_carlo.simulate_block`."""
         estimators = {label: self.estimators[label] for label in labels}
-        return self.law, estimators, self.m, self.grid.N, self.groups(block), self.grid.seed, block
+        groups, seed = self.groups(block), self.grid.seed
+        return self.law, estimators, self.m, self.budgets, groups, seed, block
+
+    @property
+    def batches(self) -> dict[str, int]:
+        """Its keywords: the size of a batch, where batches are measured."""
+        return {} if self.grid.prompts == 1 else {"prompts": self.grid.prompts}
 
     def marks(self, block: int, labels: Labels) -> dict[str, str]:
         """Return what a block's file must say of itself."""
         law, *rest = self.job(block, labels)
-        return {"block": _store.digest([law.key, *rest])}
+        return {"block": _store.digest([law.key, *rest, *self.batches.values()])}
 
     def present(self, block: int, labels: Labels, report: Report) -> bool:
         """Return whether a block is there; a damaged file is named and removed."""
@@ -179,7 +190,7 @@ class Pair:
     def table(self, plan: Sequence[Labels]) -> pd.DataFrame:
         """Return the rows of this pair, from the blocks of a plan."""
         rows = monte_carlo.summarize(
-            self.law, self.estimators, self.m, self.grid.N, self.total(plan)
+            self.law, self.estimators, self.m, self.budgets, self.total(plan)
         )
         rows["note"] = rows["N"].map(self._saturation)
         absent = [
@@ -198,7 +209,7 @@ class Pair:
                 "note": note,
             }
             for label, note in self.undefined.items()
-            for N in self.grid.N
+            for N in self.budgets
         ]
         if absent:
             # only the columns they have, or pandas would guess the types of the others
@@ -209,7 +220,7 @@ class Pair:
     @cached_property
     def _saturation(self) -> Mapping[int, str]:
         first = np.linalg.norm(best_of_n.gradient(self.law, 1))
-        shares = {N: np.linalg.norm(best_of_n.gradient(self.law, N)) / first for N in self.grid.N}
+        shares = {N: np.linalg.norm(best_of_n.gradient(self.law, N)) / first for N in self.budgets}
         return {
             N: f"saturated: the gradient's norm is {share:.2g} of that at N = 1"
             if share < SATURATED

@@ -124,7 +124,8 @@ def compute(queue: Queue, executor: Executor, parallel: int, progress: Progress)
         while queue.todo and len(running) < AHEAD * parallel:
             pair, block = queue.todo.pop(0)
             job = pair.job(block, queue.plans[pair][block])
-            running[executor.submit(monte_carlo.simulate_block, *job)] = (pair, block)
+            future = executor.submit(monte_carlo.simulate_block, *job, **pair.batches)
+            running[future] = (pair, block)
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             pair, block = running.pop(future)
             pair.save(block, queue.plans[pair][block], future.result())
@@ -140,7 +141,7 @@ def responses(grid: Grid, out: Path, executor: Executor, progress: Progress) -> 
     if grid.response is None:
         return None
     asked, frames, running = grid.response, {}, {}
-    shown = grid.model_copy(update={"m": asked.m, "N": asked.N})
+    shown = grid.model_copy(update={"m": asked.m, "N": asked.N, "N_over_m": None})
     for pair in reversed(list(pairs(shown, out))):
         path = out / "responses" / f"{pair.folder.parent.name}-{pair.folder.name}.parquet"
         job = (pair.law, pair.estimators, pair.m, asked.N, asked.reps, grid.seed)

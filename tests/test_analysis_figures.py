@@ -109,6 +109,8 @@ CHANGES = {
     "efficiency": scale("efficiency", 3.0, estimator="GRPO"),
     "overview": scale("variance", 3.0, estimator="max@m"),
     "winners": scale("variance", 1e6, estimator="max@m"),
+    "league": scale("variance", 1e3, estimator="GRPO"),
+    "regret": scale("variance", 1e6, estimator="max@m"),
 }
 
 

@@ -410,6 +410,29 @@ WRONG = {
         'estimators."TEA": reps has m = [8] and m is [8, 16]',
     ),
     "reps and precision": ("[laws.Normal]", PRECISION + "[laws.Normal]", "give either reps or"),
+    "N and N_over_m": ("N = [16, 64]", "N = [16]\nN_over_m = [4]", "give either N or N_over_m"),
+    "no N": ("N = [16, 64]\n", "", "give either N or N_over_m, and not both"),
+    "pooling without batches": (
+        'name = "tea"',
+        'name = "adaptive_tea"',
+        'estimators."TEA" pools the groups of a batch; give prompts',
+    ),
+    "response of batches": ("seed = 3", "seed = 3\nprompts = 4", "response is measured on single"),
+    "broken batches": (
+        "seed = 3",
+        "seed = 3\nprompts = 7",
+        "reps is {8: 3000, 16: 1200}; give at least 2 batches of 7 groups",
+    ),
+    "unknown law of a part": (
+        "[response]",
+        '[parts]\n"new" = ["Nomral"]\n[response]',
+        "parts.\"new\" has 'Nomral', which is not the label of a law here",
+    ),
+    "base of an affine law": (
+        'family = "Normal"',
+        'family = "Affine"\nbase = { family = "Gamma", shape = 1.5 }',
+        'laws."Normal": base is Gamma(shape=1.5, scale=1.0): its shape is at most 2',
+    ),
     "not TOML": ("seed = 3", "seed 3", "not TOML: "),
     "no law": ("[laws.", "[laws2.", "laws2 is an unknown key"),
 }

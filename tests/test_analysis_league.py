@@ -1,0 +1,161 @@
+"""The league: regrets counted again by hand, and what the table and the figures say of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
+pytest.importorskip("pydantic")
+pytest.importorskip("statsmodels")
+pytest.importorskip("matplotlib")
+pytest.importorskip("typer")
+from typer.testing import CliRunner  # noqa: E402
+
+from analysis import _league, _load, figures, standings  # noqa: E402
+from analysis._load import Absent  # noqa: E402
+from simulations import grid  # noqa: E402
+from simulations.grid_schema import read_grid  # noqa: E402
+from tea_stats import best_of_n  # noqa: E402
+from tests.analysis_grid import changed, measure, one_thread  # noqa: E402
+
+LEAGUE = """
+seed = 3
+m = [8, 16]
+N_over_m = [4, 16]
+prompts = 16
+reps = { 8 = 3_200, 16 = 1_600 }
+
+[laws.Normal]
+family = "Normal"
+
+[laws."skewed, moved"]
+family = "Affine"
+base = { family = "Gamma", shape = 3.0 }
+
+[laws.judge]
+family = "Discrete"
+values = [1.0, 2.0, 5.0]
+probabilities = [0.6, 0.38, 0.02]
+
+[estimators]
+TEA = { name = "tea" }
+"adaptive TEA" = { name = "adaptive_tea", prompts = 16 }
+RLOO = { name = "rloo" }
+
+[parts]
+"known" = ["Normal"]
+"new" = ["judge", "skewed, moved"]
+"""
+
+
+@pytest.fixture(scope="module")
+def league(tmp_path_factory):
+    """Return the folder of a small league of batches."""
+    place = tmp_path_factory.mktemp("league")
+    (place / "league.toml").write_text(LEAGUE)
+    grid.run(read_grid(place / "league.toml"), place / "league", one_thread())
+    return place / "league"
+
+
+@pytest.fixture(scope="module")
+def results(league):
+    return _load.load(league)
+
+
+def test_every_m_has_budgets_of_its_own(results):
+    cells = set(zip(results.cells["m"], results.cells["N"], strict=True))
+    assert cells == {(8, 32), (8, 128), (16, 64), (16, 256)}
+
+
+def test_the_error_is_that_of_64_prompts_whatever_the_batch(results):
+    """The mean of 16 groups has a sixteenth of a group's variance, a quarter counts for 64."""
+    row = results.cells.query("law == 'Normal' and estimator == 'RLOO' and m == 16 and N == 64")
+    (row,) = row.itertuples()
+    truth = best_of_n.gradient(read_grid_of(results).built["Normal"], 64)
+    # RLOO is unbiased for the mean: bias and variance in closed form; m = 16, scores z and z² − 1
+    bias = np.hypot(truth[0] - 1.0, truth[1])
+    # 5 standard errors of 100 batches
+    assert row.bias_size == pytest.approx(bias, abs=5 * row.bias_mcse)
+    assert row.noise_part == pytest.approx(row.variance / 4 / (truth @ truth))
+    assert row.batch_nmse == pytest.approx(row.bias_part + row.noise_part)
+
+
+def read_grid_of(results):
+    return read_grid(results.folder.parent / "league.toml")
+
+
+def test_regrets_are_errors_over_the_least_one(results):
+    found = _league.regrets(results).set_index([*_league.CELL, "estimator"])
+    cells = results.cells.set_index([*_league.CELL, "estimator"]).sort_index()
+    assert len(found) == 3 * 4 * 3
+    for key, row in found.iterrows():
+        errors = cells.loc[key[:3], "batch_nmse"]
+        assert row["error"] == cells.loc[key, "batch_nmse"]
+        assert row["regret"] == pytest.approx(row["error"] / errors.min(), rel=1e-14)
+        assert row["versus"] == pytest.approx(row["error"] / errors["TEA"], rel=1e-14)
+        assert row["part"] == ("known" if key[0] == "Normal" else "new")
+        relative = cells.loc[key[:3], "batch_nmse_mcse"] / errors
+        best = errors.idxmin()
+        expected = 0.0 if key[3] == best else np.hypot(relative[key[3]], relative[best])
+        assert row["regret_mcse"] == pytest.approx(row["regret"] * expected, rel=1e-12)
+
+
+def test_standings_count_what_the_cells_say(results):
+    found = _league.regrets(results)
+    for _, own in found.groupby("part"):
+        for row in _league.standings(own).itertuples():
+            mine = own[own["estimator"] == row.estimator]
+            assert row.cells == len(mine)
+            assert row.worst_regret == mine["regret"].max()
+            assert row.mean_versus == pytest.approx(math.prod(mine["versus"]) ** (1 / len(mine)))
+            assert row.much_worse == sum(mine["versus"] > 1.1)
+            assert row.best == sum(mine["regret"] == 1.0)
+            law, m, N = row.worst_regret_at.rsplit(", ", 2)
+            there = mine.query(f"law == {law!r} and {m.replace('=', '==')}")
+            assert there.query(N.replace("=", "=="))["regret"].item() == row.worst_regret
+
+
+def test_infinite_errors_are_told_and_compared_with_nothing(tmp_path):
+    """Under a tail without a second moment only GRPO has an error."""
+    found = _league.regrets(_load.load(measure(tmp_path)))
+    heavy = found[found["law"] == "heavy tail"]
+    assert set(heavy.loc[heavy["regret"] < np.inf, "estimator"]) == {"GRPO"}
+    assert heavy["versus"].isna().all()
+    table = _league.standings(found).set_index("estimator")
+    assert table.loc["TEA .25", "worst_regret"] == np.inf
+    assert "heavy tail" in table.loc["TEA .25", "worst_regret_at"]
+    # "all laws" where the configuration tells no parts apart
+    assert set(found["part"]) == {"all laws"}
+
+
+def test_the_printed_table_has_every_estimator_and_part(league):
+    done = CliRunner().invoke(_command(standings.main), [str(league)])
+    assert done.exit_code == 0
+    for text in ("known: 1 laws, 4 cells", "new: 2 laws, 8 cells", "adaptive TEA", "RLOO", "± "):
+        assert text in done.output
+
+
+def _command(main):
+    import typer
+
+    app = typer.Typer()
+    app.command()(main)
+    return app
+
+
+def test_only_the_figures_of_batches_are_drawn(results, tmp_path):
+    drawn = figures.draw_all(results, tmp_path)
+    assert {name for name, files in drawn.items() if isinstance(files, list)} == {
+        *figures.OF_BATCHES
+    }
+    assert "batches of 16 prompts" in drawn["winners"]
+
+
+def test_without_the_papers_tea_there_is_no_league(results):
+    none = changed(results, lambda table: table[table["estimator"] != "TEA"])
+    with pytest.raises(Absent, match=r"needs TEA at alpha = 0\.25"):
+        _league.regrets(none)
