@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from tea_stats.estimators import Estimator, lookup
 from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, Law
@@ -71,18 +78,29 @@ class LawTable(BaseModel):
 class EstimatorTable(BaseModel):
     """One `[estimators."LABEL"]`: a name of `tea_stats.ESTIMATORS`, and options of it.
 
-    `laws` restricts the estimator to these laws, by label; `reps` gives it groups of its own.
+    `laws` and `m` restrict the estimator to these laws, by label, and to groups of these sizes;
+    `reps` gives it groups of its own.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
     laws: tuple[str, ...] | None = Field(None, min_length=1)
+    m: tuple[int, ...] | None = Field(None, min_length=1)
     reps: dict[int, int] | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialized(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = plain(self)
+        return {key: x for key, x in content.items() if key != "m" or x is not None}
 
     @property
     def options(self) -> dict[str, Any]:
         """The estimator's options."""
         return dict(self.model_extra or {})
+
+    def wanted(self, law: str, m: int) -> bool:
+        """Return whether the estimator is asked for on this law, by label, in groups of m."""
+        return (self.laws is None or law in self.laws) and (self.m is None or m in self.m)
 
     def record(self) -> Estimator:
         """Return the registry's record; TypeError or ValueError for what it does not know."""
@@ -121,7 +139,11 @@ def check_estimators(
     """
     budgets = list(budgets)
     for label, table in tables.items():
-        reasons = [undefined(table, m, (N,)) for m, N in budgets]
+        wanted = [(m, N) for m, N in budgets if table.m is None or m in table.m]
+        unknown_m = sorted(set(table.m or ()) - {m for m, _ in budgets})
+        if unknown_m:
+            raise ValueError(f'estimators."{label}": m has {unknown_m[0]}, which is not in m')
+        reasons = [undefined(table, m, (N,)) for m, N in wanted]
         if all(reasons):
             raise ValueError(f'estimators."{label}": {reasons[-1]}')
         unknown = [law for law in table.laws or () if law not in laws]

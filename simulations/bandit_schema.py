@@ -131,7 +131,7 @@ class Study(Table):
         return {EXACT: None} | {
             label: (table.name, table.options)
             for label, table in self.estimators.items()
-            if (table.laws is None or law in table.laws)
+            if table.wanted(law, m)
             and not _schema.undefined(table, m, (N,))
             and (not table.record().binary or is_binary(self.built[law]))
         }

@@ -70,7 +70,7 @@ class Pair:
         """Estimators that exist here, and why the others do not."""
         exist, undefined = {}, {}
         for label, table in self.grid.estimators.items():
-            if table.laws is not None and self.label not in table.laws:
+            if not table.wanted(self.label, self.m):
                 continue
             reason = _schema.undefined(table, self.m, self.budgets)
             if reason:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-pytest.importorskip("pandas")
+pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 pytest.importorskip("pydantic")
 pytest.importorskip("statsmodels")
@@ -15,7 +16,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("typer")
 from typer.testing import CliRunner  # noqa: E402
 
-from analysis import _league, _load, figures, standings  # noqa: E402
+from analysis import _league, _load, figures, rollouts, standings  # noqa: E402
 from analysis._load import Absent  # noqa: E402
 from simulations import grid  # noqa: E402
 from simulations.grid_schema import read_grid  # noqa: E402
@@ -159,3 +160,35 @@ def test_without_the_papers_tea_there_is_no_league(results):
     none = changed(results, lambda table: table[table["estimator"] != "TEA"])
     with pytest.raises(Absent, match=r"needs TEA at alpha = 0\.25"):
         _league.regrets(none)
+
+
+# --- rollouts needed ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
+def test_rollouts_needed_are_those_of_a_power_law(rate):
+    m = np.array([16.0, 32, 64, 128, 256])
+    for goal_at in (16.0, 20.0, 64.0, 100.0, 256.0):
+        found = rollouts.needed(m, 7.0 * m**-rate, 7.0 * goal_at**-rate)
+        assert found == pytest.approx(goal_at, rel=1e-9)
+    assert rollouts.needed(m, 7.0 * m**-rate, 6.9 * 256.0**-rate) == np.inf
+    assert rollouts.needed(m, 7.0 * m**-rate, 1e3) == 16.0
+
+
+def test_the_table_of_rollouts_finds_each_estimators_m(results):
+    """TEA with 1/m errors four times those of RLOO needs four times as many."""
+    rows = results.cells.query("law == 'Normal' and N == 32").iloc[:1]
+    cells = [
+        rows.assign(m=m, estimator=label, batch_nmse=size / m, batch_nmse_mcse=0.01 * size / m)
+        for label, size in (("few", 1.0), ("TEA", 4.0), ("worse", 1e3))
+        for m in (8, 16, 32, 64)
+    ]
+    by_hand = SimpleNamespace(cells=pd.concat(cells, ignore_index=True))
+    found = rollouts.table(by_hand, "few", 8).set_index("estimator")
+    assert found.loc["TEA", "m"] == pytest.approx(32.0)
+    # two standard errors of 1 % on either side move a 1/m law by 4 %
+    assert found.loc["TEA", "low"] == pytest.approx(32.0 * 0.98 / 1.02)
+    assert found.loc["TEA", "high"] == pytest.approx(32.0 * 1.02 / 0.98)
+    assert found.loc["worse", "m"] == np.inf
+    text = "".join(map(str, rollouts.printed(rollouts.table(by_hand, "few", 8), "few", 8)))
+    assert "few has with m = 8" in text

@@ -160,6 +160,14 @@ def test_an_estimator_may_have_groups_of_its_own(reference, written, tmp_path):
     pd.testing.assert_frame_equal(table[same], before[same], check_exact=True)
 
 
+def test_an_estimator_may_be_asked_for_in_groups_of_some_sizes_only(written, tmp_path):
+    text = SMALL.replace('name = "max_rl"', 'name = "max_rl"\nm = [16]')
+    run(written(text), tmp_path / "some")
+    table = pd.read_parquet(tmp_path / "some" / "table.parquet")
+    assert set(table.query("estimator == 'MaxRL'")["m"]) == {16}
+    assert set(table.query("estimator == 'TEA'")["m"]) == {8, 16}
+
+
 def test_the_cap_on_groups_holds_and_is_told(written, tmp_path):
     text = PRECISE.replace("0.05", "0.001").split("[estimators")[0]
     text += '[estimators.TEA]\nname = "tea"\n' + PRECISION.replace("0.05", "0.001")
@@ -398,6 +406,11 @@ WRONG = {
         'name = "tea"',
         'name = "tea"\nlaws = ["Nomral"]',
         "estimators.\"TEA\": laws has 'Nomral', which is not the label of a law here",
+    ),
+    "unknown m of an estimator": (
+        'name = "tea"',
+        'name = "tea"\nm = [9]',
+        'estimators."TEA": m has 9, which is not in m',
     ),
     "m too small": ("m = [8, 16]", "m = [1, 16]", "m.0 is 1; input should be greater than"),
     "m not increasing": ("m = [8, 16]", "m = [16, 8]", "m is [16, 8]; give increasing"),
