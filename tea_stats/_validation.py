@@ -46,8 +46,9 @@ def as_rewards(rewards: ArrayLike, *, at_least: int = 1) -> NDArray[np.float64]:
         )
     with np.errstate(over="ignore"):  # a long double may be infinite in float64
         array = array.astype(np.float64, copy=False)
-    usable = np.abs(array) <= LARGEST_REWARD  # false for NaN
-    if not usable.all():
+    # false for NaN, too; the two ends are found without an array of the same size
+    if array.size and not (array.max() <= LARGEST_REWARD and array.min() >= -LARGEST_REWARD):
+        usable = np.abs(array) <= LARGEST_REWARD
         where = tuple(int(i) for i in np.argwhere(~usable)[0])
         cure = (
             f"give rewards in another unit, within ±{LARGEST_REWARD:g}"

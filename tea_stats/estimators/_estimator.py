@@ -16,8 +16,8 @@ from tea_stats._validation import as_count, as_rewards
 
 Array = NDArray[np.float64]
 
-#: rewards sorted at a time; 128 KiB of float64
-TILE_SIZE = 16384
+#: rewards sorted at a time; 256 KiB of float64
+TILE_SIZE = 32_768
 
 
 @dataclass(frozen=True)
