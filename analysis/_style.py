@@ -86,6 +86,7 @@ KNOWN: tuple[tuple[str, dict[str, Any], Look], ...] = (
     ("prefix_tea", {"order": 3, "crossfit": True}, Look("#882255", "<")),
     ("prefix_tea", {"order": 3, "crossfit": False}, Look("#F2C14E", ">")),
     ("linear_tea", {}, Look("#CC0044", "*", core=True)),
+    ("beta_binomial", {}, Look("#AA3377", "o")),
     ("max_at_k", {"k": None}, Look("#009E73", "P", core=True)),
     ("max_at_k", {"k": 4}, Look("#66C2A5", "p")),
     ("max_at_k", {"k": 8}, Look("#117733", "h")),
