@@ -19,7 +19,7 @@ from tea_stats.estimators._estimator import Array, Estimator, group_advantages
 MOST_VALUES = 64
 #: log odds of the means of the beta laws, 1e-4 to 0.999, in steps of a factor 1.5
 LOG_ODDS = np.linspace(np.log(1e-4 / 0.9999), np.log(0.999 / 0.001), 40)
-#: their concentrations times mean times (1 − mean): prompts all alike, to prompts at 0 and at 1
+#: concentration · mean · (1 − mean): from prompts with p near 0 or 1 to prompts that are all alike
 EVENNESS = np.geomspace(0.05, 50.0, 7)
 
 
@@ -162,16 +162,24 @@ def beta_binomial(rewards: ArrayLike, N: int) -> Array:
 
     Notes
     -----
-    Ours. One group's part in the batch's error is (W − T) w, T = N (1 − p)^(N−1) and w = p(1 − p),
-    times the gradient of the log odds. Where a law of p is given, it averages out over prompts to
-    E[(W − T) w | others]. Which law it is holds for all prompts at once, so that the square counts,
-    averaged over the laws by their posterior; it is least at
+    Ours. One group's part in the batch's bias is (W − T) w, T = N (1 − p)^(N−1) and w = p(1 − p),
+    times the gradient of the log odds, as ∇p = w ∇ log(p/(1 − p)). Under one law of p it averages
+    over prompts to E[(W − T) w], given what W has seen. Which law it is holds for all prompts at
+    once: there nothing averages out, the square counts, and its posterior mean is least at
 
         W = Σ_k π_k E_k[w] E_k[T w] / Σ_k π_k E_k[w]²,   b = Σ_k π_k E_k[p].
 
     π_k is the weight of law k given all rollouts but i, from equal weights before. Where no other
-    rollout of the batch succeeds, b = 0, and 1 where all do: values that only r_i takes then change
-    nothing for the other ones, and the expectation holds exactly.
+    rollout of the batch succeeds, b = 0, and 1 where all do: thresholds beyond the others' rewards
+    then add nothing unless r_i lies beyond them too, and the expectation holds exactly.
+
+    Measured at m = 8, 16, 64 and N = 4m, 16m, 64m, in batches of 64 prompts with one p from .001 to
+    .3: of the 21 settings with ‖∇V_N‖ ≥ 0.1 it has the least error in 18, and a median of .16,
+    against .48 for adaptive TEA and .64 for max@m; beyond N p ≈ 4 its error exceeds the little
+    gradient that is left. On two five-point scales it has the least in all of 11 settings, at a
+    median of .06 against .83 for TEA. Prompts of two kinds, half or most of them with p = .002 and
+    the rest with .2 or .5, are not of a beta law: W is too small, and in 17 of 18 settings another
+    estimator, mostly MaxRL or pass@2, has less error.
 
     Examples
     --------
@@ -187,8 +195,8 @@ BETA_BINOMIAL = Estimator(
     function=beta_binomial,
     prepare=prepare,
     kernel=few_valued,
-    unbiased_for="sum of gap_l E[W_l] P(R >= v_l), E[W_l] fixed, given the other groups",
-    reference="this project; empirical Bayes on beta-binomial counts",
+    unbiased_for="its surrogate sum gap_l E[W_l] P(R >= v_l), E[W_l] fixed, given the other groups",
+    reference="this project",
     uses_N=True,
     pools=True,
     most_values=MOST_VALUES,
