@@ -3,6 +3,7 @@
 from tea_stats import best_of_n, efficiency, monte_carlo, prediction, tails
 from tea_stats.estimators import ESTIMATORS, Estimator, advantages
 from tea_stats.estimators.adaptive_tea import adaptive_tea
+from tea_stats.estimators.beta_binomial import beta_binomial
 from tea_stats.estimators.binary import max_rl, pass_at_k
 from tea_stats.estimators.bon_max import bon_max_mean, leave_one_out_max
 from tea_stats.estimators.cat_bon import cat_bon
@@ -64,6 +65,7 @@ __all__ = [
     "adaptive_tea",
     "advantages",
     "best_of_n",
+    "beta_binomial",
     "bon_max_mean",
     "cat_bon",
     "cvar",

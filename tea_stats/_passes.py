@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tea_stats import _kernels, tails
 from tea_stats._moments import Key
 from tea_stats.estimators import ESTIMATORS, Estimator, lookup
-from tea_stats.estimators._estimator import check_binary
+from tea_stats.estimators._estimator import check_binary, check_few_values
 from tea_stats.families import FiniteLaw, Law
 
 Array = NDArray[np.float64]
@@ -174,8 +174,16 @@ def check_prompts(prompts: int, reps: int, passes: Sequence[Cell]) -> None:
 
 
 def check_rewards(law: Law, passes: Sequence[Cell]) -> None:
-    """Refuse an estimator of 0/1 rewards on a law with other rewards."""
+    """Refuse an estimator of 0/1, or of few-valued, rewards on a law with other rewards."""
     for cell in passes:
+        most_values = cell.estimator.most_values
+        if most_values is not None:
+            if not isinstance(law, FiniteLaw):
+                raise ValueError(
+                    f"estimator {cell.estimator.name!r} is defined for at most {most_values} "
+                    f"distinct rewards and the law is {law!r}; give a finite law, such as Discrete"
+                )
+            check_few_values(law.rewards_sorted, most_values)
         if cell.estimator.binary:
             if not isinstance(law, FiniteLaw):
                 raise ValueError(

@@ -66,6 +66,19 @@ def gradient_of_expectation(law: SmallLaw, n: int, statistic: Statistic) -> Arra
     return np.einsum("g,g,gid->d", probability, statistic(rewards), scores)
 
 
+def few_valued(rewards: Array, most_values: int | None) -> Array:
+    """Return rewards that an estimator of few-valued rewards accepts: a sixteenth of its values.
+
+    Each reward goes down to the next level, and levels are rewards themselves: no rounding at any
+    magnitude. Where any number of values is accepted (None), nothing changes.
+    """
+    if most_values is None:
+        return rewards
+    values = np.unique(rewards)
+    levels = values[:: -(-16 * len(values) // most_values)]
+    return levels[np.searchsorted(levels, rewards, side="right") - 1]
+
+
 def best_of(law: SmallLaw, n: int) -> Array:
     """Return ∇V_n, the gradient of the expected best of n draws."""
     return gradient_of_expectation(law, n, lambda r: r.max(axis=1))

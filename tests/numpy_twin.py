@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy import special
 
 from tea_stats import order_statistics, tail_library, tails
+from tea_stats.estimators.beta_binomial import priors as beta_priors
 from tea_stats.estimators.prefix_tea import default_prefixes, prefix_weights
 from tea_stats.linear_design import linear_tea_design
 
@@ -227,11 +229,45 @@ def _log_evidence(data, mean, relative):
     return height + width - 0.5 * np.linalg.slogdet(relative)[1] - np.log(mean).sum()
 
 
+def beta_binomial(r, N):
+    """Group by group, threshold by threshold, with the moments of each beta law's posterior."""
+    groups, m = r.shape
+    a, b = beta_priors()
+    values = np.unique(r)
+    out = np.zeros_like(r)
+    for low, high in pairwise(values):
+        passed = r >= high
+        counts = passed.sum(-1)
+        for g in range(groups):
+            for success in (False, True):
+                mine = passed[g] == success
+                if not mine.any():
+                    continue
+                s = counts[g] - success
+                others = np.delete(counts, g)[:, None]
+                logs = special.betaln(a + others, b + m - others) - special.betaln(a, b)
+                alpha, beta = a + s, b + m - 1 - s
+                own = special.betaln(alpha, beta) - special.betaln(a, b)
+                law = special.softmax(logs.sum(0) + own)
+                n = alpha + beta
+                w = alpha * beta / (n * (n + 1))
+                steep = N * np.exp(
+                    special.betaln(alpha + 1, beta + N) - special.betaln(alpha, beta)
+                )
+                weight = (law * w * steep).sum() / (law * w**2).sum()
+                baseline = (law * alpha / n).sum()
+                seen = others.sum() + s
+                baseline = {0: 0.0, groups * m - 1: 1.0}.get(int(seen), baseline)
+                out[g, mine] += (high - low) * weight * (success - baseline)
+    return out
+
+
 TWINS: Mapping[str, Callable[..., Any]] = {
     "tea": tea,
     "prefix_tea": prefix_tea,
     "linear_tea": linear_tea,
     "adaptive_tea": adaptive_tea,
+    "beta_binomial": beta_binomial,
     "max_at_k": max_at_k,
     "reinforce": reinforce,
     "rloo": rloo,

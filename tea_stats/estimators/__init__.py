@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from tea_stats.estimators._estimator import Array, Estimator
 from tea_stats.estimators.adaptive_tea import ADAPTIVE_TEA
+from tea_stats.estimators.beta_binomial import BETA_BINOMIAL
 from tea_stats.estimators.binary import MAX_RL, PASS_AT_K
 from tea_stats.estimators.bon_max import BON_MAX_MEAN, LEAVE_ONE_OUT_MAX
 from tea_stats.estimators.cat_bon import CAT_BON
@@ -32,6 +33,7 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
         "prefix_tea": PREFIX_TEA,
         "linear_tea": LINEAR_TEA,
         "adaptive_tea": ADAPTIVE_TEA,
+        "beta_binomial": BETA_BINOMIAL,
         "max_at_k": MAX_AT_K,
         "rloo": RLOO,
         "grpo": GRPO,

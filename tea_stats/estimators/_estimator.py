@@ -55,6 +55,8 @@ class Estimator:
         then takes all of them at once.
     binary : bool
         Whether rewards must be 0 or 1.
+    most_values : int or None
+        How many distinct rewards a batch may have; None: any number.
     min_m : int
         Smallest group the estimator accepts at its defaults.
     finite_variance : callable, optional
@@ -75,6 +77,7 @@ class Estimator:
     needs_order: bool = False
     pools: bool = False
     binary: bool = False
+    most_values: int | None = None
     min_m: int = 2
     finite_variance: Callable[..., bool] | None = None
 
@@ -96,6 +99,7 @@ def group_advantages(
     needs_order: bool = False,
     pools: bool = False,
     binary: bool = False,
+    most_values: int | None = None,
     min_m: int = 2,
     **options: Any,
 ) -> Array:
@@ -107,7 +111,7 @@ def group_advantages(
         Rewards of m rollouts per group, in reward units.
     N : int
         Deployment budget of best-of-N.
-    prepare, kernel, affine, needs_order, pools, binary, min_m
+    prepare, kernel, affine, needs_order, pools, binary, most_values, min_m
         As in `Estimator`.
     **options
         Passed to `prepare`.
@@ -121,6 +125,8 @@ def group_advantages(
     budget = as_count("N", N)
     if binary:
         check_binary(array)
+    if most_values is not None:
+        check_few_values(array, most_values)
     m = array.shape[-1]
     constants = prepare(m, budget, **options)
     groups = np.ascontiguousarray(array).reshape(-1, m)
@@ -151,4 +157,15 @@ def check_binary(rewards: Array) -> None:
         raise ValueError(
             f"rewards{list(where)} is {rewards[where]}; this estimator is defined for 0/1 rewards: "
             "threshold them first, or choose another estimator"
+        )
+
+
+def check_few_values(rewards: Array, most_values: int) -> None:
+    """Raise ValueError if there are more distinct rewards than this."""
+    distinct = len(np.unique(rewards))
+    if distinct > most_values:
+        raise ValueError(
+            f"rewards has {distinct} distinct values; this estimator is defined for at most "
+            f"{most_values} of them: round rewards to fewer, or choose another estimator, such as "
+            "adaptive_tea or linear_tea"
         )

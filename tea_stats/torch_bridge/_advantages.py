@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tea_stats._validation import as_rewards
 from tea_stats.estimators import lookup
-from tea_stats.estimators._estimator import check_binary
+from tea_stats.estimators._estimator import check_binary, check_few_values
 from tea_stats.torch_bridge._constants import plan
 from tea_stats.torch_bridge._twins import TWINS
 
@@ -43,9 +43,10 @@ def advantages(
         as a group of n, with the constants of that size; the others get advantage 0, whatever their
         rewards (NaN included). Prefixes follow the order of the rollouts that exist.
     validate : bool
-        Whether to look for NaN and infinite rewards, and for other values than 0 and 1 where the
-        estimator is for verifiers. On a GPU the answer is the one value for which the host waits.
-        False saves that: an invalid reward then makes all advantages of its group NaN.
+        Whether to look for NaN and infinite rewards, and for other or more values than the
+        estimator is for. On a GPU the answer is the one value for which the host waits.
+        False saves that: an invalid reward then makes all advantages of its group NaN, and more
+        distinct rewards than an estimator is for, those of the whole batch.
     **options
         The estimator's own options; `ESTIMATORS[name].defaults` lists them.
 
@@ -108,7 +109,7 @@ def even(name: str, rewards: Tensor, N: int, options: dict[str, Any], validate: 
     # the length of a range: a compiler takes m for a constant, which it is for the plan
     m = len(range(rewards.shape[-1]))
     cacheable = type(rewards) is torch.Tensor
-    kernel, constants, needs_order, binary = plan(
+    kernel, constants, needs_order, pools, binary, most_values = plan(
         name, m, N, rewards.device, dtype, cacheable, **options
     )
     ascending, order = rewards.to(dtype).reshape(-1, m).sort(dim=-1)
@@ -116,10 +117,12 @@ def even(name: str, rewards: Tensor, N: int, options: dict[str, Any], validate: 
     telling = ascending if binary else ascending[:, :: max(1, m - 1)]
     valid = is_valid(telling, binary).all(-1, keepdim=True)
     if validate:
-        check_values(valid, rewards, binary)
+        few = valid if most_values is None else valid & is_few(ascending, most_values)
+        check_values(few, rewards, binary, most_values)
     else:
-        # most formulas turn a NaN into something that looks like an advantage, or into an index
-        ascending = torch.where(valid, ascending, 0.0)
+        # most formulas turn a NaN into something that looks like an advantage, or into an index;
+        # one that pools has to know which groups tell the others nothing
+        ascending = torch.where(valid, ascending, torch.nan if pools else 0.0)
     found = TWINS[kernel](ascending, *((order,) if needs_order else ()), *constants)
     if not validate:
         found = torch.where(valid, found, torch.nan)
@@ -135,8 +138,10 @@ def uneven(
     m = rewards.shape[-1]
     rewards = rewards.masked_fill(~mask, 0)
     if validate:
-        binary = lookup(name, options).binary
-        check_values(is_valid(rewards, binary), rewards, binary)
+        record = lookup(name, options)
+        check_values(is_valid(rewards, record.binary), rewards, record.binary)
+        if record.most_values is not None:
+            check_few_values(rewards[mask].cpu().double().numpy(), record.most_values)
     groups, present = rewards.reshape(-1, m), mask.reshape(-1, m)
     # the rollouts that exist come first, in the order drawn
     position = torch.argsort(~present, dim=-1, stable=True)
@@ -199,13 +204,23 @@ def is_valid(rewards: Tensor, binary: bool) -> Tensor:
     return (rewards == 0) | (rewards == 1) if binary else torch.isfinite(rewards)
 
 
-def check_values(valid: Tensor, rewards: Tensor, binary: bool) -> None:
-    """Raise ValueError, naming the first of them, if a reward is not valid."""
+def is_few(ascending: Tensor, most_values: int) -> Tensor:
+    """Say whether the batch has at most so many distinct rewards."""
+    ordered = ascending.flatten().sort().values
+    return (ordered[1:] != ordered[:-1]).sum() < most_values
+
+
+def check_values(
+    valid: Tensor, rewards: Tensor, binary: bool, most_values: int | None = None
+) -> None:
+    """Raise ValueError, naming the first of them, if a reward is not valid, or if they are many."""
     if torch.compiler.is_compiling():
         wanted = "0 or 1" if binary else "finite"
+        many = "" if most_values is None else f", or more than {most_values} distinct values"
         torch._assert_async(
             valid.all(),
-            f"rewards has an entry that is not {wanted}; call advantages uncompiled to see where",
+            f"rewards has an entry that is not {wanted}{many}; call advantages uncompiled to see "
+            "where",
         )
     elif not valid.all():
         # the registry's own checks say which entry it is
@@ -214,4 +229,7 @@ def check_values(valid: Tensor, rewards: Tensor, binary: bool) -> None:
             as_rewards(array)
         except ValueError as error:
             raise ValueError(f"{error}; mask=torch.isfinite(rewards) leaves them out") from None
-        check_binary(array)
+        if most_values is None:
+            check_binary(array)
+        else:
+            check_few_values(array, most_values)

@@ -13,8 +13,8 @@ from tea_stats._validation import as_count
 from tea_stats.estimators import lookup
 from tea_stats.torch_bridge._twins import ARRANGED, TWINS
 
-#: kernel, its constants, whether it takes the argsort as well, whether rewards must be 0 or 1
-Plan = tuple[str, tuple[Any, ...], bool, bool]
+#: kernel, its constants, and of the record: needs_order, pools, binary, most_values
+Plan = tuple[str, tuple[Any, ...], bool, bool, bool, int | None]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -69,7 +69,8 @@ def new_plan(
     # outside inference mode: constants made inside it could not be used by other calls
     with torch.inference_mode(False):
         placed = on_device(constants, device, dtype)
-    return kernel, placed, estimator.needs_order, estimator.binary
+    kinds = estimator.needs_order, estimator.pools, estimator.binary, estimator.most_values
+    return kernel, placed, *kinds
 
 
 #: typed, because True == 1 == 1.0 and not all of them are valid

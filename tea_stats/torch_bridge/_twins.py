@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from tea_stats.estimators.beta_binomial import MOST_VALUES
 from tea_stats.tail_library import MISFIT
 
 #: tails narrower than this, or than this share of their group's range, count as equal rewards
@@ -159,6 +160,49 @@ def raw(r: Tensor) -> Tensor:
     return r
 
 
+# --- few-valued rewards -------------------------------------------------------------------------
+
+
+def few_valued(r: Tensor, evidence: Tensor, tables: Tensor) -> Tensor:
+    """Twin of `beta_binomial.few_valued`; a group with an invalid reward tells the others nothing.
+
+    How many values a batch has may not be looked at: there is room for `MOST_VALUES`, and with more
+    of them all advantages are NaN.
+    """
+    m = r.shape[-1]
+    known = ~r.isnan().any(-1, keepdim=True)
+    # room that is not needed holds the largest value, above which there is no gap
+    largest = torch.where(known, r, -torch.inf).amax()
+    r = torch.where(known, r, largest).contiguous()
+    ordered = r.flatten().sort().values
+    number = pad(ordered[1:] != ordered[:-1], (1, 0)).cumsum(0)
+    values = largest.expand(MOST_VALUES + 1).scatter(0, number.clamp(max=MOST_VALUES), ordered)
+    values = torch.where(number[-1] < MOST_VALUES, values[:-1], torch.nan)
+    counts = m - torch.searchsorted(r, values[1:].expand(len(r), -1).contiguous())
+    # groups with s successes; a group that is not known has more than there are
+    every = torch.arange(m + 1, device=r.device).expand(MOST_VALUES - 1, -1).contiguous()
+    tally = torch.where(known, counts, m + 1).mT.contiguous().sort().values
+    histogram = pad(torch.searchsorted(tally, every, right=True), (1, 0)).diff()
+    successes, rollouts = (histogram * every).sum(-1, keepdim=True), m * known.sum()
+    # a threshold at a time in the registry, all of them here: shape (thresholds, s, laws)
+    others = (histogram[..., None] * evidence).sum(-2)[:, None] - evidence
+    weight, baseline = expected(others[:, 1:], tables)
+    success = pad(torch.where(successes > 1, weight * (1.0 - baseline), weight), (1, 0))
+    weight, baseline = expected(others[:, :-1], tables)
+    failure = pad(torch.where(successes < rollouts - 1, -weight * baseline, -weight), (0, 1))
+    gaps, threshold = values.diff(), torch.arange(MOST_VALUES - 1, device=r.device)
+    falling = gaps * failure[threshold, counts]
+    rise = pad((gaps * success[threshold, counts] - falling).cumsum(-1), (1, 0))
+    place = torch.searchsorted(values, r).clamp(max=MOST_VALUES - 1)
+    return falling.sum(-1, keepdim=True) + rise.gather(-1, place)
+
+
+def expected(others: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
+    """W and b from what the other groups say of each law, and what the own group's others say."""
+    chance, success, square, steep = ((others + table).logsumexp(-1) for table in tables)
+    return (steep - square).exp(), (success - chance).exp()
+
+
 # --- z-scores -----------------------------------------------------------------------------------
 
 
@@ -284,6 +328,7 @@ TWINS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "prefix_tea": prefix_tea,
         "gap_linear": gap_linear,
         "adaptive": adaptive,
+        "few_valued": few_valued,
         "raw": raw,
         "grpo": grpo,
         "cat_bon": cat_bon,

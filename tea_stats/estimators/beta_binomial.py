@@ -1,0 +1,203 @@
+"""Beta-binomial: best-of-N for rewards of few values, the batch telling how rare the good ones are.
+
+For rewards of 0 and 1, V_N = 1 − (1 − p)^N and ∇V_N = T ∇p with T = N (1 − p)^(N−1). Far beyond the
+group, N ≫ m, all depends on p near 1/N, which one group cannot see; a batch of prompts can. Each
+prompt's p is taken for a draw from one of K beta laws, and counts of successes say which.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from tea_stats.estimators._estimator import Array, Estimator, group_advantages
+
+#: most distinct rewards of a batch; more of them have a tail to extrapolate
+MOST_VALUES = 64
+#: log odds of the means of the beta laws, 1e-4 to 0.999, in steps of a factor 1.5
+LOG_ODDS = np.linspace(np.log(1e-4 / 0.9999), np.log(0.999 / 0.001), 40)
+#: concentration · mean · (1 − mean): from prompts with p near 0 or 1 to prompts that are all alike
+EVENNESS = np.geomspace(0.05, 50.0, 7)
+
+
+def priors() -> tuple[Array, Array]:
+    """Return a and b of the K beta laws that a batch's p may come from, equally likely."""
+    mean = special.expit(LOG_ODDS)
+    return np.divide.outer(EVENNESS, 1.0 - mean).ravel(), np.divide.outer(EVENNESS, mean).ravel()
+
+
+@lru_cache(maxsize=64)
+def prepare(m: int, N: int) -> tuple[Array, Array]:
+    """Return what each beta law makes of a number of successes.
+
+    Returns
+    -------
+    evidence : ndarray, shape (m + 1, K)
+        Log likelihood of s successes in m, up to a constant of s.
+    tables : ndarray, shape (4, m, K)
+        Given s successes in the other m − 1 and their likelihood L, with w = p(1 − p): logs of
+        L, L E[p], L E[w]² and L E[w] E[T w].
+    """
+    a, b = priors()
+    whole = log_beta(a, b)
+    s = np.arange(m + 1)[:, None]
+    evidence = log_beta(a + s, b + m - s) - whole
+    evidence -= evidence.max(axis=1, keepdims=True)  # sums over a batch then lose fewer digits
+    s = s[:-1]
+    f = m - 1 - s
+    chance = log_beta(a + s, b + f) - whole
+    success = log_beta(a + s + 1, b + f) - whole
+    weight = log_beta(a + s + 1, b + f + 1) - whole
+    steep = np.log(N) + log_beta(a + s + 1, b + f + N) - whole
+    return evidence, np.array([chance, success, 2.0 * weight - chance, weight + steep - chance])
+
+
+def log_beta(a: Array, b: Array) -> Array:
+    """Return log B(a, b), also where one argument is as large as N.
+
+    log Γ(y) − log Γ(x + y), x ≤ y, is a difference of huge numbers: Stirling's formula has them
+    cancelled, and leaves out what is small.
+    """
+    x, y = np.minimum(a, b), np.maximum(a, b)
+    fall = (0.5 - y) * np.log1p(x / y) - x * np.log(x + y) + x + _stirling(y) - _stirling(x + y)
+    return special.gammaln(x) + fall
+
+
+def _stirling(z: Array) -> Array:
+    """Return what Stirling's formula leaves out, log Γ(z) − [(z − ½) log z − z + ½ log 2π]."""
+    low, u = np.minimum(z, 16.0), 1.0 / np.maximum(z, 16.0)
+    known = special.gammaln(low) - (low - 0.5) * np.log(low) + low - 0.5 * np.log(2.0 * np.pi)
+    series = u * (1 / 12 - u**2 * (1 / 360 - u**2 * (1 / 1260 - u**2 / 1680)))
+    return np.where(z < 16.0, known, series)
+
+
+def few_valued(r: Array, evidence: Array, tables: Array, out: Array) -> None:
+    """Fill out[G, m] with the advantages of a batch of sorted groups r[G, m]."""
+    groups, m = r.shape
+    values = np.unique(r)
+    place = np.searchsorted(values, r)
+    flat = place + len(values) * np.arange(groups)[:, None]
+    holding = np.bincount(flat.ravel(), minlength=groups * len(values)).reshape(groups, -1)
+    # successes of each group at each threshold between two values
+    counts = holding[:, :0:-1].cumsum(axis=1)[:, ::-1]
+    success, failure = np.empty((2, *counts.shape))
+    for threshold, count in enumerate(counts.T):
+        histogram = np.bincount(count, minlength=m + 1)
+        passed, failed = by_count(histogram, evidence, tables)
+        success[:, threshold], failure[:, threshold] = passed[count], failed[count]
+    gaps = np.diff(values)
+    rise = np.zeros((groups, len(values)))
+    np.cumsum(gaps * (success - failure), axis=1, out=rise[:, 1:])
+    out[:] = (gaps * failure).sum(axis=1, keepdims=True) + np.take_along_axis(rise, place, axis=1)
+
+
+def by_count(histogram: NDArray[np.intp], evidence: Array, tables: Array) -> tuple[Array, Array]:
+    """Return the advantages of a success and of a failure in a group of s successes.
+
+    Parameters
+    ----------
+    histogram : ndarray of int, shape (m + 1,)
+        Groups with s = 0, …, m successes.
+    evidence, tables
+        As `prepare` returns them.
+
+    Returns
+    -------
+    success, failure : ndarray, shape (m + 1,)
+        W(1 − b) and −W b; zero for an s that no group has.
+    """
+    m = len(histogram) - 1
+    present = np.flatnonzero(histogram)
+    successes, rollouts = histogram @ np.arange(m + 1), m * histogram.sum()
+    pooled = histogram @ evidence
+    success, failure = np.zeros((2, m + 1))
+    # a success in a group of s leaves s − 1 for the other rollouts, a failure leaves s
+    s = present[present > 0]
+    weight, baseline = _expected(pooled - evidence[s] + tables[:, s - 1])
+    # without another success in the batch, nothing has been seen to start from
+    success[s] = weight * (1.0 - baseline) if successes > 1 else weight
+    s = present[present < m]
+    weight, baseline = _expected(pooled - evidence[s] + tables[:, s])
+    failure[s] = -weight * baseline if successes < rollouts - 1 else -weight
+    return success, failure
+
+
+def _expected(logs: Array) -> tuple[Array, Array]:
+    """Return W and b from the logs of what each of the K laws, last axis, adds to their sums."""
+    top = logs.max(axis=-1, keepdims=True)
+    chance, success, square, steep = np.log(np.exp(logs - top).sum(axis=-1)) + top[..., 0]
+    return np.exp(steep - square), np.exp(success - chance)
+
+
+def beta_binomial(rewards: ArrayLike, N: int) -> Array:
+    """Beta-binomial: best-of-N for 0/1 and few-valued rewards, N beyond the group's size.
+
+    For 0/1 rewards A_i = W_i (r_i − b_i), where W_i estimates N (1 − p)^(N−1) and b_i estimates p,
+    from the other rollouts of the group and from the other groups, under a mixture of beta laws of
+    p. As neither looks at r_i, (1/m) Σ A_i S_i has expectation E[W] ∇p, given the other groups.
+    Rewards of more values v_0 < v_1 < … count as Σ_l (v_l − v_(l−1)) 1{r ≥ v_l}: at every threshold
+    v_l, 0/1 rewards with a p of their own.
+
+    Parameters
+    ----------
+    rewards : array_like, shape (..., m)
+        Rewards of m ≥ 2 rollouts per group, any real dtype, at most 64 distinct ones; all leading
+        axes together are the batch.
+    N : int
+        Deployment budget of best-of-N.
+
+    Returns
+    -------
+    ndarray, shape (..., m)
+        Advantages in reward units, float64; they do not sum to zero within a group.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or lies outside its range; m < 2 and more than 64
+        distinct rewards included.
+
+    Notes
+    -----
+    Ours. One group's part in the batch's bias is (W − T) w, T = N (1 − p)^(N−1) and w = p(1 − p),
+    times the gradient of the log odds, as ∇p = w ∇ log(p/(1 − p)). Under one law of p it averages
+    over prompts to E[(W − T) w], given what W has seen. Which law it is holds for all prompts at
+    once: there nothing averages out, the square counts, and its posterior mean is least at
+
+        W = Σ_k π_k E_k[w] E_k[T w] / Σ_k π_k E_k[w]²,   b = Σ_k π_k E_k[p].
+
+    π_k is the weight of law k given all rollouts but i, from equal weights before. Where no other
+    rollout of the batch succeeds, b = 0, and 1 where all do: thresholds beyond the others' rewards
+    then add nothing unless r_i lies beyond them too, and the expectation holds exactly.
+
+    Measured at m = 8, 16, 64 and N = 4m, 16m, 64m, in batches of 64 prompts with one p from .001 to
+    .3: of the 21 settings with ‖∇V_N‖ ≥ 0.1 it has the least error in 18, and a median of .16,
+    against .48 for adaptive TEA and .64 for max@m; beyond N p ≈ 4 its error exceeds the little
+    gradient that is left. On two five-point scales it has the least in all of 11 settings, at a
+    median of .06 against .83 for TEA. Prompts of two kinds, half or most of them with p = .002 and
+    the rest with .2 or .5, are not of a beta law: W is too small, and in 17 of 18 settings another
+    estimator, mostly MaxRL or pass@2, has less error.
+
+    Examples
+    --------
+    >>> beta_binomial([[0, 0, 0, 1], [0, 0, 0, 0]], N=16).round(2)
+    array([[-0.15, -0.15, -0.15,  2.64],
+           [-0.12, -0.12, -0.12, -0.12]])
+    """
+    return group_advantages(rewards, N, prepare, few_valued, pools=True, most_values=MOST_VALUES)
+
+
+BETA_BINOMIAL = Estimator(
+    name="beta_binomial",
+    function=beta_binomial,
+    prepare=prepare,
+    kernel=few_valued,
+    unbiased_for="its surrogate sum gap_l E[W_l] P(R >= v_l), E[W_l] fixed, given the other groups",
+    reference="this project",
+    uses_N=True,
+    pools=True,
+    most_values=MOST_VALUES,
+)
