@@ -89,6 +89,7 @@ KNOWN: tuple[tuple[str, dict[str, Any], Look], ...] = (
     ("prefix_tea", {"order": 3, "crossfit": False}, Look("#F2C14E", ">")),
     ("linear_tea", {}, Look("#CC0044", "*", core=True)),
     ("adaptive_tea", {}, Look("#6E0B14", "h", core=True)),
+    ("auto_tea", {}, Look("#B22222", "H", core=True)),
     ("beta_binomial", {}, Look("#00868B", "p")),
     ("max_at_k", {"k": None}, Look("#009E73", "P", core=True)),
     ("max_at_k", {"k": 4}, Look("#66C2A5", "p")),

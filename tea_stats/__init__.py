@@ -1,8 +1,9 @@
 """Best-of-N policy gradients from m rollouts: laws, exact truth, estimators, measurement."""
 
 from tea_stats import best_of_n, efficiency, monte_carlo, prediction, tails
-from tea_stats.estimators import ESTIMATORS, Estimator, advantages
+from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, advantages
 from tea_stats.estimators.adaptive_tea import adaptive_tea
+from tea_stats.estimators.auto_tea import auto_tea
 from tea_stats.estimators.beta_binomial import beta_binomial
 from tea_stats.estimators.binary import max_rl, pass_at_k
 from tea_stats.estimators.bon_max import bon_max_mean, leave_one_out_max
@@ -59,11 +60,13 @@ __all__ = [
     "Logistic",
     "Normal",
     "NormalMixture",
+    "RECOMMENDED",
     "SoftmaxBandit",
     "StudentT",
     "Weibull",
     "adaptive_tea",
     "advantages",
+    "auto_tea",
     "best_of_n",
     "beta_binomial",
     "bon_max_mean",

@@ -262,12 +262,18 @@ def beta_binomial(r, N):
     return out
 
 
+def auto_tea(r, N, prompts=64):
+    few = len(set(r.ravel())) <= min(64, r.size / 2)
+    return beta_binomial(r, N) if few else adaptive_tea(r, N, prompts)
+
+
 TWINS: Mapping[str, Callable[..., Any]] = {
     "tea": tea,
     "prefix_tea": prefix_tea,
     "linear_tea": linear_tea,
     "adaptive_tea": adaptive_tea,
     "beta_binomial": beta_binomial,
+    "auto_tea": auto_tea,
     "max_at_k": max_at_k,
     "reinforce": reinforce,
     "rloo": rloo,

@@ -75,7 +75,7 @@ def three_in_the_tail(name: str) -> dict[str, float]:
 def test_every_estimator_is_accounted_for() -> None:
     # what an estimator claims given the other groups of its batch is tested in its own file
     pooling = {name for name, estimator in ESTIMATORS.items() if estimator.pools}
-    assert pooling == {"adaptive_tea", "beta_binomial"}
+    assert pooling == {"adaptive_tea", "beta_binomial", "auto_tea"}
     assert set(CLAIMS) | set(CLAIM_NOTHING) | pooling == set(ESTIMATORS)
     assert not set(CLAIMS) & set(CLAIM_NOTHING)
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from tea_stats.estimators._estimator import Array, Estimator
 from tea_stats.estimators.adaptive_tea import ADAPTIVE_TEA
+from tea_stats.estimators.auto_tea import AUTO_TEA
 from tea_stats.estimators.beta_binomial import BETA_BINOMIAL
 from tea_stats.estimators.binary import MAX_RL, PASS_AT_K
 from tea_stats.estimators.bon_max import BON_MAX_MEAN, LEAVE_ONE_OUT_MAX
@@ -34,6 +35,7 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
         "linear_tea": LINEAR_TEA,
         "adaptive_tea": ADAPTIVE_TEA,
         "beta_binomial": BETA_BINOMIAL,
+        "auto_tea": AUTO_TEA,
         "max_at_k": MAX_AT_K,
         "rloo": RLOO,
         "grpo": GRPO,
@@ -49,6 +51,9 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
         "pass_at_k": PASS_AT_K,
     }
 )
+
+#: the default for who has no reason to choose another
+RECOMMENDED = AUTO_TEA.name
 
 
 def lookup(name: str, options: Mapping[str, Any]) -> Estimator:
@@ -97,4 +102,4 @@ def advantages(name: str, rewards: ArrayLike, N: int, **options: Any) -> Array:
     return lookup(name, options).function(rewards, N, **options)
 
 
-__all__ = ["ESTIMATORS", "Estimator", "advantages", "lookup"]
+__all__ = ["ESTIMATORS", "Estimator", "RECOMMENDED", "advantages", "lookup"]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from tea_stats.estimators.auto_tea import REPEATS
 from tea_stats.estimators.beta_binomial import MOST_VALUES
 from tea_stats.tail_library import MISFIT
 
@@ -203,6 +204,18 @@ def expected(others: Tensor, tables: Tensor) -> tuple[Tensor, Tensor]:
     return (steep - square).exp(), (success - chance).exp()
 
 
+def automatic(r: Tensor, *constants: Tensor) -> Tensor:
+    """Twin of `auto_tea.automatic`: both results are computed, and one of them is taken."""
+    *by_library, evidence, tables = constants
+    known = ~r.isnan().any(-1, keepdim=True)
+    ordered = (
+        torch.where(known, r, torch.where(known, r, -torch.inf).amax()).flatten().sort().values
+    )
+    distinct = (ordered[1:] != ordered[:-1]).sum() + 1
+    few = (distinct <= MOST_VALUES) & (REPEATS * distinct <= r.shape[-1] * known.sum())
+    return torch.where(few, few_valued(r, evidence, tables), adaptive(r, *by_library))
+
+
 # --- z-scores -----------------------------------------------------------------------------------
 
 
@@ -329,6 +342,7 @@ TWINS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "gap_linear": gap_linear,
         "adaptive": adaptive,
         "few_valued": few_valued,
+        "automatic": automatic,
         "raw": raw,
         "grpo": grpo,
         "cat_bon": cat_bon,
