@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from tea_stats import advantages
+from tea_stats import ESTIMATORS, advantages
 from tea_stats.families import Law
 
 Array = NDArray[np.float64]
@@ -201,7 +201,11 @@ def estimate(bandit: Bandit, arm: Arm, p: Array, groups: Array, N: int) -> tuple
     if arm is None:
         return bandit.pull_back(gradient(bandit.rewards, p, N)), np.zeros((len(p), 1))
     responses = draw(p, groups)
-    A = advantages(arm[0], bandit.rewards[responses], N, **arm[1])
+    rewards, (name, options) = bandit.rewards[responses], arm
+    # a run is a policy of its own: estimators that pool see its groups and no others
+    batches = rewards if ESTIMATORS[name].pools else [rewards]
+    A = np.stack([advantages(name, batch, N, **options) for batch in batches])
+    A = A.reshape(rewards.shape)
     size = np.sqrt(np.sum(A**2, axis=(1, 2)))[:, None] / (A.size // len(A))
     return bandit.pull_back(sampled_gradient(p, responses, A)), size * (bandit.nuisance > 0)
 

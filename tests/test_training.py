@@ -150,6 +150,21 @@ def test_expected_gradient_of_an_unbiased_estimator_is_the_exact_one(
     assert np.abs(exact).max() > 0.05  # else the line above says nothing
 
 
+def test_a_run_pools_its_own_groups_and_no_others():
+    arm, chosen = ("adaptive_tea", {"prompts": 4}), bandit(Gumbel())
+    p = special.softmax(generator(3).normal(size=(3, 64)), axis=-1)
+    groups = generator(4).random((3, 4, 8))
+    g, size = estimate(chosen, arm, p, groups, 32)
+    for run in range(3):
+        alone = estimate(chosen, arm, p[run : run + 1], groups[run : run + 1], 32)
+        assert g[run : run + 1] == pytest.approx(alone[0], rel=1e-12, abs=1e-14)
+        assert size[run : run + 1] == pytest.approx(alone[1], rel=1e-12)
+    # the four groups of a run do tell of each other
+    A = advantages(arm[0], chosen.rewards[draw(p, groups)][0], 32, **arm[1])
+    single = [advantages(arm[0], x, 32, **arm[1]) for x in chosen.rewards[draw(p, groups)][0]]
+    assert np.abs(A - single).max() > 1e-3
+
+
 def test_groups_of_a_step_are_averaged():
     p = spread_out()
     rng = generator(4)
