@@ -28,7 +28,8 @@ def regrets(results: Results) -> pd.DataFrame:
 
     Columns: part, law, m, N, estimator; error, the normalised error of a batch (infinite without a
     second moment); regret, over the least one of the cell; versus, over TEA's (NaN where that is
-    infinite); and, to first order and as if independent, regret_mcse and versus_mcse.
+    infinite); regret_mcse and versus_mcse, to first order and as if independent; cosine and
+    efficiency, with their _mcse.
     """
     rows = results.cells[~results.cells["status"].isin(["undefined", "saturated"])].copy()
     infinite = rows["status"] == "infinite"
@@ -48,7 +49,8 @@ def regrets(results: Results) -> pd.DataFrame:
     part = {law: name for name, laws in results.parts.items() for law in laws}
     rows["part"] = rows["law"].map(part)
     columns = ["part", *CELL, "estimator", "error", "regret", "regret_mcse"]
-    return rows[[*columns, "versus", "versus_mcse"]].dropna(subset="part").reset_index(drop=True)
+    columns += ["versus", "versus_mcse", "cosine", "cosine_mcse", "efficiency", "efficiency_mcse"]
+    return rows[columns].dropna(subset="part").reset_index(drop=True)
 
 
 def standings(found: pd.DataFrame) -> pd.DataFrame:
@@ -56,7 +58,8 @@ def standings(found: pd.DataFrame) -> pd.DataFrame:
 
     Columns: cells; mean_versus, mean_regret (geometric means); worst_versus, worst_regret with
     their _mcse and the cell where they are, as text; much_worse, the cells where the error is more
-    than `MUCH` times TEA's; best, the cells won.
+    than `MUCH` times TEA's; best, the cells won; cosine and efficiency, means over the cells where
+    they are defined, with their _mcse.
     """
     rows = []
     for label, own in found.groupby("estimator", sort=False):
@@ -67,6 +70,10 @@ def standings(found: pd.DataFrame) -> pd.DataFrame:
             row[f"worst_{name}"] = worst[name]
             row[f"worst_{name}_mcse"] = worst[f"{name}_mcse"]
             row[f"worst_{name}_at"] = f"{worst['law']}, m = {worst['m']}, N = {worst['N']}"
+        for name in ("cosine", "efficiency"):
+            told = own.dropna(subset=[name, f"{name}_mcse"])
+            row[name] = told[name].mean()
+            row[f"{name}_mcse"] = np.sqrt((told[f"{name}_mcse"] ** 2).sum()) / max(len(told), 1)
         row["much_worse"] = int((own["versus"] > MUCH).sum())
         row["best"] = int((own["regret"] == 1.0).sum())
         rows.append(row)

@@ -1,7 +1,7 @@
 """The league table, printed: `python -m analysis.standings results/league`.
 
 For each part of the laws, each estimator's error of a 64-prompt batch over TEA's, its regret
-against the best estimator of the cell, and where it is worst.
+against the best estimator of the cell, where it is worst, and mean cosine and efficiency.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from analysis import _style
 from analysis._figure import Folder, opened
 from analysis._league import CELL, MUCH, reference, regrets, standings
 from analysis._load import BATCH, Absent, Results
-from analysis.report import grid
+from analysis.report import grid, plus_minus
 
 #: of the widest table
-WIDTH = 150
+WIDTH = 190
 
 
 def tables(results: Results) -> Iterator[Table | str]:
@@ -32,7 +32,16 @@ def tables(results: Results) -> Iterator[Table | str]:
             f"over {tea}'s and over the best (geometric mean, worst cell ± s.e.)"
         )
         table = grid(
-            "estimator", "cells", f"/ {tea}", "worst", f"> {MUCH:g} ×", "regret", "worst", "won"
+            "estimator",
+            "cells",
+            f"/ {tea}",
+            "worst",
+            f"> {MUCH:g} ×",
+            "regret",
+            "worst",
+            "won",
+            "cosine",
+            "efficiency",
         )
         table.add_column("at", justify="left")
         for row in standings(own).itertuples():
@@ -45,6 +54,8 @@ def tables(results: Results) -> Iterator[Table | str]:
                 _style.size(row.mean_regret),
                 _with_error(row.worst_regret, row.worst_regret_mcse),
                 str(row.best),
+                plus_minus(row.cosine, row.cosine_mcse),
+                plus_minus(row.efficiency, row.efficiency_mcse),
                 row.worst_regret_at,
             )
         yield table

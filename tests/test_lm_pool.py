@@ -20,7 +20,7 @@ from analysis._load import ResultsError
 from simulations import _schema, _store, lm_pool
 from simulations.lm import halves, measure
 from simulations.lm.pool_schema import Pools, read_pools, write_pool
-from tea_stats import EmpiricalPool, best_of_n, tails
+from tea_stats import EmpiricalPool, best_of_n, monte_carlo, tails
 
 TINY = """
 seed = 5
@@ -38,7 +38,7 @@ rewards = ["letters", "likelihood"]
 gaussian = ["likelihood"]
 m = [16]
 N = [64]
-reps = 500
+reps = 512
 response_reps = 50
 reference = "TEA"
 
@@ -47,6 +47,9 @@ name = "tea"
 
 [measure.estimators."RLOO"]
 name = "rloo"
+
+[measure.estimators."auto TEA"]
+name = "auto_tea"
 """
 
 
@@ -185,9 +188,9 @@ def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
     assert found.exit_code == 0, found.output
     table = _store.read(tmp_path / "table.parquet")
     # 2 pools × (2 rewards + 1 with a normal tail), and the Normal law, each × 2 estimators
-    assert len(table) == (2 * 3 + 1) * 2
+    assert len(table) == (2 * 3 + 1) * 3
     model = _store.read(tmp_path / "model.parquet")
-    assert len(model) == 3 * 2 and (model["pools"] == 2).all()
+    assert len(model) == 3 * 3 and (model["pools"] == 2).all()
     assert set(_store.read(tmp_path / "tails.parquet")["pool"]) == {
         "pool-001",
         "pool-002",
@@ -233,6 +236,30 @@ def test_response_curve_is_the_exact_one_for_an_unbiased_estimator():
     assert ours["response_mcse"].max() < 0.05 * np.ptp(ours["exact"])
     theirs = table[table["estimator"] == "RLOO"]
     assert ((theirs["response"] - theirs["exact"]) / theirs["response_mcse"]).abs().max() > 5
+
+
+def test_estimators_that_pool_are_measured_in_batches(configuration):
+    plan = _schema.read(Pools, configuration).measure
+    law = EmpiricalPool(*random_pool())
+    rows = measure.measured(plan, law, 1280).set_index("estimator")
+    assert list(rows.index) == ["TEA", "RLOO", "auto TEA"]
+    alone = monte_carlo.measure(law, {"auto TEA": ("auto_tea", {})}, 16, 64, 1280, 0, prompts=64)
+    alone = alone[alone["parameter"] == "all"].squeeze()
+    # 20 batches; the square of a mean over them is too large by their variance / 20
+    error = alone["bias"] ** 2 - alone["variance"] / 20 + alone["variance"]
+    assert rows.loc["auto TEA", "batch_nmse"] == pytest.approx(error / alone["exact"] ** 2)
+    assert rows.loc["auto TEA", "reps"] == rows.loc["TEA", "reps"] == 1280
+    # the others as ever: group by group
+    single = monte_carlo.measure(law, {"RLOO": ("rloo", {})}, 16, 64, 1280, 0)
+    single = single[single["parameter"] == "all"].squeeze()
+    assert rows.loc["RLOO", "variance"] == pytest.approx(single["variance"], rel=1e-12)
+
+
+def random_pool(M=2048, d=3, seed=0):
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal(M)
+    scores = np.column_stack([z, z**2 - 1.0, rng.standard_normal((M, d - 2))])
+    return z, scores - scores.mean(axis=0)
 
 
 def test_normal_ranks_keep_order_mean_and_spread():
@@ -341,6 +368,8 @@ def test_a_pool_without_the_reward(tmp_path, configuration):
     [
         ('gaussian = ["likelihood"]', 'gaussian = ["tone"]', "'tone', which is not drawn"),
         ('reference = "TEA"', 'reference = "X"', "give the label of an estimator"),
+        ('reference = "TEA"', 'reference = "auto TEA"', "which pools the groups of a batch"),
+        ("reps = 512", "reps = 500", '"auto TEA" pools batches of 64 groups'),
         ('name = "rloo"', 'name = "rlo"', "estimator 'rlo' is unknown"),
         ("rows = 128", "rows = 0", "greater than or equal to 1"),
         ("rows = 128", "row = 128", "unknown key"),

@@ -19,7 +19,7 @@ from scipy import special, stats
 from simulations import _engines
 from simulations.lm import halves
 from simulations.lm.pool_schema import Measure
-from tea_stats import EmpiricalPool, Normal, best_of_n, monte_carlo
+from tea_stats import ESTIMATORS, EmpiricalPool, Law, Normal, best_of_n, monte_carlo
 from tea_stats.monte_carlo import cells
 
 Array = NDArray[np.float64]
@@ -58,11 +58,29 @@ def measure_pool(plan: Measure, rewards: Array, scores: Array) -> tuple[pd.DataF
     # in units of the reward's spread, so that pools can be compared
     rewards = (rewards - rewards.mean()) / rewards.std()
     law = EmpiricalPool(rewards, scores)
-    table = monte_carlo.measure(
-        law, requests(plan), plan.m, plan.N, plan.reps, plan.seed, reference=plan.reference
+    return (
+        measured(plan, law, plan.reps),
+        response(plan, law),
+        halves.products(plan, rewards, scores),
     )
-    table = with_batch(table[table["parameter"] == "all"]).drop(columns=["law", "parameter"])
-    return table, response(plan, law), halves.products(plan, rewards, scores)
+
+
+def measured(plan: Measure, law: Law, reps: int) -> pd.DataFrame:
+    """Return a row per estimator, m and N; those that pool see batches of groups of this law."""
+    asked = requests(plan)
+    pooling = {x: request for x, request in asked.items() if ESTIMATORS[request[0]].pools}
+    single = {x: request for x, request in asked.items() if x not in pooling}
+    settings = plan.m, plan.N, reps, plan.seed
+    tables = [monte_carlo.measure(law, single, *settings, reference=plan.reference)]
+    if pooling:
+        of_batches = monte_carlo.measure(law, pooling, *settings, prompts=BATCH)
+        # in the units of the others: a mean of 64 has a 64th of the variance
+        for column in ("variance", "variance_mcse", "reps"):
+            of_batches[column] *= BATCH
+        of_batches["mse"] = of_batches["bias"] ** 2 + of_batches["variance"]
+        tables.append(of_batches.drop(columns=["mse_mcse", "nmse", "nmse_mcse"]))
+    table = pd.concat(tables, ignore_index=True)
+    return with_batch(table[table["parameter"] == "all"]).drop(columns=["law", "parameter"])
 
 
 def with_batch(table: pd.DataFrame) -> pd.DataFrame:
@@ -214,8 +232,5 @@ def measure(
 
 def predicted(plan: Measure) -> pd.DataFrame:
     """Return what the Normal law itself says of every estimator: efficiency, cosine, E[A²]."""
-    table = monte_carlo.measure(
-        Normal(), requests(plan), plan.m, plan.N, 4 * plan.reps, plan.seed, reference=plan.reference
-    )
-    table = with_batch(table[table["parameter"] == "all"]).drop(columns=["law", "parameter"])
+    table = measured(plan, Normal(), 4 * plan.reps)
     return table.assign(pool=NORMAL, reward=NORMAL, kind=NORMAL)

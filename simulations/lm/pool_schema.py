@@ -65,7 +65,17 @@ class Pools(Table):
             raise ValueError(
                 f"measure.reference is {self.measure.reference!r}; give the label of an estimator"
             )
+        if self.measure.estimators[self.measure.reference].record().pools:
+            raise ValueError(
+                f"measure.reference is {self.measure.reference!r}, which pools the groups of a "
+                "batch; give one that does not"
+            )
         for label, table in self.measure.estimators.items():
+            if table.record().pools and self.measure.reps % 64:
+                raise ValueError(
+                    f'measure.estimators."{label}" pools batches of 64 groups and measure.reps is '
+                    f"{self.measure.reps}; give a multiple of 64"
+                )
             for m in self.measure.m:
                 if reason := undefined(table, m, self.measure.N):
                     raise ValueError(f'measure.estimators."{label}": {reason}')
