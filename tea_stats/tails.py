@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from scipy import special
 
-from tea_stats import best_of_n
+from tea_stats import _calibration, best_of_n
 from tea_stats._validation import as_count, as_real
 from tea_stats.families import Normal
 
@@ -66,6 +66,53 @@ def gaussian_tail_moments(alpha: float) -> tuple[float, float, float]:
     z = -float(special.ndtri(alpha))
     mean = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi) / alpha
     return z, mean, math.sqrt(1.0 + z * mean - mean * mean)
+
+
+def influence_coefficients(alpha: float) -> tuple[float, float, float, float]:
+    """Return what the tail's mean and spread weigh in μ_α + c̃_N σ_α = base + c_N · slope.
+
+    As c̃_N = (c_N − λ)/κ, they are 1 and −λ/κ in the base, 0 and 1/κ in the slope.
+
+    Examples
+    --------
+    >>> [round(x, 4) for x in influence_coefficients(0.25)]
+    [1.0, -2.5858, 0.0, 2.0343]
+    """
+    _, mean, sd = gaussian_tail_moments(alpha)
+    return 1.0, -mean / sd, 0.0, 1.0 / sd
+
+
+def calibrated_coefficients(m: int, k: int) -> tuple[float, float, float, float]:
+    """Return `influence_coefficients` that make TEA unbiased for normal rewards at this m.
+
+    The multiples a of the hinge and b of the spread for which E ĝ = (1, c_N) in location and log
+    scale. They solve two linear equations, and are linear in c_N too.
+
+    Parameters
+    ----------
+    m : int
+        Rollouts per group.
+    k : int
+        Tail count, at least 3.
+
+    Raises
+    ------
+    ValueError
+        For k = 2, where the spread is zero.
+
+    Examples
+    --------
+    >>> [round(x, 3) for x in calibrated_coefficients(16, 4)]
+    [0.907, -9.086, 0.316, 6.746]
+    """
+    if k < 3:
+        raise ValueError(
+            f"calibrated is True and alpha leaves k = {k} rollouts of m = {m} in the tail, whose "
+            "spread has no influence; give a larger alpha or m, for k ≥ 3"
+        )
+    (a, b), (c, d) = _calibration.influence_means(m, k)
+    determinant = a * d - b * c
+    return d / determinant, -c / determinant, -b / determinant, a / determinant
 
 
 @lru_cache(maxsize=4096)

@@ -152,7 +152,7 @@ def test_the_gradient_stays_a_mean_over_the_group(crossfit):
         seed=0,
         centred=False,
     )
-    masks, sizes, _, _, _, factors, *_ = constants
+    masks, sizes, _, _, factors, *_ = constants
     members = subsets_of_bits(masks, len(sizes))
     assert np.array_equal(members.sum(axis=1), sizes)
     evaluated = (~members if crossfit else members).sum(axis=1)

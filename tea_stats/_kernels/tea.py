@@ -1,8 +1,10 @@
 """TEA and Prefix-TEA.
 
-TEA is the influence function of μ_α + c̃ σ_α with c̃ = (c_N − λ)/κ: linear in c_N, and so is any sum
-of such influences. The kernels return the two parts of A = base + c_N · slope, neither of which
-depends on N. Which rollouts belong to a subset of the group is a bit of `words[rank]`.
+TEA is a multiple of the hinge, the influence on μ_α, plus a multiple of the spread, that on σ_α.
+Both multiples are linear in c_N, and so is any sum of such influences: the kernels return the two
+parts of A = base + c_N · slope, neither of which depends on N. `coefficients` are those of hinge
+and spread in the base, then in the slope. Which rollouts belong to a subset of the group is a bit
+of `words[rank]`.
 """
 
 from __future__ import annotations
@@ -41,33 +43,35 @@ def tail_excess(tail, narrow):
 
 
 @compiled
-def add_influence(above, words, bit, side, mean, sd, lam, kappa, weight, base, slope):
+def add_influence(above, words, bit, side, mean, sd, coefficients, weight, base, slope):
     """Add weight times α' times the influence of the rewards from r̂ = above[0] upwards.
 
     With e = r − r̂ it is e for μ_α and [(r − μ̂)² − (r̂ − μ̂)²] / 2σ̂ = e (e − 2(μ̂ − r̂)) / 2σ̂ for
     σ_α. Only rollouts on one side of a subset get it: its members (1) or the others (0).
     """
-    steepness = 0.5 / (sd * kappa)
+    hinge, bend, hinge_slope, bend_slope = coefficients
+    steepness = 0.5 / sd
     for i in range(len(above)):
         excess = above[i] - above[0]
         spread = excess * ((excess - 2.0 * mean) * steepness)
         share = weight if (words[i] >> bit) & 1 == side else 0.0
-        base[i] += share * (excess - lam * spread)
-        slope[i] += share * spread
+        base[i] += share * (hinge * excess + bend * spread)
+        slope[i] += share * (hinge_slope * excess + bend_slope * spread)
 
 
 @compiled
-def mean_influence(mean, sd, lam, kappa):
+def mean_influence(mean, sd, coefficients):
     """Mean of what `add_influence` gives to the tail's own rollouts, both parts."""
     if sd == 0.0:
         return 0.0, 0.0
-    spread = 0.5 * (sd - mean * (mean / sd)) / kappa
-    return mean - lam * spread, spread
+    hinge, bend, hinge_slope, bend_slope = coefficients
+    spread = 0.5 * (sd - mean * (mean / sd))
+    return hinge * mean + bend * spread, hinge_slope * mean + bend_slope * spread
 
 
 @compiled
 def subtract_mean_of_others(
-    group, words, bit, first, tail, narrow, lam, kappa, weight, base, slope
+    group, words, bit, first, tail, narrow, coefficients, weight, base, slope
 ):
     """Subtract from each member of a subset weight times TEA's mean on the other members.
 
@@ -80,7 +84,7 @@ def subtract_mean_of_others(
     while first < len(group) and group[first] == tail[0]:
         first += 1
     mean, sd = tail_excess(tail[1:], narrow)
-    base_below, slope_below = mean_influence(mean, sd, lam, kappa)
+    base_below, slope_below = mean_influence(mean, sd, coefficients)
     for i in range(first):
         if (words[i] >> bit) & 1:
             base[i] -= weight * base_below
@@ -93,13 +97,13 @@ def subtract_mean_of_others(
             rest = 1.0 - deviation * deviation / count
             # what rounding leaves of tied others is not a spread
             rest_sd = sd * np.sqrt(rest * (count + 1) / count) if rest > 1e-12 else 0.0
-            base_rest, slope_rest = mean_influence(rest_mean, rest_sd, lam, kappa)
+            base_rest, slope_rest = mean_influence(rest_mean, rest_sd, coefficients)
             base[i] -= weight * base_rest
             slope[i] -= weight * slope_rest
 
 
 @compiled
-def tea(r, tail_count, lam, kappa, centred, base, slope):
+def tea(r, tail_count, coefficients, centred, base, slope):
     """TEA's parts for sorted groups; centred, less the mean over the other m − 1 rollouts."""
     groups, m = r.shape
     everyone = np.ones(m, np.int64)
@@ -114,13 +118,13 @@ def tea(r, tail_count, lam, kappa, centred, base, slope):
         mean, sd = tail_excess(tail, TINY)
         if sd > 0.0:
             add_influence(
-                tail, everyone, 0, 1, mean, sd, lam, kappa, weight,
+                tail, everyone, 0, 1, mean, sd, coefficients, weight,
                 base[g, first:], slope[g, first:],
             )  # fmt: skip
         if centred:
             subtract_mean_of_others(
                 r[g], everyone, 0, first_of_others, r[g, first_of_others - 1 :], TINY,
-                lam, kappa, 1.0, base[g], slope[g],
+                coefficients, 1.0, base[g], slope[g],
             )  # fmt: skip
 
 
@@ -141,14 +145,13 @@ def top_of_subset(group, words, bit, count, tail):
 
 
 @compiled
-def prefix_tea(
-    r, order, masks, sizes, tail_counts, lam, kappa, factors, crossfit, centred, base, slope
-):
+def prefix_tea(r, order, masks, sizes, tail_counts, table, factors, crossfit, centred, base, slope):
     """Prefix-TEA's parts: a weighted sum of TEAs, each on its own subset of the group.
 
-    Subset t is bit t % 64 of masks[t // 64, position] and enters with weight factors[t].
-    Cross-fitted, its tail statistics are evaluated on the rollouts outside it, otherwise on its
-    own. Centred, the mean over the other members is subtracted, cross-fitted that over the subset.
+    Subset t is bit t % 64 of masks[t // 64, position]; it has the coefficients table[t] and enters
+    with weight factors[t]. Cross-fitted, its tail statistics are evaluated on the rollouts outside
+    it, otherwise on its own. Centred, the mean over the other members is subtracted, cross-fitted
+    that over the subset.
     """
     groups, m = r.shape
     words = np.empty(m, np.int64)
@@ -165,18 +168,19 @@ def prefix_tea(
                 for rank in range(m):
                     words[rank] = masks[t // 64, order[g, rank]]
             count = tail_counts[t]
+            coefficients = table[t, 0], table[t, 1], table[t, 2], table[t, 3]
             first = top_of_subset(group, words, bit, count, tail)
             mean, sd = tail_excess(tail[:count], narrow)
             if sd > 0.0:
                 weight = factors[t] * sizes[t] / count
                 add_influence(
-                    group[first:], words[first:], bit, side, mean, sd, lam[t], kappa[t], weight,
+                    group[first:], words[first:], bit, side, mean, sd, coefficients, weight,
                     base[g, first:], slope[g, first:],
                 )  # fmt: skip
             if not centred:
                 continue
             if crossfit:
-                base_mean, slope_mean = mean_influence(mean, sd, lam[t], kappa[t])
+                base_mean, slope_mean = mean_influence(mean, sd, coefficients)
                 for rank in range(m):
                     if not (words[rank] >> bit) & 1:
                         base[g, rank] -= factors[t] * base_mean
@@ -187,5 +191,5 @@ def prefix_tea(
                 first = top_of_subset(group, words, bit, count, tail[1:])
                 subtract_mean_of_others(
                     group, words, bit, first, tail[: count + 1], narrow,
-                    lam[t], kappa[t], factors[t], base[g], slope[g],
+                    coefficients, factors[t], base[g], slope[g],
                 )  # fmt: skip

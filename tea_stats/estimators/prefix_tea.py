@@ -157,7 +157,7 @@ def prepare(
     seed: int,
     centred: bool,
 ) -> tuple[Any, ...]:
-    """Return subsets as bits, their sizes, tail counts, λ, κ and weights, and the two flags."""
+    """Return subsets as bits, sizes, tail counts, coefficients and weights, and the two flags."""
     alpha = as_real("alpha", alpha, above=0.0, at_most=1.0)
     order = as_count("order", order)
     crossfit = as_flag("crossfit", crossfit)
@@ -172,11 +172,11 @@ def prepare(
     )
     masks, sizes, weights = _subsets(m, chosen, order, count, seed, crossfit)
     tail_counts = {n: tails.tail_count(n, alpha) for n in chosen}
-    moments = {n: tails.gaussian_tail_moments(k / n)[1:] for n, k in tail_counts.items()}
+    coefficients = {n: tails.influence_coefficients(k / n) for n, k in tail_counts.items()}
     of_size = sizes.tolist()
-    lam, kappa = np.array([moments[n] for n in of_size]).T.copy()
+    table = np.array([coefficients[n] for n in of_size])
     counts = np.array([tail_counts[n] for n in of_size])
-    return masks, sizes, counts, lam, kappa, weights, crossfit, as_flag("centred", centred)
+    return masks, sizes, counts, table, weights, crossfit, as_flag("centred", centred)
 
 
 def prefix_tea(

@@ -11,14 +11,24 @@ from tea_stats._validation import as_flag
 from tea_stats.estimators._estimator import Array, Estimator, group_advantages
 
 
-def prepare(m: int, N: int, *, alpha: float, centred: bool) -> tuple[Any, ...]:
-    """Return the tail count k, λ and κ at α' = k/m, and whether to centre."""
-    tail_count = tails.tail_count(m, alpha)
-    _, lam, kappa = tails.gaussian_tail_moments(tail_count / m)
-    return tail_count, lam, kappa, as_flag("centred", centred)
+def prepare(m: int, N: int, *, alpha: float, centred: bool, calibrated: bool) -> tuple[Any, ...]:
+    """Return the tail count k, the coefficients of hinge and spread, and whether to centre."""
+    k = tails.tail_count(m, alpha)
+    if as_flag("calibrated", calibrated):
+        coefficients = tails.calibrated_coefficients(m, k)
+    else:
+        coefficients = tails.influence_coefficients(k / m)
+    return k, coefficients, as_flag("centred", centred)
 
 
-def tea(rewards: ArrayLike, N: int, *, alpha: float = 0.25, centred: bool = False) -> Array:
+def tea(
+    rewards: ArrayLike,
+    N: int,
+    *,
+    alpha: float = 0.25,
+    centred: bool = False,
+    calibrated: bool = False,
+) -> Array:
     """Tail-Extrapolated Advantage: influence function of μ_α + c̃_N σ_α at the group.
 
     With k = ⌈αm⌉ (at least 2), α' = k/m, r̂ the k-th largest reward, and μ̂, σ̂ the mean and
@@ -36,7 +46,11 @@ def tea(rewards: ArrayLike, N: int, *, alpha: float = 0.25, centred: bool = Fals
         Tail fraction in (0, 1]; 1 uses the whole group.
     centred : bool
         Subtract from A_i the mean that TEA has on the other m − 1 rollouts, with the same k and c̃.
-        The expectation of ĝ stays as it is, E[A²] falls.
+        The expectation of ĝ stays as it is. It hardly changes E[A²], and not always for the better.
+    calibrated : bool
+        Replace the bracket's two coefficients, 1 and c̃, by the ones for which E ĝ = ∇V_N exactly
+        on normal rewards at this m, N and alpha (ours, not the paper's). Off the normal law TEA
+        stays biased. Needs three rollouts in the tail.
 
     Returns
     -------
@@ -62,7 +76,14 @@ def tea(rewards: ArrayLike, N: int, *, alpha: float = 0.25, centred: bool = Fals
     array([0., 0., 0., 4.])
     """
     return group_advantages(
-        rewards, N, prepare, _kernels.tea, affine=True, alpha=alpha, centred=centred
+        rewards,
+        N,
+        prepare,
+        _kernels.tea,
+        affine=True,
+        alpha=alpha,
+        centred=centred,
+        calibrated=calibrated,
     )
 
 

@@ -27,7 +27,16 @@ TINY, NARROW = 1e-300, 1e-100
 SUBSETS_AT_ONCE = 32
 
 
-# --- TEA: c̃ = (c_N − λ)/κ is the curvature ------------------------------------------------------
+# --- TEA: a hinge and a bend, the coefficients of the influences on μ_α and on σ_α ----------------
+
+#: coefficients of (hinge, spread) in the base and of (hinge, spread) in the slope
+Coefficients = tuple[float, float, float, float]
+
+
+def at(c: float, coefficients: Coefficients) -> tuple[float, float]:
+    """Return hinge and bend at c = c_N."""
+    hinge, bend, hinge_slope, bend_slope = coefficients
+    return hinge + c * hinge_slope, bend + c * bend_slope
 
 
 def tail_excess(tail: Tensor, narrow: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -43,33 +52,36 @@ def tail_excess(tail: Tensor, narrow: float | Tensor) -> tuple[Tensor, Tensor]:
     return span * mean, span * variance.sqrt()
 
 
-def influence(excess: Tensor, mean: Tensor, sd: Tensor, curvature: float) -> Tensor:
-    """Influence of a reward r ≥ r̂ on μ_α + c̃ σ_α, times α'; 0 where σ̂ = 0."""
+def influence(excess: Tensor, mean: Tensor, sd: Tensor, hinge: float, bend: float) -> Tensor:
+    """Influence of a reward r ≥ r̂ on hinge μ_α + bend σ_α, times α'; 0 where σ̂ = 0."""
     lever = (excess - 2.0 * mean) / torch.where(sd > 0.0, sd, 1.0)
-    return torch.where(sd > 0.0, excess * (1.0 + 0.5 * curvature * lever), 0.0)
+    return torch.where(sd > 0.0, excess * (hinge + 0.5 * bend * lever), 0.0)
 
 
-def mean_influence(mean: Tensor, sd: Tensor, curvature: float) -> Tensor:
+def mean_influence(mean: Tensor, sd: Tensor, hinge: float, bend: float) -> Tensor:
     """Mean of TEA's advantages over the group that the tail belongs to; 0 where σ̂ = 0."""
-    bend = sd - mean * (mean / torch.where(sd > 0.0, sd, 1.0))
-    return torch.where(sd > 0.0, mean + 0.5 * curvature * bend, 0.0)
+    spread = sd - mean * (mean / torch.where(sd > 0.0, sd, 1.0))
+    return torch.where(sd > 0.0, hinge * mean + 0.5 * bend * spread, 0.0)
 
 
-def mean_of_others(r: Tensor, tail_count: int, curvature: float, narrow: float | Tensor) -> Tensor:
+def mean_of_others(
+    r: Tensor, tail_count: int, hinge: float, bend: float, narrow: float | Tensor
+) -> Tensor:
     """Mean that TEA has on the other m − 1 rollouts, for each rollout."""
     m = r.shape[-1]
     count = min(tail_count, m - 1)
     first = m - count
-    below = mean_influence(*tail_excess(r[..., first:], narrow), curvature)
+    below = mean_influence(*tail_excess(r[..., first:], narrow), hinge, bend)
     # the tail of the others is what remains of the top k + 1
     top = r[..., first - 1 :]
     mean, sd = tail_excess(top, narrow)
     deviation = (top[..., 1:-1] - top[..., :1] - mean) / torch.where(sd > 0.0, sd, 1.0)
     rest = (1.0 - deviation.square() / count).clamp(min=0.0) * ((count + 1) / count)
-    inner = mean_influence(mean - sd * deviation / count, sd * rest.sqrt(), curvature)
+    inner = mean_influence(mean - sd * deviation / count, sd * rest.sqrt(), hinge, bend)
     # the largest alone may leave others without spread: a difference of squares would lose that
     last_mean, last_sd = tail_excess(top[..., :-1], narrow)
-    last = mean_influence(last_mean, torch.where(last_sd > 1e-6 * sd, last_sd, 0.0), curvature)
+    last_sd = torch.where(last_sd > 1e-6 * sd, last_sd, 0.0)
+    last = mean_influence(last_mean, last_sd, hinge, bend)
     within = torch.cat([inner, last], -1)
     # tied rollouts leave the same others: equal to the last bit
     within = torch.where(top[..., 1:] == top[..., -1:], last, within)
@@ -77,20 +89,20 @@ def mean_of_others(r: Tensor, tail_count: int, curvature: float, narrow: float |
     return torch.cat([below.expand(*r.shape[:-1], first), within], -1)
 
 
-def tea(r: Tensor, tail_count: int, lam: float, kappa: float, centred: bool, c: float) -> Tensor:
+def tea(r: Tensor, tail_count: int, coefficients: Coefficients, centred: bool, c: float) -> Tensor:
     """Twin of `_kernels.tea`, at c = c_N."""
-    return tea_of_all(r, tail_count, (c - lam) / kappa, centred, TINY)
+    return tea_of_all(r, tail_count, *at(c, coefficients), centred, TINY)
 
 
 def tea_of_all(
-    r: Tensor, tail_count: int, curvature: float, centred: bool, narrow: float | Tensor
+    r: Tensor, tail_count: int, hinge: float, bend: float, centred: bool, narrow: float | Tensor
 ) -> Tensor:
     """TEA's advantages of sorted groups, or of sorted subsets of them."""
     m = r.shape[-1]
     tail = r[..., m - tail_count :]
-    found = influence(tail - tail[..., :1], *tail_excess(tail, narrow), curvature)
+    found = influence(tail - tail[..., :1], *tail_excess(tail, narrow), hinge, bend)
     found = pad(found * (m / tail_count), (m - tail_count, 0))
-    return found - mean_of_others(r, tail_count, curvature, narrow) if centred else found
+    return found - mean_of_others(r, tail_count, hinge, bend, narrow) if centred else found
 
 
 # --- gap-linear estimators ----------------------------------------------------------------------
@@ -270,17 +282,17 @@ def by_subset_size(
     masks: NDArray[np.int64],
     sizes: NDArray[np.int64],
     tail_counts: NDArray[np.int64],
-    lam: NDArray[np.float64],
-    kappa: NDArray[np.float64],
+    table: NDArray[np.float64],
     factors: NDArray[np.float64],
     crossfit: bool,
     centred: bool,
 ) -> tuple[Any, ...]:
-    """Arrange the subsets in batches of one size, tail count, λ and κ.
+    """Arrange the subsets in batches of one size, tail count and coefficients.
 
     A size becomes a tensor's shape, so it has to be known on the host.
     """
-    kinds = list(zip(*(x.tolist() for x in (sizes, tail_counts, lam, kappa)), strict=True))
+    columns = (sizes.tolist(), tail_counts.tolist(), map(tuple, table.tolist()))
+    kinds = list(zip(*columns, strict=True))
     batches = []
     for kind in dict.fromkeys(kinds):
         rows = np.array([t for t, other in enumerate(kinds) if other == kind])
@@ -296,17 +308,17 @@ def prefix_tea(
     """Twin of `_kernels.prefix_tea`, at c = c_N; T subsets of one size form a leading axis."""
     narrow = (NARROW * (r[..., -1:] - r[..., :1])).clamp(min=TINY)
     out = torch.zeros_like(r)
-    for members, factors, n, tail_count, lam, kappa in batches:
-        curvature = (c - lam) / kappa
+    for members, factors, n, tail_count, coefficients in batches:
+        hinge, bend = at(c, coefficients)
         inside = members[:, order]
         # each subset's sorted rewards, and a last column for all that lies outside it
         slot = torch.where(inside, inside.cumsum(-1) - 1, n)
         packed = r.new_zeros(*slot.shape[:-1], n + 1).scatter(-1, slot, r.expand(slot.shape))
         subset = packed[..., :n]
         if crossfit:
-            found = tea_outside(r, inside, subset, tail_count, curvature, centred, narrow)
+            found = tea_outside(r, inside, subset, tail_count, hinge, bend, centred, narrow)
         else:
-            found = tea_of_all(subset, tail_count, curvature, centred, narrow)
+            found = tea_of_all(subset, tail_count, hinge, bend, centred, narrow)
             found = pad(found, (0, 1)).gather(-1, slot)
         out = out + (factors[:, None, None] * found).sum(0)
     return out
@@ -317,7 +329,8 @@ def tea_outside(
     inside: Tensor,
     subset: Tensor,
     tail_count: int,
-    curvature: float,
+    hinge: float,
+    bend: float,
     centred: bool,
     narrow: Tensor,
 ) -> Tensor:
@@ -326,11 +339,10 @@ def tea_outside(
     tail = subset[..., n - tail_count :]
     mean, sd = tail_excess(tail, narrow)
     excess = r - tail[..., :1]
-    found = torch.where(
-        excess >= 0.0, influence(excess, mean, sd, curvature) * (n / tail_count), 0.0
-    )
+    found = influence(excess, mean, sd, hinge, bend) * (n / tail_count)
+    found = torch.where(excess >= 0.0, found, 0.0)
     if centred:
-        found = found - mean_influence(mean, sd, curvature)
+        found = found - mean_influence(mean, sd, hinge, bend)
     return torch.where(inside, 0.0, found)
 
 
