@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -93,6 +94,16 @@ def test_what_is_said_of_condition_numbers():
     assert linear_tables.condition_in_weights(18) < 2.0**53 < linear_tables.condition_in_weights(19)
 
 
+def test_the_lowest_slope_of_every_design_in_the_tables_is_negative():
+    for m, N in {*linear_tables.BUDGETS, *linear_tables.RATIOS}:
+        for k_min in (1, 4, m // 4, m // 2):
+            design = linear_tea_design(m, N, k_min=k_min)
+            assert design.slopes[k_min - 1] < 0.0 < design.slopes[-1]
+            weights = list(design.weights.values())
+            changes = sum(a * b < 0.0 for a, b in itertools.pairwise(weights))
+            assert changes >= len(weights) - 3
+
+
 # --- LaTeX, which is not run here ---------------------------------------------------------------
 
 
@@ -136,10 +147,11 @@ def test_commands_are_defined():
     known = set(re.findall(r"\\newcommand\{\\(\w+)\}", SOURCE))
     # LaTeX's own, and those of amsmath, amsthm, booktabs and geometry
     known |= set(
-        """author title date maketitle section label ref cite bibitem begin end documentclass usepackage
-        newtheorem newcommand operatorname mathbf mathrm texttt caption centering noindent toprule
-        midrule bottomrule multicolumn frac binom tbinom sum int iint max min log Pr partial nabla
-        infty in cap emptyset mid perp le ge ne top cdot dots quad qquad hat text Bigl Bigr bigl bigr
-        Longleftrightarrow alpha beta mu pi psi rho sigma theta""".split()
+        """author title date maketitle section label ref cite bibitem begin end
+        documentclass usepackage newtheorem newcommand operatorname mathbf mathrm texttt
+        caption centering noindent toprule midrule bottomrule multicolumn frac binom
+        tbinom sum int iint max min log Pr partial nabla infty in cap emptyset mid perp le
+        ge ne top cdot dots quad qquad hat text Bigl Bigr bigl bigr Longleftrightarrow
+        alpha beta gamma mu pi psi rho sigma theta""".split()
     )
     assert set(re.findall(r"\\([a-zA-Z]+)", TEXT)) <= known
