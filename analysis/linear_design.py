@@ -90,9 +90,9 @@ def slopes_finding() -> str:
     p = {share: response(linear_tea_design(m, N, k_min=k_min(m, share)), u) for share in SHARES}
     turns = {share: u[values < 0.0].max() for share, values in p.items()}
     return (
-        f"m = {m}, N = {N}: the response ends with slope {p[0.0][-1]:.1f} (k_min = 1) to "
-        f"{p[0.5][-1]:.1f} (m/2), the exact one with {N}; it falls in r up to u = {turns[0.0]:.2f} "
-        f"(m/2: {turns[0.5]:.2f})"
+        f"m = {m}, N = {N}: linear TEA's response falls in r up to u = {turns[0.0]:.2f} "
+        f"(k_min = 1) or {turns[0.5]:.2f} (m/2) and ends with slope {p[0.0][-1]:.1f} or "
+        f"{p[0.5][-1]:.1f}, the exact one with {N}"
     )
 
 
@@ -160,10 +160,8 @@ def efficiency_finding(plain: pd.DataFrame) -> str:
         found = [normal_efficiency(m, r * m, k_min(m, share)) for r in RATIOS for m in SIZES]
         told.append(f"{_range(min(found), max(found))} with {label}")
     drawn = plain[(plain["N"] / plain["m"]).isin(RATIOS)].groupby("estimator")["efficiency"]
-    others = [f"{label} {_range(x.min(), x.max())}" for label, x in drawn]
-    return (
-        f"On the Normal law linear TEA reaches {', '.join(told)} of the bound; {', '.join(others)}"
-    )
+    others = [f"{label}: {_range(x.min(), x.max())}" for label, x in drawn]
+    return f"Share of the bound, Normal law. Linear TEA: {', '.join(told)}; {'; '.join(others)}"
 
 
 def _range(low: float, high: float) -> str:
