@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -17,11 +16,11 @@ pytest.importorskip("rich")
 pytest.importorskip("typer")
 
 import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.text import Text  # noqa: E402
 
 from analysis import _figure, _load, _response, _style, _winners, figures  # noqa: E402
 from analysis._panels import MARKS  # noqa: E402
 from tests.analysis_grid import changed, finding, measure, scale  # noqa: E402
+from tests.readable import check_text  # noqa: E402
 
 NAMES = list(figures.FIGURES)
 
@@ -68,35 +67,11 @@ def test_a_figure_is_the_same_to_the_byte_when_drawn_again(name, results, tmp_pa
     assert files[1].read_bytes().startswith(b"%PDF")
 
 
-def tick_labels(axis):
-    """Return the labels that an axis shows, and those that it keeps beyond its ends."""
-    low, high = sorted(axis.get_view_interval())
-    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-    labels = [(tick.get_loc(), label) for tick in ticks for label in (tick.label1, tick.label2)]
-    inside = [label for place, label in labels if low <= place <= high]
-    return inside, [label for _, label in labels if label not in inside]
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_can_be_read_in_one_column(name, results):
     figure = figures.FIGURES[name](results)
     assert figure.get_figwidth() == _style.COLUMN
-    figure.canvas.draw()
-    axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
-    ticks = [tick_labels(axis) for axis in axes]
-    hidden = {label for _, beyond in ticks for label in beyond}
-    for text in set(figure.findobj(Text)) - hidden:
-        box = text.get_window_extent()
-        if text.get_text().strip() and text.get_visible() and box.width:
-            assert text.get_fontsize() >= 6.0, text
-            assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, text
-            assert box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1, text
-    for axis, (inside, _) in zip(axes, ticks, strict=True):
-        ends = ("x0", "x1") if axis.axis_name == "x" else ("y0", "y1")
-        boxes = [x.get_window_extent() for x in inside if x.get_text() and x.get_visible()]
-        spans = sorted(tuple(getattr(box, end) for end in ends) for box in boxes)
-        for (_, end), (start, _) in itertools.pairwise(spans):
-            assert end <= start + 1, (axis, inside)
+    check_text(figure)
 
 
 #: for each figure, a change of its numbers that its title has to tell
