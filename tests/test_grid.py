@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 
 from simulations import _engines, _store, blocks, grid
 from simulations.grid_schema import read_grid
-from tea_stats import FAMILIES, monte_carlo
+from tea_stats import ESTIMATORS, FAMILIES, monte_carlo
 
 ROOT = Path(__file__).parents[1]
 GRIDS = ROOT / "simulations" / "grids"
@@ -504,8 +505,17 @@ def test_a_pool_of_rollouts_is_a_law_of_the_grid(written, tmp_path):
         read_grid(written(text.replace("pool.npz", "nool.npz")))
 
 
+def test_the_league_tells_all_its_laws_apart():
+    league = tomllib.loads((GRIDS / "league.toml").read_text())
+    told = [law for laws in league["parts"].values() for law in laws]
+    assert sorted(told) == sorted(league["laws"])
+    assert len(league["parts"]["held out"]) >= 4 and len(league["laws"]) >= 12
+    assert (league["m"], league["N_over_m"]) == ([8, 16, 32, 64], [4, 16, 64])
+    assert {table["name"] for table in league["estimators"].values()} == set(ESTIMATORS)
+
+
 def test_the_shipped_grids_are_what_they_say():
-    for name in ("quick", "theory"):
+    for name in ("quick", "theory", "rollouts"):
         read_grid(GRIDS / f"{name}.toml")
     paper = read_grid(GRIDS / "paper.toml")
     assert {table.family for table in paper.laws.values()} >= set(FAMILIES) - {"EmpiricalPool"}
