@@ -19,6 +19,7 @@ from analysis import (
     regret,
     response,
     response_laws,
+    tradeoff,
     variance_vs_m,
     winners,
 )
@@ -39,9 +40,10 @@ FIGURES: Mapping[str, Draw] = {
     "winners": winners.draw,
     "league": league.draw,
     "regret": regret.draw,
+    "tradeoff": tradeoff.draw,
 }
 #: figures of batches; the others are of single groups
-OF_BATCHES = ("league", "regret")
+OF_BATCHES = ("league", "regret", "tradeoff")
 
 
 def draw_all(results: Results, out: Path) -> dict[str, list[Path] | str]:

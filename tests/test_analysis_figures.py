@@ -86,6 +86,7 @@ CHANGES = {
     "winners": scale("variance", 1e6, estimator="max@m"),
     "league": scale("variance", 1e3, estimator="GRPO"),
     "regret": scale("variance", 1e6, estimator="max@m"),
+    "tradeoff": scale("variance", 0.1, estimator="max@m"),
 }
 
 
