@@ -50,11 +50,9 @@ def draw(results: Results) -> Figure:
     bar = figure.colorbar(image, ax=list(grid.flat), location="right", aspect=40, extend="max")
     bar.set_label("regret", fontsize=7.5)
     bar.set_ticks([1, 3, 10, 30, 100], labels=["1", "3", "10", "30", "100"])
+    blank = Patch(fc="white", ec="#aaaaaa", lw=0.5, label="saturated or undefined")
     figure.legend(
-        handles=[
-            Patch(fc=INFINITE, label="infinite variance"),
-            Patch(fc="white", label="no value"),
-        ],
+        handles=[Patch(fc=INFINITE, label="infinite variance"), blank],
         loc="outside lower center",
         ncols=2,
         fontsize=7,
