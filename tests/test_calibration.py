@@ -127,8 +127,9 @@ def test_it_becomes_plain_tea_as_m_grows():
 def test_the_advantage_is_hinge_and_spread_with_these_coefficients():
     rng = np.random.default_rng(0)
     m, k, N = 12, 5, 64
-    (a, b), c = np.reshape(tails.calibrated_coefficients(m, k), (2, 2)), tails.normal_max_mean(N)
-    hinge, bend = a[0] + c * b[0], a[1] + c * b[1]
+    kappa, hinge, bend, hinge_slope, bend_slope = tails.calibrated_coefficients(m, k)
+    c = tails.normal_max_mean(N)
+    hinge, bend = hinge + c * hinge_slope, (bend + c * bend_slope) / kappa
     for _ in range(20):
         r = rng.gumbel(size=m)
         top = np.sort(r)[-k:]
