@@ -92,7 +92,8 @@ TEA = Estimator(
     function=tea,
     prepare=prepare,
     kernel=_kernels.tea,
-    unbiased_for="nothing at finite m; best-of-N as m grows, under a Gaussian upper tail",
+    unbiased_for="nothing at finite m; best-of-N as m grows, under a Gaussian upper tail; "
+    "calibrated: best-of-N on normal laws",
     reference="Li, Qian and Mou (2026), arXiv:2605.10716; our reading",
     uses_N=True,
     affine=True,
