@@ -133,16 +133,22 @@ def test_centring_keeps_the_expectation_and_subtracts_the_mean_of_the_others(alp
             assert spread < 1e-9
 
 
-def test_centring_equals_tea_on_the_others():
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_centring_equals_tea_on_the_others(calibrated):
     """Where k is the tail count of m − 1 too, the baseline is that group's mean advantage."""
     m, N = 16, 128
     r = np.random.default_rng(4).standard_normal(m)
     k = tails.tail_count(m, 0.25)
-    plain, centred = (tea(r, N, alpha=0.25, centred=c) for c in (False, True))
-    c = tails.tail_coefficient(k / m, N)
+    plain, centred = (tea(r, N, centred=c, calibrated=calibrated) for c in (False, True))
+    coefficients = (
+        tails.calibrated_coefficients(m, k) if calibrated else tails.influence_coefficients(k / m)
+    )
+    kappa, hinge, bend, hinge_slope, bend_slope = coefficients
+    c = tails.normal_max_mean(N)
+    hinge, bend = hinge + c * hinge_slope, (bend + c * bend_slope) / kappa
     for i in range(m):
         top = np.sort(np.delete(r, i))[-k:]
         excess = top - top[0]
         mean, sd = excess.mean(), excess.std()
-        bracket = excess + c / (2 * sd) * ((excess - mean) ** 2 - mean**2)
+        bracket = hinge * excess + bend / (2 * sd) * ((excess - mean) ** 2 - mean**2)
         assert plain[i] - centred[i] == pytest.approx(bracket.mean(), abs=1e-12)
