@@ -10,7 +10,7 @@ with density φ(t + e)/Φ(−t). The spread divides by σ̂, which takes this ap
 and under the product the excesses are independent again, of truncated normal laws whose moments
 are known. What remains is an integral over (t, s, c) of a smooth function: with s = v² and c in
 units of its own width around its peak, trapezoidal sums in t and c and a Gauss–Legendre rule in v
-give 12 digits.
+give 12 digits up to m = 4096.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from scipy import special
 
 Array = NDArray[np.float64]
 
-#: points in t, v and c
-POINTS = (64, 96, 56)
+#: points in t, v and c; where k = m, the threshold's left tail is long and asks for most in t
+POINTS = (96, 64, 40)
 #: thresholds beyond these quantiles count for nothing
 RARE = 1e-22
 #: range of c in units of its width; the side of large excesses is the longer one

@@ -68,25 +68,25 @@ def gaussian_tail_moments(alpha: float) -> tuple[float, float, float]:
     return z, mean, math.sqrt(1.0 + z * mean - mean * mean)
 
 
-def influence_coefficients(alpha: float) -> tuple[float, float, float, float]:
-    """Return what the tail's mean and spread weigh in μ_α + c̃_N σ_α = base + c_N · slope.
+def influence_coefficients(alpha: float) -> tuple[float, float, float, float, float]:
+    """Return κ, then what μ_α and σ_α/κ weigh in μ_α + c̃_N σ_α = base + c_N · slope.
 
-    As c̃_N = (c_N − λ)/κ, they are 1 and −λ/κ in the base, 0 and 1/κ in the slope.
+    As c̃_N = (c_N − λ)/κ, they weigh 1 and −λ in the base, 0 and 1 in the slope.
 
     Examples
     --------
     >>> [round(x, 4) for x in influence_coefficients(0.25)]
-    [1.0, -2.5858, 0.0, 2.0343]
+    [0.4916, 1.0, -1.2711, 0.0, 1.0]
     """
     _, mean, sd = gaussian_tail_moments(alpha)
-    return 1.0, -mean / sd, 0.0, 1.0 / sd
+    return sd, 1.0, -mean, 0.0, 1.0
 
 
-def calibrated_coefficients(m: int, k: int) -> tuple[float, float, float, float]:
+def calibrated_coefficients(m: int, k: int) -> tuple[float, float, float, float, float]:
     """Return `influence_coefficients` that make TEA unbiased for normal rewards at this m.
 
-    The multiples a of the hinge and b of the spread for which E ĝ = (1, c_N) in location and log
-    scale. They solve two linear equations, and are linear in c_N too.
+    The multiples a of the influence on μ_α and b of that on σ_α/κ for which E ĝ = (1, c_N) in
+    location and log scale. They solve two linear equations, and are linear in c_N too.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def calibrated_coefficients(m: int, k: int) -> tuple[float, float, float, float]
     Examples
     --------
     >>> [round(x, 3) for x in calibrated_coefficients(16, 4)]
-    [0.907, -9.086, 0.316, 6.746]
+    [0.492, 0.907, -4.467, 0.316, 3.316]
     """
     if k < 3:
         raise ValueError(
@@ -111,8 +111,11 @@ def calibrated_coefficients(m: int, k: int) -> tuple[float, float, float, float]
             "spread has no influence; give a larger alpha or m, for k ≥ 3"
         )
     (a, b), (c, d) = _calibration.influence_means(m, k)
+    _, _, kappa = gaussian_tail_moments(k / m)
+    # the second column is of the influence on σ_α itself
+    b, d = b / kappa, d / kappa
     determinant = a * d - b * c
-    return d / determinant, -c / determinant, -b / determinant, a / determinant
+    return kappa, d / determinant, -c / determinant, -b / determinant, a / determinant
 
 
 @lru_cache(maxsize=4096)

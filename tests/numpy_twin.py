@@ -15,21 +15,25 @@ import numpy as np
 from scipy import special
 
 from tea_stats import order_statistics, tail_library, tails
+from tea_stats._calibration import influence_means
 from tea_stats.estimators.beta_binomial import priors as beta_priors
 from tea_stats.estimators.prefix_tea import default_prefixes, prefix_weights
 from tea_stats.linear_design import linear_tea_design
 
 
-def tea(r, N, alpha=0.25):
+def tea(r, N, alpha=0.25, calibrated=False):
     m = r.shape[-1]
     k = tails.tail_count(m, alpha)
     top = np.sort(r, axis=-1)[..., m - k :]
     low = top[..., :1]
     mean, sd = top.mean(-1, keepdims=True), top.std(-1, keepdims=True)
-    c = tails.tail_coefficient(k / m, N)
+    hinge, c = 1.0, tails.tail_coefficient(k / m, N)
+    if calibrated:
+        signal = np.array(influence_means(m, k))
+        hinge, c = np.linalg.solve(signal, [1.0, tails.normal_max_mean(N)])
     # 1 where the tail has no spread, so that nothing is divided by zero; it is masked below
     safe = np.where(sd > 0, sd, 1.0)
-    bracket = (r - low) + c / (2 * safe) * ((r - mean) ** 2 - (low - mean) ** 2)
+    bracket = hinge * (r - low) + c / (2 * safe) * ((r - mean) ** 2 - (low - mean) ** 2)
     return np.where((r >= low) & (sd > 0), bracket * m / k, 0.0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.polynomial import legendre
-from scipy import special
+from scipy import integrate, special
 
 import tea_stats
 from tea_stats import Gumbel, GumbelMin, Normal, _calibration, monte_carlo, tails
@@ -72,6 +72,24 @@ def test_closed_forms(m, k):
         assert spread == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("m", [3, 4, 16, 64, 256, 1024])
+def test_closed_form_with_the_whole_group_in_the_tail(m):
+    """r̄, σ̂ and d_i = (r_i − r̄)/σ̂ are independent, and E σ̂³ = E σ̂.
+
+    For the log scale the hinge has −E[min]/m, the spread (E σ̂/2)(E d⁴ + 1/m − 1 − E[d_min²]/m).
+    """
+
+    def moment(p):
+        density = lambda x: np.exp(-x * x / 2) / np.sqrt(2 * np.pi)  # noqa: E731
+        of_least = lambda x: x**p * m * density(x) * special.ndtr(-x) ** (m - 1)  # noqa: E731
+        return integrate.quad(of_least, -12, 9, points=[-3, -1], epsabs=1e-14, limit=200)[0]
+
+    sd = np.sqrt(2 / m) * np.exp(special.gammaln(m / 2) - special.gammaln((m - 1) / 2))
+    fourth, least = 3 * (m - 1) / (m + 1), (moment(2) - 1 / m) * m / (m - 1)
+    spread = sd / 2 * (fourth + 1 / m - 1 - least / m)
+    assert influence_means(m, m)[1] == pytest.approx((-moment(1) / m, spread), rel=1e-11)
+
+
 @pytest.mark.parametrize(
     ("m", "N", "options"),
     [
@@ -81,6 +99,7 @@ def test_closed_forms(m, k):
         (16, 512, {"alpha": 1.0}),
         (32, 512, {"alpha": 0.5, "centred": True}),
         (64, 1024, {}),
+        (256, 1024, {"alpha": 0.05}),
     ],
 )
 def test_it_is_unbiased_on_the_normal_law(m, N, options):
@@ -127,8 +146,9 @@ def test_it_becomes_plain_tea_as_m_grows():
 def test_the_advantage_is_hinge_and_spread_with_these_coefficients():
     rng = np.random.default_rng(0)
     m, k, N = 12, 5, 64
-    (a, b), c = np.reshape(tails.calibrated_coefficients(m, k), (2, 2)), tails.normal_max_mean(N)
-    hinge, bend = a[0] + c * b[0], a[1] + c * b[1]
+    kappa, hinge, bend, hinge_slope, bend_slope = tails.calibrated_coefficients(m, k)
+    c = tails.normal_max_mean(N)
+    hinge, bend = hinge + c * hinge_slope, (bend + c * bend_slope) / kappa
     for _ in range(20):
         r = rng.gumbel(size=m)
         top = np.sort(r)[-k:]

@@ -18,6 +18,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in ESTIMATORS},
     "tea, whole group": ("tea", {"alpha": 1.0}),
     "tea, centred": ("tea", {"alpha": 0.5, "centred": True}),
+    "tea, calibrated on a tail": ("tea", {"alpha": 0.7, "calibrated": True}),
     "tea, calibrated": ("tea", {"alpha": 1.0, "calibrated": True, "centred": True}),
     "prefix_tea, cross-fitted": ("prefix_tea", {"alpha": 0.5, "crossfit": True, "orderings": 20}),
     "prefix_tea, centred": ("prefix_tea", {"orderings": 3, "centred": True}),

@@ -17,6 +17,7 @@ STABLE = 1421998890
 LIKERT = Discrete(values=(0.0, 1.0, 2.0, 4.0), logits=(0.3, 0.1, -0.2, -0.9))
 SET = {
     "TEA": ("tea", {"alpha": 0.5}),
+    "calibrated": ("tea", {"calibrated": True}),
     "prefix": ("prefix_tea", {"alpha": 0.5, "orderings": 3}),
     "cross": ("prefix_tea", {"alpha": 0.5, "crossfit": True, "orderings": 2}),
     "max@m": ("max_at_k", {}),

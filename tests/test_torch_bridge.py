@@ -35,6 +35,7 @@ TOLERANCE = 1e-12
 
 #: settings that the rules of `variants` do not reach
 FURTHER_OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "tea": [{"calibrated": True, "centred": True, "alpha": alpha} for alpha in (0.5, 1.0)],
     "max_at_k": [{"k": 3, "form": form} for form in ("s", "loo", "loo-1", "canonical")],
     "prefix_tea": [
         {"orderings": "all", "prefixes": (2, 14), "alpha": 0.5},

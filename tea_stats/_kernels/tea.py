@@ -1,8 +1,8 @@
 """TEA and Prefix-TEA.
 
-TEA is a multiple of the hinge, the influence on μ_α, plus a multiple of the spread, that on σ_α.
+TEA is a multiple of the hinge, the influence on μ_α, plus a multiple of the spread, that on σ_α/κ.
 Both multiples are linear in c_N, and so is any sum of such influences: the kernels return the two
-parts of A = base + c_N · slope, neither of which depends on N. `coefficients` are those of hinge
+parts of A = base + c_N · slope, neither of which depends on N. `coefficients` are κ, those of hinge
 and spread in the base, then in the slope. Which rollouts belong to a subset of the group is a bit
 of `words[rank]`.
 """
@@ -49,8 +49,8 @@ def add_influence(above, words, bit, side, mean, sd, coefficients, weight, base,
     With e = r − r̂ it is e for μ_α and [(r − μ̂)² − (r̂ − μ̂)²] / 2σ̂ = e (e − 2(μ̂ − r̂)) / 2σ̂ for
     σ_α. Only rollouts on one side of a subset get it: its members (1) or the others (0).
     """
-    hinge, bend, hinge_slope, bend_slope = coefficients
-    steepness = 0.5 / sd
+    kappa, hinge, bend, hinge_slope, bend_slope = coefficients
+    steepness = 0.5 / (sd * kappa)
     for i in range(len(above)):
         excess = above[i] - above[0]
         spread = excess * ((excess - 2.0 * mean) * steepness)
@@ -64,8 +64,8 @@ def mean_influence(mean, sd, coefficients):
     """Mean of what `add_influence` gives to the tail's own rollouts, both parts."""
     if sd == 0.0:
         return 0.0, 0.0
-    hinge, bend, hinge_slope, bend_slope = coefficients
-    spread = 0.5 * (sd - mean * (mean / sd))
+    kappa, hinge, bend, hinge_slope, bend_slope = coefficients
+    spread = 0.5 * (sd - mean * (mean / sd)) / kappa
     return hinge * mean + bend * spread, hinge_slope * mean + bend_slope * spread
 
 
@@ -168,7 +168,7 @@ def prefix_tea(r, order, masks, sizes, tail_counts, table, factors, crossfit, ce
                 for rank in range(m):
                     words[rank] = masks[t // 64, order[g, rank]]
             count = tail_counts[t]
-            coefficients = table[t, 0], table[t, 1], table[t, 2], table[t, 3]
+            coefficients = table[t, 0], table[t, 1], table[t, 2], table[t, 3], table[t, 4]
             first = top_of_subset(group, words, bit, count, tail)
             mean, sd = tail_excess(tail[:count], narrow)
             if sd > 0.0:

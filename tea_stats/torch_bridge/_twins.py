@@ -29,14 +29,14 @@ SUBSETS_AT_ONCE = 32
 
 # --- TEA: a hinge and a bend, the coefficients of the influences on μ_α and on σ_α ----------------
 
-#: coefficients of (hinge, spread) in the base and of (hinge, spread) in the slope
-Coefficients = tuple[float, float, float, float]
+#: κ, coefficients of the influences on μ_α and σ_α/κ in the base, and those in the slope
+Coefficients = tuple[float, float, float, float, float]
 
 
 def at(c: float, coefficients: Coefficients) -> tuple[float, float]:
     """Return hinge and bend at c = c_N."""
-    hinge, bend, hinge_slope, bend_slope = coefficients
-    return hinge + c * hinge_slope, bend + c * bend_slope
+    kappa, hinge, bend, hinge_slope, bend_slope = coefficients
+    return hinge + c * hinge_slope, (bend + c * bend_slope) / kappa
 
 
 def tail_excess(tail: Tensor, narrow: float | Tensor) -> tuple[Tensor, Tensor]:
