@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("typer")
 from typer.testing import CliRunner  # noqa: E402
 
-from analysis import _league, _load, figures, rollouts, standings  # noqa: E402
+from analysis import _league, _load, figures, rollouts, standings, tradeoff  # noqa: E402
 from analysis._load import Absent  # noqa: E402
 from simulations import grid  # noqa: E402
 from simulations.grid_schema import read_grid  # noqa: E402
@@ -28,6 +28,7 @@ seed = 3
 m = [8, 16]
 N_over_m = [4, 16]
 prompts = 16
+block_rewards = 4_000
 reps = { 8 = 3_200, 16 = 1_600 }
 
 [laws.Normal]
@@ -121,6 +122,23 @@ def test_standings_count_what_the_cells_say(results):
             law, m, N = row.worst_regret_at.rsplit(", ", 2)
             there = mine.query(f"law == {law!r} and {m.replace('=', '==')}")
             assert there.query(N.replace("=", "=="))["regret"].item() == row.worst_regret
+
+
+def test_the_frontier_is_what_nothing_beats_in_mean_and_in_worst(results):
+    found = _league.regrets(results)
+    table = tradeoff.frontier(found)
+    for one in table.itertuples():
+        beaten = any(
+            x.mean_versus < one.mean_versus and x.worst_versus < one.worst_versus
+            for x in table.itertuples()
+        )
+        assert one.frontier == (not beaten)
+    assert 0 < table["frontier"].sum() < len(table)
+
+
+def test_blocks_hold_whole_batches(results):
+    plan = read_grid_of(results)
+    assert [plan.groups_per_block(m) for m in plan.m] == [496, 240]  # not 500 and 250
 
 
 def test_infinite_errors_are_told_and_compared_with_nothing(tmp_path):
