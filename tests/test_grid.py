@@ -247,6 +247,19 @@ def test_killed_it_loses_no_finished_block_and_resumes_to_the_same_bits(written,
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
+def test_a_block_says_what_a_batch_was(written, tmp_path):
+    text = SMALL[: SMALL.index("[response]")].replace("1200", "1280").replace("3000", "3200")
+    marks = [
+        blocks.Pair(read_grid(written(text + extra)), "Normal", 8, tmp_path).marks(0, ("TEA",))
+        for extra in ("", '[parts]\n"all" = ["Normal"]\n')
+    ]
+    assert marks[0] == marks[1]
+    grouped = read_grid(written(text.replace("seed = 3", "seed = 3\nprompts = 16")))
+    pair = blocks.Pair(grouped, "Normal", 8, tmp_path)
+    assert pair.groups(0) == blocks.Pair(read_grid(written(text)), "Normal", 8, tmp_path).groups(0)
+    assert pair.marks(0, ("TEA",)) != marks[0]
+
+
 def test_a_second_run_computes_nothing(written, tmp_path):
     config = written(PRECISE)
     first = run(config, tmp_path / "out")["runs"][-1]["blocks"]
