@@ -7,6 +7,11 @@ import os
 import pytest
 from hypothesis import settings
 
+# a thread for each worker: threads of several torch processes wait for each other at full speed;
+# it counts only if torch has not been imported yet
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 # numba compiles at the first call, so that no example's time means anything: no deadline
