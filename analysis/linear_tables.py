@@ -67,9 +67,15 @@ def condition_in_weights(m: int) -> float:
     return float(largest * np.linalg.norm(scale[:, None] * to_weights(m) @ root, 2) ** 2)
 
 
-def largest_weight(m: int, N: int, k_min: int) -> float:
-    """Return max |w_k| of a design on the Normal law."""
-    return max(map(abs, linear_tea_design(m, N, k_min=k_min).weights.values()))
+def largest_weight(m: int, N: int, k_min: int) -> tuple[float, bool]:
+    """Return max |w_k| of a design on the Normal law, and whether its digits are known.
+
+    The slopes are, to rounding times the condition number; the map to weights multiplies that.
+    """
+    design = linear_tea_design(m, N, k_min=k_min)
+    largest = max(map(abs, design.weights.values()))
+    size = float((np.abs(to_weights(m)[:-1, :-1]) @ np.abs(design.slopes)).max())
+    return largest, size * float(np.finfo(float).eps) * design.condition < 0.01 * largest
 
 
 def scale_error(law: ContinuousLaw, m: int, N: int, k_min: int) -> float:
@@ -103,7 +109,7 @@ def condition() -> list[str]:
     for m in SIZES:
         beyond = condition_in_weights(m)
         share = math.exp(math.log(beyond) - m * math.log(9.0))
-        weights = [power_of_ten(largest_weight(m, 8 * m, k_min)) for k_min in (1, m // 2)]
+        weights = [power_of_ten(*largest_weight(m, 8 * m, k_min)) for k_min in (1, m // 2)]
         in_slopes = linear_tea_design(m, 8 * m, k_min=1).condition
         cells = [f"{m}", f"{in_slopes:.0f}", power_of_ten(beyond), f"{share:.2f}", *weights]
         rows.append(line(cells))
@@ -128,15 +134,17 @@ def off_normal() -> list[str]:
     return rows
 
 
-def power_of_ten(value: float) -> str:
-    r"""Write a number as LaTeX with two digits.
+def power_of_ten(value: float, known: bool = True) -> str:
+    r"""Write a number as LaTeX with two digits, or none if they are not known.
 
     Examples
     --------
-    >>> power_of_ten(5.55), power_of_ten(123456.0)
-    ('5.5', '$1.2\\cdot10^{5}$')
+    >>> power_of_ten(5.55), power_of_ten(123456.0), power_of_ten(123456.0, known=False)
+    ('5.5', '$1.2\\cdot10^{5}$', '$10^{5}$')
     """
     digits, exponent = f"{value:.1e}".split("e")
+    if not known:
+        return f"$10^{{{int(exponent)}}}$"
     return f"${digits}\\cdot10^{{{int(exponent)}}}$" if value >= 100.0 else f"{value:.2g}"
 
 
