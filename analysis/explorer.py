@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import typer
-from matplotlib.colors import to_hex, to_rgb
-from matplotlib.markers import MarkerStyle
-from matplotlib.path import Path as Outline
 from numpy.typing import ArrayLike
 
 from analysis import _response, _style
 from analysis._figure import Folder, opened
 from analysis._load import BATCH, Results
+from analysis._svg import night, outline
 from analysis.frontier import FAR
 
 PAGE = Path(__file__).parent / "explorer_page"
@@ -30,10 +27,6 @@ PAGE = Path(__file__).parent / "explorer_page"
 PROGRAM = ("state.js", "chart.js", "views.js", "table.js", "controls.js")
 #: significant digits of numbers, and of their standard errors
 DIGITS, ERROR_DIGITS = 6, 3
-#: shares of red, green and blue in the luminance of sRGB (WCAG 2.2)
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
-#: the paper of the page in the dark, and the contrast that a mark needs on it (WCAG 2.2, 1.4.11)
-NIGHT_PAPER, CONTRAST = "#15181d", 3.5
 
 
 @dataclass(frozen=True)
@@ -83,11 +76,19 @@ def data(results: Results) -> dict[str, Any]:
         "metrics": [asdict(metric) for metric in METRICS],
         "laws": laws(results),
         "estimators": estimators(results, labels),
-        "middle": results.middle,
+        "start": start(results),
         "notes": notes.cat.categories.tolist(),
         "cells": cells,
         "responses": list(responses(results, labels)),
     }
+
+
+def start(results: Results) -> list[int]:
+    """Return the (m, N) that is shown first: one that has every picture, else the middle."""
+    if results.response is None:
+        return list(results.middle)
+    first = _response.drawn(results).iloc[0]
+    return [int(first["m"]), int(first["N"])]
 
 
 def numbers(values: ArrayLike, digits: int) -> list[float | None]:
@@ -125,52 +126,6 @@ def estimators(results: Results, labels: list[str]) -> list[dict[str, Any]]:
         }
         for label in labels
     ]
-
-
-def night(colour: str) -> str:
-    """Lighten a colour just as far as it takes to be seen on the dark page; black becomes white.
-
-    Examples
-    --------
-    >>> night("#E69F00"), night("#0B3C5D"), night("#000000")
-    ('#e69f00', '#4f738a', '#ffffff')
-    """
-    ink, least = np.array(to_rgb(colour)), CONTRAST * (_luminance(to_rgb(NIGHT_PAPER)) + 0.05)
-    if np.ptp(ink) == 0.0 and _luminance(ink) + 0.05 < least:
-        ink = 1.0 - ink
-    shades = ((1.0 - white) * ink + white for white in np.linspace(0.0, 1.0, 201))
-    return to_hex(next(shade for shade in shades if _luminance(shade) + 0.05 >= least))
-
-
-def _luminance(colour: ArrayLike) -> float:
-    c = np.asarray(colour)
-    return float(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ LUMINANCE)
-
-
-def outline(marker: str) -> str:
-    """Return a matplotlib marker as the path of an SVG, ten units wide.
-
-    Examples
-    --------
-    >>> outline("s")
-    'M-5 5L5 5L5 -5L-5 -5Z'
-    """
-    style = MarkerStyle(marker)
-    path = style.get_path().transformed(style.get_transform())
-    letters = {
-        Outline.MOVETO: "M",
-        Outline.LINETO: "L",
-        Outline.CURVE3: "Q",
-        Outline.CURVE4: "C",
-        Outline.CLOSEPOLY: "Z",
-    }
-    steps = []
-    for vertices, code in path.iter_segments(simplify=False):
-        # y runs downwards in an SVG
-        flipped = (vertices.reshape(-1, 2) * (10.0, -10.0)).round(2) + 0.0
-        text = " ".join(f"{x:g}" for x in flipped.ravel())
-        steps.append(letters[code] + (text if code != Outline.CLOSEPOLY else ""))
-    return "".join(steps)
 
 
 def responses(results: Results, labels: list[str]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 const HEIGHT = 330;
 const MARGIN = { top: 10, right: 14, bottom: 42, left: 58 };
-let charts = 0;
 
 function svg(tag, attributes = {}, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -56,7 +55,7 @@ function decades(low, high) {
 function tickText(value) {
   const size = Math.abs(value);
   if (size >= 1e5 || (size > 0 && size < 1e-3)) {
-    return value.toExponential(0).replace("e+", "e").replace("-", "−");
+    return value.toExponential(0).replace("e+", "e").replaceAll("-", "−");
   }
   return String(value).replace("-", "−");
 }
@@ -68,7 +67,7 @@ function chart(holder, x, y, described) {
   const bottom = HEIGHT - MARGIN.bottom;
   const toX = scale(x.kind, x.low, x.high, MARGIN.left, right);
   const toY = scale(y.kind, y.low, y.high, bottom, MARGIN.top);
-  const clip = `inside-${(charts += 1)}`;
+  const clip = `inside-${holder.parentElement.id}`;
   const axes = svg("g", { "aria-hidden": "true" });
   for (const [value, text] of x.ticks ?? ticks(toX).map((v) => [v, tickText(v)])) {
     const at = toX(value);

@@ -104,6 +104,7 @@ function listenToLegend() {
     if (e < 0) return;
     if (!state.shown.delete(e)) state.shown.add(e);
     changed();
+    light(estimators[e].name);
   });
   legend.addEventListener("keydown", (event) => {
     const here = buttons.indexOf(document.activeElement);

@@ -46,7 +46,7 @@ function presets() {
 const PRESETS = presets();
 
 function initial() {
-  const [m, N] = data.middle;
+  const [m, N] = data.start;
   return { law: 0, m, N, metric: 0, against: "m", shown: new Set(PRESETS.main.shown) };
 }
 const state = { ...initial(), sort: metrics[0].key, down: false };
@@ -71,7 +71,7 @@ function writeHash() {
     metric: metrics[state.metric].key,
     against: state.against,
     sort: (state.down ? "-" : "") + state.sort,
-    show: preset === "own" ? [...state.shown].map((e) => estimators[e].name).join("|") : preset,
+    show: preset === "own" ? ascending(state.shown).map((e) => estimators[e].name).join("|") : preset,
   });
   history.replaceState(null, "", `#${told}`);
 }

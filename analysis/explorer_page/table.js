@@ -3,7 +3,7 @@
 // A number and its standard error, to the error's first digit: "0.349 ± 0.001".
 function plusMinus(value, error) {
   if (value === null) return "–";
-  const minus = (text) => text.replace("-", "−");
+  const minus = (text) => text.replace("e+", "e").replaceAll("-", "−");
   const size = Math.abs(value);
   if (size >= 1e5 || (size > 0 && size < 1e-5)) {
     return minus(value.toExponential(2)) + (error ? ` ± ${minus(error.toExponential(0))}` : "");
@@ -57,21 +57,30 @@ function header(key, label, hint) {
   return element("th", { role: "columnheader", scope: "col", "aria-sort": order }, button);
 }
 
+// Rows that hold the best value of a column, or one that 2 standard errors do not tell from it.
 function bestOf(rows, { key, more_is_better: more }) {
-  const values = rows.filter((row) => cells.status[row] === "").map((row) => cells[key][row]);
-  const known = values.filter((v) => v !== null);
-  return more ? Math.max(...known) : Math.min(...known);
+  const known = rows.filter((row) => cells.status[row] === "" && cells[key][row] !== null);
+  const values = cells[key];
+  const errors = cells[`${key}_se`];
+  const better = (a, b) => (more ? values[a] > values[b] : values[a] < values[b]);
+  const best = known.reduce((a, b) => (better(b, a) ? b : a), known[0]);
+  const apart = (row) => Math.abs(values[row] - values[best]) > 2 * Math.hypot(errors[row], errors[best]);
+  return new Set(known.filter((row) => !apart(row)));
 }
 
 function drawLeague() {
   const figure = document.getElementById("league");
   const rows = rowsHere();
-  const counts = {};
-  for (const row of rows) counts[cells.status[row] || "measured"] = (counts[cells.status[row] || "measured"] ?? 0) + 1;
+  const counts = new Map();
+  for (const row of rows) {
+    const status = cells.status[row] || "measured";
+    counts.set(status, (counts.get(status) ?? 0) + 1);
+  }
   figure.querySelector("figcaption").textContent =
     `${laws[state.law].name}, m = ${state.m}, N = ${state.N}: every estimator, hidden ones too ` +
-    `(${Object.entries(counts).map(([name, n]) => `${n} ${name}`).join(", ")}). ` +
-    "Bias and standard deviation are over ‖∇V_N‖; error = bias² + sd². Bold: best of the column.";
+    `(${[...counts].map(([name, n]) => `${n} ${name}`).join(", ")}). ` +
+    "Bias and standard deviation are over ‖∇V_N‖; error = bias² + sd². Bold: the best of a column, and what is " +
+    "within 2 standard errors of it.";
   const head = element("tr", { role: "row" }, header("name", "estimator", "Sort by kind of method"));
   head.append(...metrics.map((x) => header(x.key, x.short, `Sort by: ${x.label}`)));
   const body = element("tbody", { role: "rowgroup" });
@@ -95,12 +104,14 @@ function leagueRow(row, best) {
     line.append(element("td", told, toldStatus(row)));
     return line;
   }
+  if (cells.status[row]) {
+    name.append(" ", element("small", { title: toldStatus(row) }, cells.status[row]));
+  }
   metrics.forEach(({ key, short }, i) => {
     const cell = element("td", { role: "cell", "data-label": short });
-    if (cells[key][row] !== null && cells[key][row] === best[i]) cell.classList.add("best");
+    if (best[i].has(row)) cell.classList.add("best");
     cell.append(plusMinus(cells[key][row], cells[`${key}_se`][row]));
     line.append(cell);
   });
-  if (cells.status[row]) line.lastChild.append(element("small", {}, cells.status[row]));
   return line;
 }

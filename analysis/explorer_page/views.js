@@ -27,7 +27,8 @@ function lacking(rows, place) {
 // Bias against standard deviation; the distance from the corner squared is the error.
 function drawPlane() {
   const figure = document.getElementById("plane");
-  const rows = shownHere().filter(drawable).filter((row) => cells.sd[row] !== null);
+  const known = (row) => cells.sd[row] !== null && cells.bias[row] !== null;
+  const rows = shownHere().filter((row) => drawable(row) && known(row));
   const without = lacking(shownHere(), () => "");
   const end = without.length ? ` No point: ${without.join("; ")}.` : "";
   if (!rows.length) return empty(figure, `${cellText()}: no estimator shown has a point here.${end}`);
@@ -95,7 +96,8 @@ function drawCurve() {
     ratio: `N/m = ${Number((state.N / state.m).toPrecision(4))}`,
   }[state.against];
   const name = state.against === "N" ? "N" : "m";
-  figure.querySelector("h2").textContent = `${metric.label} against ${name}`;
+  const title = metric.short === "sd" ? "Standard deviation" : metric.short;
+  figure.querySelector("h2").textContent = `${title[0].toUpperCase()}${title.slice(1)} against ${name}`;
   const all = series();
   const without = lacking(all.map((p) => p.row), (row) => `${name} = ${cells[name][row]}`);
   const end = without.length ? ` No number: ${without.join("; ")}.` : "";
@@ -127,15 +129,15 @@ function drawCurve() {
   );
   const here = toX(state[name]);
   inside.append(svg("path", { class: "here", d: `M${here} 0V${HEIGHT}` }));
-  for (const e of state.shown) {
+  for (const e of ascending(state.shown)) {
     const own = positive.filter(({ row }) => cells.estimator[row] === e);
     if (own.length) inside.append(curveOf(e, own, { metric, hollow, height, toX, toY }));
   }
   const off = positive.filter((p) => toY(height(p)) < MARGIN.top || toY(height(p)) > HEIGHT - MARGIN.bottom);
   figure.querySelector("figcaption").textContent =
-    `${laws[state.law].name}, ${fixed}; the dotted line is at ${name} = ${state[name]}.` +
+    `${metric.label}: ${laws[state.law].name}, ${fixed}; dotted line: ${name} = ${state[name]}.` +
     `${positive.some(hollow) ? " Hollow: not told from zero (2 s.e.), drawn at its bound." : ""}` +
-    `${positive.some(({ row }) => cells.status[row]) ? ` Saturated cells occur.` : ""}` +
+    `${positive.some(({ row }) => cells.status[row]) ? " Some cells are saturated." : ""}` +
     `${off.length ? ` ${off.length} points are off scale.` : ""}${end}`;
 }
 
