@@ -104,9 +104,10 @@ def numbers(values: ArrayLike, digits: int) -> list[float | None]:
 
 
 def laws(results: Results) -> list[dict[str, str]]:
-    """Return name, family and part of each law, in the grid's order."""
+    """Return name, family and part of each law, in the grid's order; parameters are shortened."""
     first = results.table.drop_duplicates("law").set_index("law")["family"]
     part = {law: name for name, members in results.parts.items() for law in members}
+    first = first.str.replace(r"\d+\.\d{4,}", lambda found: f"{float(found[0]):.4g}", regex=True)
     return [{"name": x, "family": first[x], "part": part.get(x, "others")} for x in results.laws]
 
 

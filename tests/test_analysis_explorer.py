@@ -157,6 +157,19 @@ def test_a_grid_without_responses_has_none():
     assert Reader(explorer.page(load(SUMMARIES / "league"))).data["responses"] == []
 
 
+def test_laws_are_in_the_grids_order_with_their_parts(results, read):
+    shown = read.data["laws"]
+    assert [law["name"] for law in shown] == results.laws
+    parts = {name: {law["name"] for law in shown if law["part"] == name} for name in results.parts}
+    assert parts == {name: set(laws) for name, laws in results.parts.items()}
+    # parameters to four digits: the page has room for a line
+    families = dict(zip(results.table["law"], results.table["family"], strict=True))
+    for law in shown:
+        long, short = (re.findall(r"-?\d+\.\d+", x) for x in (families[law["name"]], law["family"]))
+        assert_allclose([float(x) for x in short], [float(x) for x in long], rtol=6e-4)
+        assert len(law["family"]) < 220
+
+
 # --- looks --------------------------------------------------------------------------------------
 
 

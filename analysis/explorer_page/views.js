@@ -10,18 +10,15 @@ function empty(figure, why) {
   figure.querySelector("figcaption").textContent = why;
 }
 
-// What the shown estimators without numbers lack: "Prefix-TEA cross (undefined at m = 8, 16)".
-function lacking(rows, place) {
+// Which shown estimators lack numbers, and at which m or N: "Prefix-TEA (undefined at m = 8, 16)".
+function lacking(rows, along) {
   const found = new Map();
   for (const row of rows.filter((r) => !drawable(r))) {
-    const key = `${nameOf(row)}|${cells.status[row]}`;
-    found.set(key, [...(found.get(key) ?? []), place(row)]);
+    const why = cells.status[row] === "infinite" ? "infinite variance" : cells.status[row];
+    const key = `${nameOf(row)} (${why}`;
+    found.set(key, [...(found.get(key) ?? []), along && cells[along][row]]);
   }
-  return [...found].map(([key, places]) => {
-    const [name, status] = key.split("|");
-    const why = status === "infinite" ? "infinite variance" : status;
-    return `${name} (${why}${places[0] ? ` at ${places.join(", ")}` : ""})`;
-  });
+  return [...found].map(([key, places]) => `${key}${along ? ` at ${along} = ${places.join(", ")}` : ""})`);
 }
 
 // Bias against standard deviation; the distance from the corner squared is the error.
@@ -29,7 +26,7 @@ function drawPlane() {
   const figure = document.getElementById("plane");
   const known = (row) => cells.sd[row] !== null && cells.bias[row] !== null;
   const rows = shownHere().filter((row) => drawable(row) && known(row));
-  const without = lacking(shownHere(), () => "");
+  const without = lacking(shownHere());
   const end = without.length ? ` No point: ${without.join("; ")}.` : "";
   if (!rows.length) return empty(figure, `${cellText()}: no estimator shown has a point here.${end}`);
   const reach = (key) => Math.max(...rows.map((row) => cells[key][row] + data.z * cells[`${key}_se`][row]));
@@ -99,7 +96,7 @@ function drawCurve() {
   const title = metric.short === "sd" ? "Standard deviation" : metric.short;
   figure.querySelector("h2").textContent = `${title[0].toUpperCase()}${title.slice(1)} against ${name}`;
   const all = series();
-  const without = lacking(all.map((p) => p.row), (row) => `${name} = ${cells[name][row]}`);
+  const without = lacking(all.map((p) => p.row), name);
   const end = without.length ? ` No number: ${without.join("; ")}.` : "";
   const points = all.filter(({ row }) => drawable(row) && cells[key][row] !== null);
   // what cannot be told from zero has no logarithm: it is drawn hollow, at its bound
