@@ -124,6 +124,11 @@ def press(browser, *keys):
     ActionChains(browser).send_keys(*keys).perform()
 
 
+def back(browser):
+    """Press Shift and Tab."""
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
+
+
 # --- loading ------------------------------------------------------------------------------------
 
 
@@ -259,12 +264,16 @@ def test_address_that_says_nonsense_is_the_start(browser, pages):
 
 
 def test_back_and_forward_follow_the_address(browser, pages):
-    browser.get(pages["paper"] + START)
+    browser.get(pages["paper"] + START + "&metric=cosine&show=all&sort=-sd")
     before = pictures(browser)
     browser.execute_script("location.hash = '#law=Gumbel&m=8&N=64'")
     ActionChains(browser).pause(0.2).perform()
     assert Select(browser.find_element(By.ID, "law")).first_selected_option.text == "Gumbel"
-    assert all(pictures(browser)[view] != before[view] for view in VIEWS)
+    after = pictures(browser)
+    assert all(after[view] != before[view] for view in VIEWS)
+    # what an address does not say is as at the start, whatever was chosen before
+    address = browser.current_url
+    assert "metric=error" in address and "show=main" in address and "sort=error" in address
 
 
 # --- keyboard alone -----------------------------------------------------------------------------
@@ -296,22 +305,25 @@ def test_arrows_choose(browser, pages, control):
 
 def test_arrows_and_space_in_the_legend(browser, pages):
     browser.get(pages["paper"] + START)
-    browser.execute_script("document.getElementById('variants').focus()")
-    press(browser, Keys.TAB)
+    # from behind: one stop, at the first estimator
+    browser.execute_script("document.querySelector('[data-sort=name]').focus()")
+    back(browser)
     order = [button.text for button in browser.find_elements(By.CSS_SELECTOR, "#legend button")]
-    seen = []
+    seen = [focused(browser)]
     for key in (Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.END, Keys.ARROW_RIGHT):
         press(browser, key)
         seen.append(focused(browser))
-    assert seen == [order[1], order[2], order[1], order[-1], order[0]]
+    assert seen == [order[0], order[1], order[2], order[1], order[-1], order[0]]
     press(browser, Keys.SPACE)
     assert named(browser, order[0]).get_attribute("aria-pressed") == "false"
     press(browser, Keys.ARROW_UP, Keys.HOME, Keys.ENTER)
     assert named(browser, order[0]).get_attribute("aria-pressed") == "true"
     # leaving and coming back finds the same place
     press(browser, Keys.ARROW_RIGHT, Keys.TAB)
-    ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
+    back(browser)
     assert focused(browser) == order[1]
+    back(browser)
+    assert focused(browser) == "variants"
 
 
 def test_enter_sorts_both_ways(browser, pages):

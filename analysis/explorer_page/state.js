@@ -47,9 +47,10 @@ const PRESETS = presets();
 
 function initial() {
   const [m, N] = data.start;
-  return { law: 0, m, N, metric: 0, against: "m", shown: new Set(PRESETS.main.shown) };
+  const shown = new Set(PRESETS.main.shown);
+  return { law: 0, m, N, metric: 0, against: "m", shown, sort: metrics[0].key, down: false };
 }
-const state = { ...initial(), sort: metrics[0].key, down: false };
+const state = initial();
 
 const samePreset = ({ shown }) =>
   shown.length === state.shown.size && shown.every((e) => state.shown.has(e));
@@ -101,7 +102,6 @@ function readHash() {
       estimators.map((_, e) => e).filter((e) => names.includes(estimators[e].name)),
     );
   }
-  settle();
 }
 
 const rowsHere = () => rowsOf.get(keyOf(state.law, state.m, state.N)) ?? [];
