@@ -171,7 +171,7 @@ function drawResponse() {
   const low = 1.3 * Math.min(...exact, ...sound);
   const high = 1.3 * Math.max(...exact, ...sound);
   const [first, last] = [Math.min(place[0], -1), Math.max(place.at(-1), 1)];
-  const logits = [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999]
+  const logits = [0.01, 0.1, 0.5, 0.9, 0.99]
     .map((v) => [Math.log(v / (1 - v)), String(v)])
     .filter(([v]) => first <= v && v <= last);
   const { toX, toY, inside } = chart(
