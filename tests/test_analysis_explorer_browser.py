@@ -62,6 +62,8 @@ def pages(tmp_path_factory):
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     """Return one browser with an empty profile, for all tests."""
+    # selenium would look for one on the network
+    assert FOUND, "CI_BROWSER is set, so chromium and chromedriver must be installed"
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER or ""
     for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
