@@ -29,16 +29,21 @@ def drawn(results: Results) -> pd.DataFrame:
 
 
 def curves(results: Results) -> pd.DataFrame:
-    """Return the curves that are drawn, with `place`, the logit of q, `weight` and `status`.
+    """Return the curves that are drawn, `placed`."""
+    return placed(drawn(results), results.cells)
+
+
+def placed(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return curves with `place`, the logit of q, `weight` and `status`.
 
     `weight` is the probability that a point stands for; a finite law's point is in the middle of
     its jump of the distribution function. A constant added to all advantages changes no expected
     gradient: each response is moved to ψ_N by the best one. `status` is that of the (law,
-    estimator) in `Results.cells`.
+    estimator) in `cells`, which are those of `Results.cells`.
     """
     key = ["law", "estimator", "m", "N"]
-    parts = [_placed(part) for _, part in drawn(results).groupby(key, sort=False)]
-    rows = pd.concat(parts).merge(results.cells[[*key, "status"]], on=key, how="left")
+    parts = [_placed(part) for _, part in rows.groupby(key, sort=False)]
+    rows = pd.concat(parts).merge(cells[[*key, "status"]], on=key, how="left")
     return rows.fillna({"status": ""})
 
 
