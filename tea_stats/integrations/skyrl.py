@@ -80,8 +80,9 @@ def register(estimator: str, N: int, *, name: str | None = None, **options: Any)
     str
         The name.
     """
+    compute = advantage_function(estimator, N, **options)
     from skyrl.backends.skyrl_train.utils.ppo_utils import register_advantage_estimator
 
     chosen = estimator if name is None else name
-    register_advantage_estimator(chosen)(advantage_function(estimator, N, **options))
+    register_advantage_estimator(chosen)(compute)
     return chosen
