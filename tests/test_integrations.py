@@ -213,14 +213,17 @@ assert "tea_stats.integrations.verl" in sys.modules
 GROUPS, MASK, TOKENS = torch.load({str(tmp_path / "batch.pt")!r})
 overrides = ["algorithm.adv_estimator=tea", "+algorithm.tea_stats.N=32"]
 overrides += ["+algorithm.tea_stats.alpha=0.5"]
+several = ["+algorithm.tea_stats.N=32", "+algorithm.tea_stats.tails=[normal,gumbel]"]
 with initialize_config_module("verl.trainer.config", version_base=None):
     config = compose("ppo_trainer", overrides).algorithm
+    linear = compose("ppo_trainer", several).algorithm
 data = verl.DataProto.from_dict(
     tensors={{"token_level_rewards": TOKENS, "response_mask": MASK}},
     non_tensors={{"uid": np.array(GROUPS, dtype=object)}},
 )
-for name in (config.adv_estimator, "rloo", "rloo_vectorized"):
-    out = compute_advantage(data, name, config=config).batch["advantages"]
+for name in (config.adv_estimator, "linear_tea", "rloo", "rloo_vectorized"):
+    settings = linear if name == "linear_tea" else config
+    out = compute_advantage(data, name, config=settings).batch["advantages"]
     print("found", json.dumps(out.tolist()))
 """
     done = subprocess.run(
@@ -228,10 +231,12 @@ for name in (config.adv_estimator, "rloo", "rloo_vectorized"):
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
-    assert len(lines) == 3, done.stderr
-    tea, *loo = (torch.tensor(json.loads(line.removeprefix("found "))) for line in lines)
+    assert len(lines) == 4, done.stderr
+    tea, linear, *loo = (torch.tensor(json.loads(line.removeprefix("found "))) for line in lines)
     expected = by_hand("tea", alpha=0.5).float()[:, None] * MASK
     torch.testing.assert_close(tea, expected, rtol=1e-6, atol=1e-6)
+    expected = by_hand("linear_tea", tails=("normal", "gumbel")).float()[:, None] * MASK
+    torch.testing.assert_close(linear, expected, rtol=1e-6, atol=1e-6)
     rloo = by_hand("rloo").float()[:, None] * MASK
     # verl's own differs in the group of one, to which its first form gives the reward itself
     rows = [i for i, group in enumerate(GROUPS) if group != "c"]

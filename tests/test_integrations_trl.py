@@ -263,6 +263,21 @@ def test_losing_the_mean_shrinks_or_kills_the_gradient(law, k):
     )
 
 
+@pytest.mark.parametrize("law", enumeration.LAWS, ids=str)
+def test_losing_the_mean_puts_the_gradient_of_one_less_in_its_place(law):
+    k = m = 4
+
+    def trick(rewards):
+        tensor = torch.from_numpy(np.ascontiguousarray(rewards))
+        found = torch_bridge.advantages("max_at_k", tensor, k, form="loo-1").numpy()
+        return found - found.mean(-1, keepdims=True)
+
+    one_less = enumeration.gradient_of_expectation(law, k - 1, lambda r: r.max(-1))
+    np.testing.assert_allclose(
+        enumeration.expected_gradient(law, m, trick), one_less, rtol=0, atol=1e-12
+    )
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 

@@ -61,12 +61,14 @@ def table_advantages(
     sizes = present.sum(-1)
     small = [n for n in sorted(set(sizes.tolist())) if not takes(name, n, N, options)]
     left_out = torch.isin(sizes, sizes.new_tensor(small))
-    found = torch.zeros(rewards.shape, dtype=torch.float64, device=rewards.device)
     kept = ~left_out
-    if kept.any():
-        mask = None if present[kept].all() else present[kept]
-        found[kept] = advantages(name, rewards[kept], N, mask=mask, **options).to(found.dtype)
-    return found, left_out
+    if not kept.any():
+        return torch.zeros_like(rewards), left_out
+    mask = None if present[kept].all() else present[kept]
+    found = advantages(name, rewards[kept], N, mask=mask, **options)
+    everywhere = found.new_zeros(rewards.shape)
+    everywhere[kept] = found
+    return everywhere, left_out
 
 
 def batch_advantages(

@@ -72,4 +72,4 @@ def reward_post_process(
     rewards = torch.tensor([torch.nan if r is None else float(r) for r in raw], dtype=torch.float64)
     name = getattr(args, "tea_stats_estimator", None) or RECOMMENDED
     options = getattr(args, "tea_stats_options", None) or {}
-    return raw, batch_advantages(name, rewards, groups, int(args.tea_stats_N), options).tolist()
+    return raw, batch_advantages(name, rewards, groups, args.tea_stats_N, options).tolist()

@@ -19,7 +19,7 @@ Tested with verl 0.9.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,14 @@ def settings(name: str, config: Any) -> tuple[int, dict[str, Any]]:
             f"algorithm.tea_stats.N is missing, and {name} needs the budget of best-of-N; "
             "append for instance +algorithm.tea_stats.N=128 to the command line"
         )
-    options = {key: value for key, value in section.items() if key != "N"}
-    return int(section["N"]), options
+    options = {key: plain(value) for key, value in section.items() if key != "N"}
+    return section["N"], options
+
+
+def plain(value: Any) -> Any:
+    """Return a list of a configuration as a tuple, anything else as it is."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return tuple(value) if is_list else value
 
 
 def register() -> list[str]:
