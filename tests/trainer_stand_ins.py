@@ -1,6 +1,6 @@
-"""Stand-ins for trainers that are not installed: their registries and records, as they call us.
+"""A batch as trainers have it, and stand-ins for trainers that are not installed.
 
-Where a trainer is installed the tests use it instead.
+Where a trainer is installed the tests use it instead of a stand-in.
 """
 
 from __future__ import annotations
@@ -11,12 +11,42 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+import torch
+
+from tea_stats import torch_bridge
+
 HAVE_VERL = find_spec("verl") is not None
 HAVE_SKYRL = find_spec("skyrl") is not None
 
 VERL = "verl.trainer.ppo.core_algos"
 SKYRL = "skyrl.backends.skyrl_train.utils.ppo_utils"
 RLLM = "rllm.trainer.algorithms.advantage"
+
+
+# --- a batch -----------------------------------------------------------------------------------
+
+#: three prompts, their rollouts mixed, in groups of five, four and one
+GROUPS = ["b", "a", "a", "b", "c", "b", "a", "b", "b", "a"]
+REWARDS = torch.tensor([0.5, 1.0, -2.0, 3.0, 7.0, 0.0, 1.5, 2.5, -1.0, 4.0], dtype=torch.float64)
+
+
+def by_hand(name, N=32, rewards=REWARDS, **options):
+    """Return the advantages of REWARDS, one group at a time, 0 for the single rollout."""
+    found = torch.zeros(len(GROUPS), dtype=torch.float64)
+    for label in "ab":
+        rows = [i for i, group in enumerate(GROUPS) if group == label]
+        found[rows] = torch_bridge.advantages(name, rewards[rows], N, **options)
+    return found
+
+
+#: token-level rewards and masks of ten responses of up to four tokens
+MASK = (torch.arange(4) < torch.tensor([4, 1, 2, 3, 4, 2, 3, 1, 4, 2])[:, None]).float()
+TOKENS = torch.zeros(10, 4).scatter_(
+    1, (MASK.sum(1, keepdim=True) - 1).long(), REWARDS[:, None].float()
+)
+
+
+# --- stand-ins ---------------------------------------------------------------------------------
 
 
 def install(monkeypatch, name, **contents):
