@@ -23,7 +23,7 @@ from trl.trainer import grpo_trainer
 
 from tea_stats import torch_bridge
 from tests import enumeration
-from tests.trl_runs import SPLIT, TABLE, Recorded, Recorder, table, trainer
+from tests.trl_runs import CUT, SPLIT, TABLE, Recorded, Recorder, table, trainer
 
 pytestmark = [
     pytest.mark.torch,
@@ -126,7 +126,8 @@ def test_two_processes_share_a_group(tmp_path):
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     assert [part["processes"].item() for part in parts] == [2, 2]
     one = step(Recorded, table(TABLE), batch=12, **SPLIT)
-    expected = bridge(SPLIT["estimator"], TABLE, m=4)
+    rewards = [NAN if i in CUT else r for i, r in enumerate(TABLE)]
+    expected = bridge(SPLIT["estimator"], rewards, m=4)
     assert torch.equal(one.scored[0], expected)
     # six rollouts each, groups of four: the second group lies in both
     assert torch.equal(parts[0]["scored"], expected[:6])
@@ -314,6 +315,19 @@ def test_other_inner_workings_are_noticed(monkeypatch):
     monkeypatch.setattr(trl.GRPOTrainer, "_generate_and_score_completions", reordered)
     with pytest.raises(RuntimeError, match="another order than rewards.*trl==1.16.0"):
         step(Recorded, table(TABLE), N=32)
+
+
+def test_another_rule_for_truncation_is_noticed(monkeypatch):
+    original = trl.GRPOTrainer._generate_and_score_completions
+
+    def keeping_all(self, inputs):
+        output = original(self, inputs)
+        output["completion_mask"] = torch.ones_like(output["completion_mask"])
+        return output
+
+    monkeypatch.setattr(trl.GRPOTrainer, "_generate_and_score_completions", keeping_all)
+    with pytest.raises(RuntimeError, match="other rollouts count as truncated"):
+        step(Recorded, table(TABLE), **SPLIT)
 
 
 def test_missing_method_is_noticed(monkeypatch):

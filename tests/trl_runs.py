@@ -22,7 +22,14 @@ from tea_stats.integrations.trl import BestOfNTrainer
 
 #: of all processes together: three groups of four, so that two processes share the second
 TABLE = np.random.default_rng(3).normal(size=12).round(3).tolist()
-SPLIT = {"N": 32, "estimator": "adaptive_tea"}
+#: what two processes do: a rollout of the first is truncated, and one of the second in that group
+CUT = (1, 6)
+SPLIT = {
+    "N": 32,
+    "estimator": "adaptive_tea",
+    "mask_truncated_completions": True,
+    "script": [[5, 6, 7, 8] if i in CUT else [5, 6, 0] for i in range(12)],
+}
 
 
 class Recorder:
@@ -34,7 +41,7 @@ class Recorder:
     def _generate_single_turn(self, prompt_ids, *rest):
         if self.script is None:
             return super()._generate_single_turn(prompt_ids, *rest)
-        return self.script[: len(prompt_ids)], None
+        return share(self.script, prompt_ids), None
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
@@ -50,12 +57,17 @@ class Recorded(Recorder, BestOfNTrainer):
     """The trainer under test."""
 
 
+def share(values, like):
+    """Return this process's part of a list, as long as another."""
+    start = PartialState().process_index * len(like)
+    return list(values[start : start + len(like)])
+
+
 def table(values, name="table"):
     """Return a reward function that gives each rollout its entry of a list, wherever it is."""
 
     def rewards(completions, **columns):
-        start = PartialState().process_index * len(completions)
-        return list(values[start : start + len(completions)])
+        return share(values, completions)
 
     rewards.__name__ = name
     return rewards

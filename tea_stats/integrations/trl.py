@@ -80,7 +80,8 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
             expect(hasattr(GRPOTrainer, method), f"GRPOTrainer has no method {method}")
         self.estimator, self.N = estimator, N
         self.estimator_options = dict(estimator_options or {})
-        self._advantages: Tensor | None = None
+        self._advantages: Tensor | None = None  # of the rollouts of all processes
+        self._truncated: Tensor | None = None  # of this process's, where TRL masks them
         self._hooked = False
         super().__init__(*args, **kwargs)
         check_settings(estimator, self.num_generations, N, self.estimator_options)
@@ -106,8 +107,8 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
             # TRL's own rule: what does not end in an end-of-sequence or padding token
             ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
             cut = [ids[-1] not in ends for ids in completion_ids_list]
-            everyones = self.accelerator.gather(torch.tensor(cut, device=rewards.device))
-            rewards = rewards.masked_fill(everyones, torch.nan)
+            self._truncated = torch.tensor(cut, device=rewards.device)
+            rewards = rewards.masked_fill(self.accelerator.gather(self._truncated), torch.nan)
         mode = "train" if self.model.training else "eval"
         m = self.num_generations if mode == "train" else self.num_generations_eval
         found, left_out = table_advantages(
@@ -132,10 +133,13 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """Let TRL do its work, then put the estimator's advantages in place of its own."""
-        self._advantages, self._hooked = None, False
+        self._advantages, self._truncated, self._hooked = None, None, False
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         local, everyone = output["advantages"], self._everyone(output["advantages"])
         expect(local.ndim == 1, f"advantages have shape {tuple(local.shape)}")
+        if self._truncated is not None:
+            masked = ~output["completion_mask"].bool().any(-1)
+            expect(torch.equal(masked, self._truncated), "other rollouts count as truncated")
         # this process's part, and a check that it is: TRL logs the advantages of all processes
         start = self.accelerator.process_index * len(local)
         here = slice(start, start + len(local))
