@@ -115,6 +115,7 @@ def test_grpo_is_trls_own_up_to_its_small_constant(scale):
     torch.testing.assert_close(theirs.scored[0], ours.scored[0] * factor, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_group(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", "2", "-m", "tests.trl_runs", str(tmp_path)]
