@@ -19,7 +19,7 @@ import pytest
 import tea_stats
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "matplotlib", "pandas", "scipy.stats", "statsmodels", "pyarrow", "dask")
+HEAVY = ("torch", "trl", "matplotlib", "pandas", "scipy.stats", "statsmodels", "pyarrow", "dask")
 
 
 # --- importing ----------------------------------------------------------------------------------
@@ -40,8 +40,8 @@ def test_import_does_not_load(package, loaded):
     assert {"numpy", "scipy", "numba", "tea_stats"} <= loaded
 
 
-def test_only_the_kernels_import_numba_and_only_the_bridge_imports_torch():
-    allowed = {"numba": "_kernels/_compiler.py", "torch": "torch_bridge/"}
+def test_only_the_kernels_import_numba_and_only_bridge_and_trainers_import_torch():
+    allowed = {"numba": "_kernels/_compiler.py", "torch": ("torch_bridge/", "integrations/")}
     for path in sorted((ROOT / "tea_stats").rglob("*.py")):
         imports = re.findall(r"^\s*(?:from|import) (numba|torch)\b", path.read_text(), re.MULTILINE)
         where = path.relative_to(ROOT / "tea_stats").as_posix()

@@ -1,0 +1,188 @@
+"""TRL: a GRPOTrainer whose group advantage is any estimator of the registry.
+
+TRL has no hook for advantages: groups are whole inside `_generate_and_score_completions` only, and
+`compute_loss` sees a shuffled batch. A reward function that returns advantages is no way round: TRL
+subtracts the group's mean from them and divides by its standard deviation. So `BestOfNTrainer`
+lets TRL's method run, takes the rewards that TRL gathers from all processes, and replaces the
+advantages, and the logged ones, before anything uses them.
+
+Tested with TRL 1.16.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+try:
+    import trl
+    from trl import GRPOTrainer
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "tea_stats.integrations.trl needs trl, which is not installed: pip install 'tea-stats[trl]'"
+    ) from error
+
+from tea_stats.estimators import RECOMMENDED
+from tea_stats.integrations._groups import check_settings, table_advantages
+
+TESTED = "1.16.0"
+
+
+class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
+    """A GRPOTrainer that trains for best-of-N.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        Those of `trl.GRPOTrainer`.
+    N : int
+        Deployment budget of best-of-N.
+    estimator : str
+        A key of `tea_stats.ESTIMATORS`.
+    estimator_options : mapping, optional
+        The estimator's own options; `ESTIMATORS[name].defaults` lists them.
+
+    Raises
+    ------
+    ValueError
+        If the estimator is unknown, does not take groups of `num_generations`, or
+        `multi_objective_aggregation` is not "sum_then_normalize".
+    RuntimeError
+        If this version of TRL works in another way than the ones tested.
+
+    Notes
+    -----
+    The reward of a rollout is TRL's: the weighted sum over the reward functions that returned one.
+    Where all returned None the rollout has no reward; with `mask_truncated_completions` a truncated
+    one does not count either. The group is then evaluated as the smaller group that is left; one
+    too small for the estimator gets advantage 0, and `frac_groups_left_out` is logged.
+
+    Estimators that learn from the other groups of a batch, such as auto TEA, see all groups of
+    TRL's generation batch, over all processes.
+
+    `scale_rewards` has no effect: advantages are in the estimator's own units. With
+    `loss_type="dr_grpo"` the gradient is (1/m) Σ A_i ∇log π(y_i) up to a constant factor (on
+    policy); other loss types weight rollouts by their lengths.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        N: int,
+        estimator: str = RECOMMENDED,
+        estimator_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for method in ("_generate_and_score_completions", "_calculate_rewards"):
+            expect(hasattr(GRPOTrainer, method), f"GRPOTrainer has no method {method}")
+        self.estimator, self.N = estimator, N
+        self.estimator_options = dict(estimator_options or {})
+        self._advantages: Tensor | None = None  # of the rollouts of all processes
+        self._truncated: Tensor | None = None  # of this process's, where TRL masks them
+        self._hooked = False
+        super().__init__(*args, **kwargs)
+        check_settings(estimator, self.num_generations, N, self.estimator_options)
+        if self.multi_objective_aggregation != "sum_then_normalize":
+            raise ValueError(
+                f"multi_objective_aggregation is {self.multi_objective_aggregation!r}; an "
+                "estimator needs one reward per rollout: choose 'sum_then_normalize'"
+            )
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> Tensor:
+        """Let TRL gather the rewards of all processes, and work out all advantages from them."""
+        per_function: Tensor = super()._calculate_rewards(
+            inputs, prompts, completions, completion_ids_list
+        )
+        expect(
+            per_function.ndim == 2 and per_function.shape[1] == len(self.reward_funcs),
+            f"rewards have shape {tuple(per_function.shape)}",
+        )
+        rewards = total_rewards(per_function, self.reward_weights)
+        if self.mask_truncated_completions:
+            # TRL's own rule: what does not end in an end-of-sequence or padding token
+            ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+            cut = [ids[-1] not in ends for ids in completion_ids_list]
+            self._truncated = torch.tensor(cut, device=rewards.device)
+            rewards = rewards.masked_fill(self.accelerator.gather(self._truncated), torch.nan)
+        mode = "train" if self.model.training else "eval"
+        m = self.num_generations if mode == "train" else self.num_generations_eval
+        found, left_out = table_advantages(
+            self.estimator, rewards.reshape(-1, m), self.N, self.estimator_options
+        )
+        self._advantages = found.flatten()
+        self._metrics[mode]["frac_groups_left_out"].append(left_out.float().mean().item())
+        return per_function
+
+    def _transform_advantages(self, advantages: Tensor) -> Tensor:
+        """Answer the hook that huggingface/trl#7298 proposes, in versions of TRL that have it."""
+        everyone = self._everyone(advantages)
+        expect(advantages.shape == everyone.shape, "the hook sees a part of the batch")
+        self._hooked = True
+        return everyone
+
+    def _everyone(self, like: Tensor) -> Tensor:
+        """Return the advantages of all processes' rollouts, in the dtype of TRL's."""
+        if self._advantages is None:
+            raise unexpected("advantages came before rewards")
+        return self._advantages.to(like)
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        """Let TRL do its work, then put the estimator's advantages in place of its own."""
+        self._advantages, self._truncated, self._hooked = None, None, False
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        local, everyone = output["advantages"], self._everyone(output["advantages"])
+        expect(local.ndim == 1, f"advantages have shape {tuple(local.shape)}")
+        if self._truncated is not None:
+            masked = ~output["completion_mask"].bool().any(-1)
+            expect(torch.equal(masked, self._truncated), "other rollouts count as truncated")
+        # this process's part, and a check that it is: TRL logs the advantages of all processes
+        start = self.accelerator.process_index * len(local)
+        here = slice(start, start + len(local))
+        log = self._logs["advantages"]
+        # an evaluation batch may be larger than what TRL keeps
+        logged = [log.pop() for _ in range(min(len(log), len(everyone)))][::-1]
+        if len(logged) == len(everyone):
+            expect(logged[here] == local.tolist(), "advantages are in another order than rewards")
+        log.extend(everyone.tolist())
+        if self._hooked:
+            expect(torch.equal(local, everyone[here]), "advantages changed after the hook")
+        output["advantages"] = everyone[here]
+        return output
+
+
+def total_rewards(per_function: Tensor, weights: Tensor) -> Tensor:
+    """Return each rollout's weighted sum over reward functions, as TRL takes it.
+
+    Parameters
+    ----------
+    per_function : Tensor, shape (B, K)
+        Rewards; NaN where function k returned None.
+    weights : Tensor, shape (K,)
+        Weights of the functions.
+
+    Returns
+    -------
+    Tensor, shape (B,)
+        The sum over the functions that returned a reward; NaN if none did.
+    """
+    total = (per_function * weights.to(per_function.device)).nansum(-1)
+    return total.masked_fill(per_function.isnan().all(-1), torch.nan)
+
+
+def expect(condition: bool, otherwise: str) -> None:
+    """Raise RuntimeError if TRL's inner workings are not those that were tested."""
+    if not condition:
+        raise unexpected(otherwise)
+
+
+def unexpected(what: str) -> RuntimeError:
+    """Return the error that says in which way TRL differs from the versions tested."""
+    return RuntimeError(
+        f"TRL {trl.__version__}: {what}; tea_stats.integrations.trl was tested with TRL {TESTED}: "
+        f"pip install 'trl=={TESTED}', or report this to tea_stats"
+    )

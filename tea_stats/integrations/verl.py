@@ -1,0 +1,98 @@
+r"""verl: the estimators of the registry as values of `algorithm.adv_estimator`.
+
+Importing this module registers them, and verl imports it by itself, through the entry point
+`verl.plugins`, wherever tea_stats is installed. So no code is needed:
+
+    python -m verl.trainer.main_ppo algorithm.adv_estimator=auto_tea \
+        +algorithm.tea_stats.N=128 actor_rollout_ref.rollout.n=16 ...
+
+Below `algorithm.tea_stats`, N is the deployment budget of best-of-N and every other key an option
+of the estimator, such as `+algorithm.tea_stats.alpha=0.5`. Names that verl has taken for estimators
+of its own (grpo, rloo) stay verl's.
+
+Advantages are worked out by verl's driver, which has whole groups: the rows of one `uid`. Each row
+counts as a rollout; agent loops that turn one rollout into several rows are not for this. The
+reward of a rollout is the sum of its token-level rewards, as for verl's own GRPO.
+
+Tested with verl 0.9.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+try:
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"tea_stats.integrations.verl needs verl and what verl needs ({error}): pip install verl"
+    ) from error
+
+from tea_stats.estimators import ESTIMATORS
+from tea_stats.integrations._groups import outcome_advantages
+
+#: `(token_level_rewards, response_mask, index, config) -> (advantages, returns)`
+AdvantageFunction = Callable[..., tuple[Tensor, Tensor]]
+
+
+def advantage_function(name: str) -> AdvantageFunction:
+    """Return an estimator in the form of verl's advantage functions.
+
+    Parameters
+    ----------
+    name : str
+        A key of `tea_stats.ESTIMATORS`.
+
+    Returns
+    -------
+    callable
+        `(token_level_rewards, response_mask, index, config)`, all but the first two by keyword, to
+        a pair: the advantages, shape (B, T), twice, as verl's own outcome estimators return them.
+    """
+
+    def compute(
+        token_level_rewards: Tensor,
+        response_mask: Tensor,
+        index: np.ndarray[Any, Any] | None = None,
+        config: Any = None,
+        **unused: Any,
+    ) -> tuple[Tensor, Tensor]:
+        N, options = settings(name, config)
+        found = outcome_advantages(name, token_level_rewards, response_mask, index, N, options)
+        return found, found
+
+    compute.__name__ = f"compute_{name}_advantage"
+    return compute
+
+
+def settings(name: str, config: Any) -> tuple[int, dict[str, Any]]:
+    """Return N and the estimator's options from verl's configuration of the algorithm."""
+    section: Mapping[str, Any] | None = None if config is None else config.get("tea_stats", None)
+    if section is None or "N" not in section:
+        raise ValueError(
+            f"algorithm.tea_stats.N is missing, and {name} needs the budget of best-of-N; "
+            "append for instance +algorithm.tea_stats.N=128 to the command line"
+        )
+    options = {key: plain(value) for key, value in section.items() if key != "N"}
+    return section["N"], options
+
+
+def plain(value: Any) -> Any:
+    """Return a list of a configuration as a tuple, anything else as it is."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return tuple(value) if is_list else value
+
+
+def register() -> list[str]:
+    """Register the estimators whose names are free; return these names."""
+    free = [name for name in ESTIMATORS if name not in ADV_ESTIMATOR_REGISTRY]
+    for name in free:
+        register_adv_est(name)(advantage_function(name))
+    return free
+
+
+register()

@@ -1,0 +1,368 @@
+"""`BestOfNTrainer` in real training steps of TRL: whole groups, split groups, missing rewards.
+
+`torch_bridge.advantages` is the independent implementation here, on rewards that a table fixes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+import torch
+import trl
+from trl.trainer import grpo_trainer
+
+from tea_stats import torch_bridge
+from tests import enumeration
+from tests.trl_runs import CUT, SPLIT, TABLE, Recorded, Recorder, table, trainer
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.xdist_group("trl"),
+    # what TRL and transformers say to each other
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+NORMAL = np.random.default_rng(7).normal(size=16).round(3).tolist()
+NAN = float("nan")
+
+
+class Plain(Recorder, trl.GRPOTrainer):
+    """TRL as it is."""
+
+
+def bridge(name, rewards, m, N=32, **options):
+    """Return the advantages of whole groups, NaN standing for no reward, in TRL's precision."""
+    grouped = torch.tensor(rewards, dtype=torch.float32).reshape(-1, m)
+    mask = None if not grouped.isnan().any() else ~grouped.isnan()
+    return torch_bridge.advantages(name, grouped, N, mask=mask, **options).flatten().float()
+
+
+def step(kind, reward_funcs, **settings):
+    """Return a trainer after one step."""
+    built = trainer(kind, reward_funcs, **settings)
+    built.train()
+    return built
+
+
+# --- advantages ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("estimator", "options"),
+    [
+        ("tea", {"alpha": 0.5}),
+        ("linear_tea", {"k_min": 2}),
+        ("max_at_k", {}),
+        ("max_at_k", {"k": 3}),
+        ("auto_tea", {}),
+    ],
+)
+def test_step_uses_the_advantages_of_the_estimator(estimator, options):
+    built = step(
+        Recorded,
+        table(NORMAL),
+        m=8,
+        batch=16,
+        N=32,
+        estimator=estimator,
+        estimator_options=options,
+    )
+    expected = bridge(estimator, NORMAL, m=8, **options)
+    assert expected.abs().max() > 0.1
+    assert torch.equal(built.scored[0], expected)
+    # TRL shuffles before it learns
+    assert torch.equal(built.in_loss[0].sort().values, expected.sort().values)
+
+
+def test_default_is_the_recommended_estimator():
+    built = step(Recorded, table(NORMAL), m=8, batch=16, N=32)
+    assert torch.equal(built.scored[0], bridge("auto_tea", NORMAL, m=8))
+
+
+def test_batch_of_several_steps_of_learning_is_pooled():
+    built = step(
+        Recorded, table(NORMAL), m=8, batch=8, gradient_accumulation_steps=2, N=32,
+        estimator="adaptive_tea",
+    )  # fmt: skip
+    expected = bridge("adaptive_tea", NORMAL, m=8)
+    assert torch.equal(built.scored[0], expected)
+    assert [len(part) for part in built.in_loss] == [8, 8]
+    assert torch.equal(torch.cat(built.in_loss).sort().values, expected.sort().values)
+    # each group by itself would have been given other advantages
+    alone = torch.cat([bridge("adaptive_tea", part, m=8) for part in (NORMAL[:8], NORMAL[8:])])
+    assert not torch.allclose(expected, alone, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", ["group", "none"])
+def test_grpo_is_trls_own_up_to_its_small_constant(scale):
+    name = "grpo" if scale == "group" else "dr_grpo"
+    ours = step(Recorded, table(NORMAL), m=8, batch=16, N=32, estimator=name)
+    theirs = step(Plain, table(NORMAL), m=8, batch=16, scale_rewards=scale)
+    spread = torch.tensor(NORMAL).reshape(2, 8).std(-1).repeat_interleave(8)
+    factor = spread / (spread + 1e-4) if scale == "group" else 1.0
+    torch.testing.assert_close(theirs.scored[0], ours.scored[0] * factor, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_group(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", "2", "-m", "tests.trl_runs", str(tmp_path)]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    assert [part["processes"].item() for part in parts] == [2, 2]
+    one = step(Recorded, table(TABLE), batch=12, **SPLIT)
+    rewards = [NAN if i in CUT else r for i, r in enumerate(TABLE)]
+    expected = bridge(SPLIT["estimator"], rewards, m=4)
+    assert torch.equal(one.scored[0], expected)
+    # six rollouts each, groups of four: the second group lies in both
+    assert torch.equal(parts[0]["scored"], expected[:6])
+    assert torch.equal(parts[1]["scored"], expected[6:])
+    for rank, part in enumerate(parts):
+        mine = expected[6 * rank : 6 * rank + 6]
+        assert torch.equal(part["in_loss"].sort().values, mine.sort().values)
+        assert torch.equal(part["logged"], expected)
+
+
+# --- rewards ------------------------------------------------------------------------------------
+
+
+def test_several_functions_are_summed_with_their_weights():
+    other = (10.0 * np.arange(12)).tolist()
+    other[5] = None  # this function says nothing of this rollout; the other one does
+    built = step(
+        Recorded,
+        [table(TABLE, "first"), table(other, "second")],
+        reward_weights=[2.0, 0.25],
+        N=32,
+        estimator="linear_tea",
+    )
+    total = [2.0 * a + 0.25 * (b or 0.0) for a, b in zip(TABLE, other, strict=True)]
+    torch.testing.assert_close(built.scored[0], bridge("linear_tea", total, m=4), rtol=1e-5, atol=0)
+
+
+def test_rollout_without_reward_leaves_a_smaller_group():
+    rewards = [*TABLE]
+    rewards[1] = rewards[4] = rewards[5] = None
+    for place in (8, 9, 10):
+        rewards[place] = None
+    built = step(Recorded, table(rewards), N=32, estimator="max_at_k", estimator_options={"k": 2})
+    found = built.scored[0]
+    assert torch.equal(found[[0, 2, 3]], bridge("max_at_k", [TABLE[i] for i in (0, 2, 3)], 3, k=2))
+    assert torch.equal(found[[6, 7]], bridge("max_at_k", TABLE[6:8], 2, k=2))
+    # of the third group one rollout is left, which is none to compare
+    assert not found[[1, 4, 5, 8, 9, 10, 11]].any()
+    assert built.state.log_history[0]["frac_groups_left_out"] == pytest.approx(1 / 3)
+
+
+def test_no_reward_at_all_is_no_advantage():
+    built = step(Recorded, table([None] * 12), N=32, estimator="tea")
+    assert torch.equal(built.scored[0], torch.zeros(12))
+    assert built.state.log_history[0]["frac_groups_left_out"] == 1.0
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_truncated_rollouts_leave_the_group_where_trl_masks_them(masked):
+    end = 0
+    script = [[5, 6, end]] * 12
+    for place in (2, 3, 7):
+        script[place] = [5, 6, 7, 8]  # as long as completions may be, and no end
+    built = step(
+        Recorded,
+        table(TABLE),
+        script=script,
+        mask_truncated_completions=masked,
+        N=32,
+        estimator="rloo",
+    )
+    rewards = [NAN if masked and i in (2, 3, 7) else r for i, r in enumerate(TABLE)]
+    assert torch.equal(built.scored[0], bridge("rloo", rewards, m=4))
+    assert built.scored[0][[2, 3, 7]].any() != masked
+
+
+def test_evaluation_has_groups_of_its_own_size():
+    settings = {"num_generations_eval": 2, "per_device_eval_batch_size": 8, "N": 32}
+    built = trainer(Recorded, table(NORMAL), estimator="max_at_k", **settings)
+    metrics = built.evaluate()
+    assert torch.equal(built.scored[0], bridge("max_at_k", NORMAL[:8], m=2))
+    assert metrics["eval_reward"] == pytest.approx(np.mean(NORMAL[:8]), abs=1e-6)
+
+
+def test_evaluation_of_single_rollouts_has_no_advantages():
+    # a batch larger than what TRL keeps for its log: four prompts, two of them logged
+    settings = {"num_generations_eval": 1, "per_device_eval_batch_size": 4, "N": 32}
+    built = trainer(Recorded, table(NORMAL), batch=2, m=2, estimator="max_at_k", **settings)
+    built.evaluate()
+    assert torch.equal(built.scored[0], torch.zeros(4))
+    assert list(built._logs["advantages"]) == [0.0, 0.0]
+
+
+# --- logging ------------------------------------------------------------------------------------
+
+
+def test_trl_logs_what_it_logs_and_the_advantages_used():
+    ours = step(Recorded, table(TABLE), N=32, estimator="linear_tea", max_steps=2)
+    theirs = step(Plain, table(TABLE), max_steps=2)
+    assert list(ours._logs["advantages"]) == ours.scored[1].tolist()
+    assert list(ours._logs["rewards"]["table"]) == list(theirs._logs["rewards"]["table"])
+    for name in ("reward", "reward_std", "frac_reward_zero_std", "rewards/table/mean"):
+        assert ours.state.log_history[0][name] == theirs.state.log_history[0][name]
+    assert set(ours.state.log_history[0]) - set(theirs.state.log_history[0]) == {
+        "frac_groups_left_out"
+    }
+
+
+# --- why a reward function cannot do it -----------------------------------------------------------
+
+
+def test_returning_advantages_as_rewards_loses_the_groups_mean():
+    advantages = bridge("max_at_k", TABLE, m=4)
+    trick = step(Plain, table(advantages.tolist()), scale_rewards="none")
+    mean = advantages.reshape(3, 4).mean(-1).repeat_interleave(4)
+    assert mean.max() > 1.0
+    torch.testing.assert_close(trick.scored[0], advantages - mean, rtol=1e-5, atol=1e-6)
+    # of the form without a baseline nothing is left at k = m
+    raw = bridge("max_at_k", TABLE, m=4, k=4, form="s")
+    nothing = step(Plain, table(raw.tolist()), scale_rewards="none")
+    torch.testing.assert_close(nothing.scored[0], torch.zeros(12), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("law", enumeration.LAWS, ids=str)
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_losing_the_mean_shrinks_or_kills_the_gradient(law, k):
+    m = 4
+
+    def kept(rewards):
+        tensor = torch.from_numpy(np.ascontiguousarray(rewards))
+        return torch_bridge.advantages("max_at_k", tensor, k, k=k, form="s").numpy()
+
+    def trick(rewards):
+        found = kept(rewards)
+        return found - found.mean(-1, keepdims=True)
+
+    truth = enumeration.gradient_of_expectation(law, k, lambda r: r.max(-1))
+    assert np.linalg.norm(truth) > 1e-3
+    np.testing.assert_allclose(
+        enumeration.expected_gradient(law, m, kept), truth, rtol=0, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        enumeration.expected_gradient(law, m, trick), (1 - k / m) * truth, rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("law", enumeration.LAWS, ids=str)
+def test_losing_the_mean_puts_the_gradient_of_one_less_in_its_place(law):
+    k = m = 4
+
+    def trick(rewards):
+        tensor = torch.from_numpy(np.ascontiguousarray(rewards))
+        found = torch_bridge.advantages("max_at_k", tensor, k, form="loo-1").numpy()
+        return found - found.mean(-1, keepdims=True)
+
+    one_less = enumeration.gradient_of_expectation(law, k - 1, lambda r: r.max(-1))
+    np.testing.assert_allclose(
+        enumeration.expected_gradient(law, m, trick), one_less, rtol=0, atol=1e-12
+    )
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"estimator": "best"}, "estimator 'best' is unknown"),
+        ({"N": 0}, "N is 0"),
+        ({"estimator": "max_at_k", "estimator_options": {"k": 5}}, "k is 5, more than the m = 4"),
+        (
+            {"multi_objective_aggregation": "normalize_then_sum"},
+            "multi_objective_aggregation is 'normalize_then_sum'",
+        ),
+    ],
+)
+def test_refused_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        trainer(Recorded, table(TABLE), **{"N": 32, **settings})
+
+
+def test_unknown_option_is_named():
+    with pytest.raises(TypeError, match="tea has no option 'beta'"):
+        trainer(Recorded, table(TABLE), N=32, estimator="tea", estimator_options={"beta": 1})
+
+
+def test_other_inner_workings_are_noticed(monkeypatch):
+    original = trl.GRPOTrainer._generate_and_score_completions
+
+    def reordered(self, inputs):
+        output = original(self, inputs)
+        output["advantages"] = output["advantages"].flip(0)
+        return output
+
+    monkeypatch.setattr(trl.GRPOTrainer, "_generate_and_score_completions", reordered)
+    with pytest.raises(RuntimeError, match="another order than rewards.*trl==1.16.0"):
+        step(Recorded, table(TABLE), N=32)
+
+
+def test_another_rule_for_truncation_is_noticed(monkeypatch):
+    original = trl.GRPOTrainer._generate_and_score_completions
+
+    def keeping_all(self, inputs):
+        output = original(self, inputs)
+        output["completion_mask"] = torch.ones_like(output["completion_mask"])
+        return output
+
+    monkeypatch.setattr(trl.GRPOTrainer, "_generate_and_score_completions", keeping_all)
+    with pytest.raises(RuntimeError, match="other rollouts count as truncated"):
+        step(Recorded, table(TABLE), **SPLIT)
+
+
+def test_missing_method_is_noticed(monkeypatch):
+    monkeypatch.delattr(trl.GRPOTrainer, "_calculate_rewards")
+    with pytest.raises(RuntimeError, match="GRPOTrainer has no method _calculate_rewards"):
+        trainer(Recorded, table(TABLE), N=32)
+
+
+# --- a hook that TRL may get ----------------------------------------------------------------------
+
+
+def with_hook(call):
+    """Return TRL's method with the hook of huggingface/trl#7298 where that puts it."""
+    source = textwrap.dedent(inspect.getsource(trl.GRPOTrainer._generate_and_score_completions))
+    line = "advantages = torch.nan_to_num(advantages, nan=0.0)\n"
+    assert source.count(line) == 1
+    source = source.replace(line, f"{line}    {call}\n")
+    namespace = dict(vars(grpo_trainer))
+    exec(source, namespace)
+    return namespace["_generate_and_score_completions"]
+
+
+def test_upstream_hook_is_answered(monkeypatch):
+    method = with_hook("advantages = self._transform_advantages(advantages)")
+    monkeypatch.setattr(trl.GRPOTrainer, "_generate_and_score_completions", method)
+    built = step(Recorded, table(TABLE), N=32, estimator="linear_tea")
+    expected = bridge("linear_tea", TABLE, m=4)
+    assert built._hooked
+    assert torch.equal(built.scored[0], expected)
+    assert list(built._logs["advantages"]) == expected.tolist()
+
+
+def test_hook_whose_answer_is_changed_is_noticed(monkeypatch):
+    method = with_hook("advantages = 2.0 * self._transform_advantages(advantages)")
+    monkeypatch.setattr(trl.GRPOTrainer, "_generate_and_score_completions", method)
+    with pytest.raises(RuntimeError, match="advantages changed after the hook"):
+        step(Recorded, table(TABLE), N=32, estimator="linear_tea")
