@@ -53,7 +53,7 @@ def draw(results: Results) -> Figure:
 def frontier(results: Results) -> pd.DataFrame:
     """Return the middle cell of every law and estimator, with `noise` and `frontier`."""
     rows = shown(results.single).copy()
-    rows["noise"] = np.sqrt(rows["relative_variance"] / BATCH)
+    rows["noise"] = np.sqrt(rows["noise_part"])
     # se of a root: se(v) / (2 √v)
     rows["noise_mcse"] = rows["noise"] * rows["variance_mcse"] / (2.0 * rows["variance"])
     rows["frontier"] = False

@@ -45,6 +45,8 @@ START = "#law=Normal&m=16&N=128"
 FLAGS = (
     *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
     *("disable-background-networking", "disable-component-update", "disable-sync"),
+    # containers have little shared memory
+    "disable-dev-shm-usage",
 )
 
 
