@@ -137,7 +137,25 @@ def means(law: ContinuousLaw, n: int) -> Array:
 
 
 def gradients(law: ContinuousLaw, n: int) -> Array | None:
-    """Return ∂_θ E R_(b:n), shape (d, n), or None where ∂_θ Q has no closed form.
+    """Return ∂_θ E R_(b:n), the gradients of the mean order statistics of n draws.
+
+    Parameters
+    ----------
+    law : ContinuousLaw
+        Law of one draw, with a finite mean.
+    n : int
+        Number of draws.
+
+    Returns
+    -------
+    ndarray of shape (d, n), or None
+        In the order of `law.parameters`, in reward units per unit of each; None where ∂_θ Q has no
+        closed form.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If n is not an integer, or below 1.
 
     Examples
     --------
@@ -146,6 +164,7 @@ def gradients(law: ContinuousLaw, n: int) -> Array | None:
     array([[ 1.     ,  1.     ],
            [-0.56419,  0.56419]])
     """
+    n = as_count("n", n)
     u, p, du = _nodes(_edges(law, _EDGES), ORDER)
     with np.errstate(all="ignore"):  # where a support ends within rounding error
         columns = law._quantile_gradient(_quantile(law, u, p))

@@ -73,6 +73,16 @@ def influence_coefficients(alpha: float) -> tuple[float, float, float, float, fl
 
     As c̃_N = (c_N − λ)/κ, they weigh 1 and −λ in the base, 0 and 1 in the slope.
 
+    Parameters
+    ----------
+    alpha : float
+        Tail fraction in (0, 1].
+
+    Raises
+    ------
+    TypeError, ValueError
+        If alpha is not a number in (0, 1].
+
     Examples
     --------
     >>> [round(x, 4) for x in influence_coefficients(0.25)]

@@ -18,7 +18,7 @@ from scipy import special, stats
 
 from simulations import _engines
 from simulations.lm import halves
-from simulations.lm.pool_schema import Measure
+from simulations.lm.pool_schema import BATCH, Measure
 from tea_stats import ESTIMATORS, EmpiricalPool, Law, Normal, best_of_n, monte_carlo
 from tea_stats.monte_carlo import cells
 
@@ -26,8 +26,6 @@ Array = NDArray[np.float64]
 Loaded = Mapping[str, tuple[dict[str, Array], Array]]
 
 POOL, GAUSSIAN, NORMAL = "pool", "gaussian", "normal law"
-#: groups (prompts) whose mean is one step of training
-BATCH = 64
 #: part of the rewards that counts as the upper tail
 TAIL = 0.25
 #: points of a QQ plot and of a response curve
@@ -77,8 +75,7 @@ def measured(plan: Measure, law: Law, reps: int) -> pd.DataFrame:
         # in the units of the others: a mean of 64 has a 64th of the variance
         for column in ("variance", "variance_mcse", "reps"):
             of_batches[column] *= BATCH
-        of_batches["mse"] = of_batches["bias"] ** 2 + of_batches["variance"]
-        tables.append(of_batches.drop(columns=["mse_mcse", "nmse", "nmse_mcse"]))
+        tables.append(of_batches.drop(columns=["mse", "mse_mcse", "nmse", "nmse_mcse"]))
     table = pd.concat(tables, ignore_index=True)
     return with_batch(table[table["parameter"] == "all"]).drop(columns=["law", "parameter"])
 

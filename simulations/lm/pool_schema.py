@@ -14,6 +14,9 @@ from pydantic import Field, model_validator
 from simulations._schema import EstimatorTable, Table, undefined
 
 Array = NDArray[np.float64]
+
+#: groups (prompts) whose mean is one step of training
+BATCH = 64
 Size = Annotated[int, Field(ge=2)]
 
 
@@ -71,10 +74,10 @@ class Pools(Table):
                 "batch; give one that does not"
             )
         for label, table in self.measure.estimators.items():
-            if table.record().pools and self.measure.reps % 64:
+            if table.record().pools and self.measure.reps % BATCH:
                 raise ValueError(
-                    f'measure.estimators."{label}" pools batches of 64 groups and measure.reps is '
-                    f"{self.measure.reps}; give a multiple of 64"
+                    f'measure.estimators."{label}" pools batches of {BATCH} groups and '
+                    f"measure.reps is {self.measure.reps}; give a multiple of {BATCH}"
                 )
             for m in self.measure.m:
                 if reason := undefined(table, m, self.measure.N):

@@ -9,14 +9,19 @@ import torch
 from torch import Tensor
 
 from tea_stats._validation import as_count
-from tea_stats.estimators import lookup
+from tea_stats.estimators import Estimator, lookup
 from tea_stats.torch_bridge import advantages
+
+
+def check_request(name: str, N: int, options: Mapping[str, Any]) -> Estimator:
+    """Return the registry's record, after checking all that does not depend on m."""
+    as_count("N", N)
+    return lookup(name, options)
 
 
 def check_settings(name: str, m: int, N: int, options: Mapping[str, Any]) -> None:
     """Raise, with the estimator's own message, unless it takes groups of m at these settings."""
-    record = lookup(name, options)
-    as_count("N", N)
+    record = check_request(name, N, options)
     if m < min(2, record.min_m):
         raise ValueError(
             f"groups have m = {m} rollouts; {name} needs at least {min(2, record.min_m)}: "

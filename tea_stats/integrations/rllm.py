@@ -24,9 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tea_stats._validation import as_count
-from tea_stats.estimators import lookup
-from tea_stats.integrations._groups import batch_advantages
+from tea_stats.integrations._groups import batch_advantages, check_request
 
 Rewards = list[NDArray[np.float64]]
 
@@ -59,8 +57,7 @@ def advantage_function(
     ValueError, TypeError
         For an unknown estimator, option, or an N out of range.
     """
-    lookup(estimator, options)
-    as_count("N", N)
+    check_request(estimator, N, options)
 
     def compute(
         rewards: Sequence[NDArray[np.float64]], algorithm_config: Any = None, **unused: Any

@@ -22,9 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tea_stats._validation import as_count
-from tea_stats.estimators import lookup
-from tea_stats.integrations._groups import outcome_advantages
+from tea_stats.integrations._groups import check_request, outcome_advantages
 
 
 def advantage_function(
@@ -52,8 +50,7 @@ def advantage_function(
     ValueError, TypeError
         For an unknown estimator, option, or an N out of range.
     """
-    lookup(estimator, options)
-    as_count("N", N)
+    check_request(estimator, N, options)
 
     def compute(
         token_level_rewards: Tensor, response_mask: Tensor, index: Sequence[str], **unused: Any
