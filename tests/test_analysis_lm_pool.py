@@ -1,0 +1,107 @@
+"""Tables of language-model pools: means over prompts, who is told from whom, rates."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import lm_pool_tables
+from analysis.lm_pool_figures import GAUSSIAN, NORMAL, POOL, Pools
+
+LABELS = {"TEA": "tea", "max@m": "max_at_k", "RLOO": "rloo"}
+
+
+def cells(pool, kind, reward, values):
+    """Rows of the table of measurements: `values` holds (cosine, error, bias) by estimator and m."""
+    return [
+        {
+            "pool": pool,
+            "reward": reward,
+            "kind": kind,
+            "estimator": label,
+            "options": json.dumps({"name": LABELS[label]}),
+            "m": m,
+            "N": 128,
+            "cosine": cosine,
+            "cosine_mcse": 0.001,
+            "scaled_nmse": error,
+            "relative_bias": bias,
+        }
+        for (label, m), (cosine, error, bias) in values.items()
+    ]
+
+
+@pytest.fixture
+def pools():
+    """TEA leads max@m by .1 ± 0 in cosine, not in error; the bias of TEA falls as 1/m."""
+    rows = []
+    for k in range(4):
+        wave = 0.05 * (-1) ** k
+        values = {
+            ("TEA", 16): (0.8 + wave, 0.30 + wave, 0.4),
+            ("TEA", 64): (0.9, 0.20, 0.1),
+            ("max@m", 16): (0.7 + wave, 0.32 - wave, 0.4),
+            ("max@m", 64): (0.9, 0.25, 0.2 if k % 2 else 0.1),
+            ("RLOO", 16): (0.2, 0.90, 0.9),
+            ("RLOO", 64): (0.2, 0.90, 0.9),
+        }
+        rows += cells(f"p{k}", POOL, "tone", values) + cells(f"p{k}", GAUSSIAN, "tone", values)
+    rows += cells(NORMAL, NORMAL, NORMAL, {key: (1.0, 0.1, 0.0) for key in values})
+    table = pd.DataFrame(rows)
+    model = table[table["kind"] == POOL].drop_duplicates(["estimator", "m"])
+    model = model.assign(cosine_se=0.05, scaled_nmse_se=0.1)
+    tail = {"reward": "tone", "skew": 0.0, "tied": 0.0, "qq_r2": 0.99, "shape": -0.2}
+    tails = pd.DataFrame(
+        [{"pool": "p0", **tail}]
+        + [{"pool": "chance", **tail, "reward": x} for x in ("low", "median", "high")]
+    )
+    nothing = pd.DataFrame()
+    return Pools(table, model, nothing, tails, nothing, {})
+
+
+def test_means_over_prompts_with_their_standard_error(pools):
+    found = lm_pool_tables.over_prompts(pools, "tone").set_index(["estimator", "m"])
+    row = found.loc[("TEA", 16)]
+    assert row["cosine"] == pytest.approx(0.8)
+    # ± .05: sample variance 4 · .05²/3, and of a mean of 4 a quarter of it
+    assert row["cosine_se"] == pytest.approx(0.05 / np.sqrt(3))
+
+
+def test_equals_are_told_prompt_by_prompt(pools):
+    # the cosines differ by .1 on each prompt, though each varies by more than that over prompts
+    best, value, _, equals = lm_pool_tables.nearest(pools, "tone", 16, 128, "cosine")
+    assert (best, equals) == ("TEA", []) and value == pytest.approx(0.8)
+    # the errors differ by .02 on average, by -.12 and .08 in turn
+    best, _, _, equals = lm_pool_tables.nearest(pools, "tone", 16, 128, "scaled_nmse")
+    assert (best, equals) == ("TEA", ["max@m"])
+
+
+def test_slopes_of_the_bias(pools):
+    found = lm_pool_tables.slopes(pools)
+    rows = found[found["kind"] == POOL].set_index("estimator")
+    assert rows.loc["TEA", "slope"] == pytest.approx(-1.0)
+    assert rows.loc["TEA", "slope_se"] == pytest.approx(0.0, abs=1e-12)
+    # bias .1 and .2 in turn: slopes -1 and -.5
+    assert rows.loc["max@m", "slope"] == pytest.approx(-0.75)
+    assert rows.loc["max@m", "slope_se"] == pytest.approx(0.25 / np.sqrt(3))
+    assert rows.loc["RLOO", "slope"] == pytest.approx(0.0)
+
+
+def test_report_says_all_of_it_and_no_more_than_is_known(pools):
+    text = lm_pool_tables.report(pools)
+    assert "pools: best cosine TEA (0.80 ± 0.03)\n" in text
+    assert "least error TEA (0.30 ± 0.03); not told from max@m" in text
+    assert "model: cosine TEA 0.85 ± 0.05" in text
+    assert "no bias" in text
+    vague = Pools(
+        pools.table,
+        pools.model.assign(cosine_se=0.5),
+        pools.response,
+        pools.tails,
+        pools.quantiles,
+        {},
+    )
+    assert "its gradient is not told from noise" in lm_pool_tables.report(vague)
