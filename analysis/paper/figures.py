@@ -14,6 +14,7 @@ from analysis import (
     bandit_figures,
     bias_variance_vs_ratio,
     bias_vs_m,
+    lm_pool_figures,
     regret,
     variance_vs_m,
     winners,
@@ -28,6 +29,7 @@ FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
     "bias_variance_vs_ratio": lambda studies: bias_variance_vs_ratio.draw(studies.grid),
     "regret": lambda studies: regret.draw(studies.league),
     "bandit_quality": lambda studies: bandit_figures.quality(studies.bandit),
+    "lm_tails": lambda studies: lm_pool_figures.tails(studies.lm_pool),
 }
 
 

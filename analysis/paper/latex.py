@@ -43,6 +43,11 @@ def pm(value: float, se: float, scale: float = 1.0) -> str:
     return number(plus_minus(value, se, scale))
 
 
+def fixed(value: float, se: float, digits: int = 2) -> str:
+    """Write a number ± its standard error with so many decimals, for columns of a table."""
+    return number(f"{_style.number(value, digits)} ± {se:.{digits}f}")
+
+
 def size(value: float) -> str:
     r"""Write a positive number to about two digits, as the league does.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from analysis.paper.latex import span
 from analysis.paper.studies import Studies
@@ -34,6 +34,8 @@ SOURCES: Mapping[str, Source] = {
     "rollouts.tex": Source("analysis/paper/league.py", "rollouts"),
     "bandit_quality.pdf": Source("analysis/bandit_figures.py", "bandit"),
     "bandit.tex": Source("analysis/paper/bandit.py", "bandit"),
+    "lm_tails.pdf": Source("analysis/lm_pool_figures.py", "lm_pool"),
+    "pools.tex": Source("analysis/paper/lm_pool.py", "lm_pool"),
     "methods.tex": Source("analysis/paper/exact.py", ""),
     "linear_condition.tex": Source("analysis/linear_tables.py", ""),
     "linear_efficiency.tex": Source("analysis/linear_tables.py", ""),
@@ -49,11 +51,17 @@ def table(studies: Studies) -> str:
         if summary:
             path = studies.folder / summary / "manifest.json"
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            seconds = sum(run["seconds"] for run in manifest["runs"])
-            grid = manifest["runs"][-1]["config"]
-            told = [f"`{grid}`", span(seconds), f"`{manifest['hash']}`"]
+            grid = manifest["runs"][-1].get("config", f"simulations/grids/{summary}.toml")
+            told = [f"`{grid}`", _time(manifest["runs"]), f"`{manifest['hash']}`"]
         lines.append(f"| `{file}` | `{script}` | {' | '.join(told)} |")
     return "\n".join(lines)
+
+
+def _time(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Write the run time, if it was noted."""
+    if not all("seconds" in run for run in runs):
+        return "not noted"
+    return span(sum(run["seconds"] for run in runs))
 
 
 def renew(readme: Path, studies: Studies) -> Path:

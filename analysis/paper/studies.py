@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import _bandit
+from analysis import _bandit, lm_pool
 from analysis._load import Results, ResultsError, load
+from analysis.lm_pool_figures import Pools
 
 SUMMARIES = Path("analysis/summaries")
 
@@ -51,6 +52,11 @@ class Studies:
     def bandit(self) -> _bandit.Study:
         """Softmax policies trained with each estimator's gradient."""
         return _bandit.load(self.folder / "bandit")
+
+    @cached_property
+    def lm_pool(self) -> Pools:
+        """Pools of a language model's rollouts, each taken as a law."""
+        return lm_pool.load(self.folder / "lm_pool")
 
 
 class ClaimError(Exception):
