@@ -153,7 +153,9 @@ def prose(text):
     text = re.sub(r"\\(val|label|ref|input|tablerows|figuretop|texttt)\{[^}]*\}", " ", text)
     text = re.sub(r"\\cite\w*(\[[^]]*\])*\{[^}]*\}", " ", text)
     text = re.sub(
-        r"\\(renewcommand|setlength|hspace|cmidrule|multicolumn)\*?(\([a-z]*\))?(\{[^}]*\})+", " ", text
+        r"\\(renewcommand|setlength|hspace|cmidrule|multicolumn)\*?(\([a-z]*\))?(\{[^}]*\})+",
+        " ",
+        text,
     )
     text = re.sub(r"\\begin\{tabular\}\{.*\}", " ", text)
     for name in NAMES:

@@ -77,7 +77,9 @@ def _of_pools(studies: Studies, pools: Pools) -> dict[str, str]:
         for m, N_ in pools.budgets:
             if m == M:
                 continue
-            first = {measured.nearest(pools, reward, m, N_, x)[0] for x in ("cosine", "scaled_nmse")}
+            first = {
+                measured.nearest(pools, reward, m, N_, x)[0] for x in ("cosine", "scaled_nmse")
+            }
             held(first == {MAX}, f"{MAX} is nearest to the pools' gradient at m = {m}", FILE)
     return told
 
