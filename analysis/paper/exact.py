@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from analysis import linear_tables
-from analysis.paper.latex import decimal, row
+from analysis.paper.latex import count, decimal, row
 from analysis.paper.studies import Studies
 from tea_stats import ESTIMATORS, Normal, best_of_n, tails
 
@@ -92,7 +92,8 @@ FORMULAS: Mapping[str, str] = {
 
 def numbers(studies: Studies) -> dict[str, str]:
     """Return constants and exact efficiencies by key."""
-    found = {"c/128": decimal(best_of_n.value(Normal(), 128), 3)}
+    found = {"prefix/orderings": count(ESTIMATORS["prefix_tea"].defaults["orderings"])}
+    found |= {"c/128": decimal(best_of_n.value(Normal(), 128), 3)}
     for N in (128, 512):
         found[f"tail coefficient/{N}"] = decimal(tails.tail_coefficient(0.25, N))
     for m, N in EFFICIENT:
