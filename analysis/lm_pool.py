@@ -13,7 +13,6 @@ from typing import Annotated
 
 import matplotlib
 import matplotlib.pyplot as plt
-import pandas as pd
 import typer
 
 from analysis import _style, lm_pool_figures, lm_pool_tables
