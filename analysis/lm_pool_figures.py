@@ -12,19 +12,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from analysis import _style
 from analysis._panels import trellis
+from tea_stats import ESTIMATORS
 
 POOL, GAUSSIAN, NORMAL = "pool", "gaussian", "normal law"
 #: how the three are told apart wherever they stand side by side
 KINDS = {
-    POOL: Line2D([], [], color=_style.GREY, marker="o", ls="", label="the model"),
+    POOL: Line2D([], [], color=_style.GREY, marker="o", ls="", label="the model's pools"),
     GAUSSIAN: Line2D(
-        [], [], color=_style.GREY, marker="o", mfc="white", ls="", label="the same, normal tail"
+        [], [], color=_style.GREY, marker="o", mfc="white", ls="", label="the same, made normal"
     ),
     NORMAL: Line2D([], [], color=_style.GREY, marker="|", ms=7, ls="", label="Normal law"),
 }
+
+
+#: in units of the reward, and smaller by a factor that depends on m
+SMALLER = ("bon_max_mean", "leave_one_out_max", "tail_rl")
 
 
 @dataclass(frozen=True)
@@ -94,57 +100,61 @@ def tails(pools: Pools) -> Figure:
 
 
 def cosine(pools: Pools) -> Figure:
-    """Cosine and error of every estimator on the model, beside a normal tail and the Normal law."""
+    """Cosine and error of every estimator on every reward's pools, at the first m and N.
+
+    Dots are means over prompts with 95 % intervals between prompts; hollow dots the same pools with
+    normal rewards, bars the Normal law itself.
+    """
     looks, labels = _style.looks(pools.options), _style.ordered(pools.options)
-    reward = pools.rewards[0]
-    rows = pools.model[pools.model["reward"] == reward]
-    normal = pools.table[pools.table["kind"] == NORMAL]
-    size = (_style.PAGE, 2 * (0.45 + 0.15 * len(labels)) + 0.9)
+    m, N = pools.budgets[0]
+    at = pools.table[(pools.table["m"] == m) & (pools.table["N"] == N)]
+    size = (_style.PAGE, 2 * (0.45 + 0.14 * len(labels)) + 0.9)
     figure, grid = plt.subplots(
-        2, len(pools.budgets), figsize=size, squeeze=False, sharey=True, layout="constrained"
+        2, len(pools.rewards), figsize=size, squeeze=False, sharey=True, layout="constrained"
     )
-    for column, (m, N) in enumerate(pools.budgets):
-        here = rows[(rows["m"] == m) & (rows["N"] == N)]
+    for column, reward in enumerate(pools.rewards):
+        here = at[at["reward"] == reward]
+        kinds = set(here["kind"])
         for axes, name in zip(grid[:, column], ("cosine", "scaled_nmse"), strict=True):
-            for place, label in enumerate(labels):
-                for kind, offset in ((POOL, -0.15), (GAUSSIAN, 0.15)):
-                    row = here[(here["estimator"] == label) & (here["kind"] == kind)]
-                    if row.empty or not np.isfinite(row[name].item()):
-                        continue
+            for kind, offset in ((POOL, -0.15), (GAUSSIAN, 0.15)):
+                found = here[here["kind"] == kind].groupby("estimator")[name].agg(["mean", "sem"])
+                for label in set(found.index):
                     look = {**looks[label].line, "ls": "", "elinewidth": 0.7, "ms": 3.5}
                     look["mfc"] = "white" if kind == GAUSSIAN else looks[label].colour
-                    reach = _style.Z * row[f"{name}_se"].item()
-                    axes.errorbar(row[name].item(), place + offset, xerr=reach, **look)
-                law = normal[(normal["estimator"] == label) & (normal["m"] == m)]
-                law = law[law["N"] == N]
-                if name == "cosine" and len(law):
-                    axes.plot(law["cosine"], [place], "|", color=_style.INK, ms=7, mew=0.8)
+                    mean, sem = found.loc[label]
+                    place = labels.index(label) + offset * (GAUSSIAN in kinds)
+                    axes.errorbar(mean, place, xerr=_style.Z * sem, **look)
+            if GAUSSIAN in kinds:
+                law = at[at["kind"] == NORMAL].set_index("estimator")[name]
+                places = [labels.index(label) for label in law.index]
+                axes.plot(law, places, "|", color=_style.INK, ms=7, mew=0.8)
             axes.set_yticks(range(len(labels)), labels)
             axes.set_ylim(len(labels) - 0.5, -0.5)
-            axes.set_xlim(*((-0.1, 1.15) if name == "cosine" else (0.0, 1.05)))
-            axes.set_title(f"m = {m}, N = {N}" if name == "cosine" else "", loc="left")
-        grid[0, column].set_xlabel("cosine with the model's gradient")
-        grid[1, column].set_xlabel("error of 64 prompts, best length")
+            axes.set_xlim(-0.05, 1.05)
+            axes.set_xlabel("cosine" if name == "cosine" else "error of 64 prompts")
+        grid[0, column].set_title(reward, loc="left")
     figure.legend(handles=list(KINDS.values()), loc="outside lower center", ncols=3)
-    _style.title(figure, f"{reward}: {_best(rows, pools.budgets[0])}")
+    _style.title(figure, f"m = {m}, N = {N}, error at the best length: {_least(at, pools)}")
     return figure
 
 
-def _best(rows: pd.DataFrame, budget: tuple[int, int]) -> str:
-    """Name the estimators of least error on the model at one budget."""
-    m, N = budget
-    here = rows[(rows["kind"] == POOL) & (rows["m"] == m) & (rows["N"] == N)].dropna()
-    ranked = here.sort_values("scaled_nmse").head(3)
-    told = ", ".join(
-        f"{x} ({value:.2f})"
-        for x, value in zip(ranked["estimator"], ranked["scaled_nmse"], strict=True)
-    )
-    return f"at m = {m}, N = {N} the least error of a batch has {told or 'none that can be told'}"
+def _least(rows: pd.DataFrame, pools: Pools) -> str:
+    """Name the estimator of least error on every reward's pools."""
+    told = []
+    for reward in pools.rewards:
+        here = rows[(rows["reward"] == reward) & (rows["kind"] == POOL)]
+        error = here.groupby("estimator")["scaled_nmse"].mean()
+        told.append(f"{error.idxmin()} on {reward} ({error.min():.2f})")
+    return "least has " + ", ".join(told)
 
 
 def bias_variance(pools: Pools) -> Figure:
-    """Relative bias against relative variance, pools' mean, for the pool and for a normal tail."""
-    looks, labels = _style.looks(pools.options), _style.ordered(pools.options)
+    """Relative bias against relative variance, pools' mean, for the pool and for a normal tail.
+
+    Estimators in units of their own are left out: their bias is mostly one of scale.
+    """
+    looks = _style.looks(pools.options)
+    labels = [x for x in _style.ordered(pools.options) if _in_reward_units(pools.options[x])]
     reward = pools.rewards[0]
     rows = pools.table[pools.table["reward"] == reward]
     names = [f"m = {m}, N = {N}" for m, N in pools.budgets]
@@ -160,24 +170,32 @@ def bias_variance(pools: Pools) -> Figure:
                 look["mfc"] = "white" if kind == GAUSSIAN else looks[label].colour
                 axes.plot(part["relative_variance"].mean(), part["relative_bias"].mean(), **look)
         axes.set_xscale("log")
-    figure.supxlabel("variance of one group / ‖truth‖²", fontsize=8)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("variance / ‖truth‖²")
     figure.supylabel("‖bias‖ / ‖truth‖", fontsize=8)
     _style.legend(figure, looks, labels, *list(KINDS.values())[:2])
     m, N = pools.budgets[0]
     first = rows[(rows["kind"] == POOL) & (rows["m"] == m) & (rows["N"] == N)]
-    error = first.groupby("estimator")["batch_nmse"].mean().sort_values()
-    told = ", ".join(f"{label} ({value:.2f})" for label, value in error.head(3).items())
+    bias = first[first["estimator"].isin(labels)].groupby("estimator")["relative_bias"].mean()
     _style.title(
         figure,
-        f"{reward}, m = {m}, N = {N}: as laws of their own, the pools give the least error of 64 "
-        f"prompts to {told}",
+        f"{reward}, one group: at m = {m}, N = {N} the least bias has {bias.idxmin()} "
+        f"({bias.min():.2f} of the gradient's length)",
     )
     return figure
 
 
+def _in_reward_units(options: dict[str, Any]) -> bool:
+    """Whether rewards times s multiply an estimator's advantages by s, as they do the gradient."""
+    record = ESTIMATORS[options["name"]]
+    return record.scale_degree == 1 and record.name not in SMALLER
+
+
 def response(pools: Pools) -> Figure:
     """Advantage response curves, means over pools, beside the exact advantage."""
-    looks, labels = _style.looks(pools.options), _style.chosen(pools.options, 7)
+    looks = _style.looks(pools.options)
+    measured = set(pools.response["estimator"])
+    labels = [x for x in _style.chosen(pools.options, 8) if x in measured]
     reward = pools.rewards[0]
     rows = pools.response[(pools.response["reward"] == reward) & (pools.response["kind"] == POOL)]
     names = [f"m = {m}, N = {N}" for m, N in pools.budgets]
@@ -192,10 +210,10 @@ def response(pools: Pools) -> Figure:
             curve = mean.loc[label, "response"]
             axes.plot(x, curve, **looks[label].line, markevery=8, ms=3)
         limit = exact.max() * 1.2
-        axes.set_ylim(-0.35 * limit, limit)
+        axes.set_ylim(-0.1 * limit, limit)
         ticks = [0.5, 0.9, 0.99, 0.999]
         axes.set_xticks([-np.log10(1.0 - q) for q in ticks], [f"{q:g}" for q in ticks])
-    figure.supxlabel("quantile of the rollout's reward", fontsize=8)
+        axes.set_xlabel("quantile of the rollout's reward")
     figure.supylabel("mean advantage (reward s.d.)", fontsize=8)
     exact_line = Line2D([], [], color=_style.INK, lw=1.6, ls="--", label="exact")
     _style.legend(figure, looks, labels, exact_line)

@@ -15,7 +15,7 @@ LABELS = {"TEA": "tea", "max@m": "max_at_k", "RLOO": "rloo"}
 
 
 def cells(pool, kind, reward, values):
-    """Rows of the table of measurements: `values` holds (cosine, error, bias) by estimator and m."""
+    """Rows of the table: `values` holds (cosine, error, bias) by estimator and m."""
     return [
         {
             "pool": pool,

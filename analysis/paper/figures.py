@@ -29,6 +29,7 @@ FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
     "bias_variance_vs_ratio": lambda studies: bias_variance_vs_ratio.draw(studies.grid),
     "regret": lambda studies: regret.draw(studies.league),
     "bandit_quality": lambda studies: bandit_figures.quality(studies.bandit),
+    "lm_cosine": lambda studies: lm_pool_figures.cosine(studies.lm_pool),
     "lm_tails": lambda studies: lm_pool_figures.tails(studies.lm_pool),
 }
 

@@ -35,6 +35,7 @@ SOURCES: Mapping[str, Source] = {
     "bandit_quality.pdf": Source("analysis/bandit_figures.py", "bandit"),
     "bandit.tex": Source("analysis/paper/bandit.py", "bandit"),
     "lm_tails.pdf": Source("analysis/lm_pool_figures.py", "lm_pool"),
+    "lm_cosine.pdf": Source("analysis/lm_pool_figures.py", "lm_pool"),
     "pools.tex": Source("analysis/paper/lm_pool.py", "lm_pool"),
     "methods.tex": Source("analysis/paper/exact.py", ""),
     "linear_condition.tex": Source("analysis/linear_tables.py", ""),

@@ -108,8 +108,11 @@ def with_batch(table: pd.DataFrame) -> pd.DataFrame:
 def response(plan: Measure, law: EmpiricalPool) -> pd.DataFrame:
     """Return E[A_i | R_i at its q-quantile] of every estimator beside the exact advantage.
 
-    As `monte_carlo.advantage_response`, at some of the pool's rewards only.
+    As `monte_carlo.advantage_response`, at some of the pool's rewards only. Estimators that pool
+    the groups of a batch are left out: here every group has the fixed reward.
     """
+    asked = requests(plan)
+    asked = {x: request for x, request in asked.items() if not ESTIMATORS[request[0]].pools}
     M = len(law.rewards)
     edge = np.log(2.0 * M)
     q = 1.0 / (1.0 + np.exp(-np.linspace(-edge / 2, edge, CURVE)))
@@ -124,7 +127,7 @@ def response(plan: Measure, law: EmpiricalPool) -> pd.DataFrame:
         for reward, quantile in zip(fixed, q, strict=True):
             groups = background.copy()
             groups[rows, place] = reward
-            for cell in cells(requests(plan), m, plan.N):
+            for cell in cells(asked, m, plan.N):
                 A = cell.estimator.function(groups, cell.budgets[0], **cell.options)[rows, place]
                 head = {"estimator": cell.label, "m": m, "q": quantile, "reward": reward}
                 head["response"] = A.mean()
