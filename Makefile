@@ -8,11 +8,13 @@ BENCH_ARGS ?=
 # then in PyTorch's CPU index. PyPI's default build, gigabytes of CUDA on Linux, is the last resort.
 TORCH ?= torch
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# what the article needs, on Debian
+TEX := latexmk lmodern texlive-latex-recommended
 
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
 
-.PHONY: help demo test venv grid figures lm bench lint clean
+.PHONY: help demo test venv grid figures paper tex lm bench lint clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +34,17 @@ grid: .venv/.demo  ## run the full grid, or what is missing of it, into results/
 
 figures: .venv/.demo  ## draw the figures of results/paper into figures/paper
 	$(RUN) -m analysis.figures results/paper --out figures/paper
+
+paper: .venv/.demo  ## build the article, paper/paper.pdf, from the committed summaries
+	@command -v latexmk >/dev/null && kpsewhich booktabs.sty lmodern.sty >/dev/null || { \
+	  echo "make: TeX is missing; Debian: apt-get install --no-install-recommends $(TEX)" >&2; exit 1; }
+	$(RUN) -m analysis.paper
+	cd paper && latexmk -silent -pdf -Werror -halt-on-error -interaction=nonstopmode \
+	  -auxdir=build -outdir=. paper.tex || { grep -A 5 '^!' build/paper.log; exit 1; }
+	@! grep -A 2 '^Overfull' paper/build/paper.log
+
+tex:
+	@echo $(TEX)
 
 lm: .venv/.lm  ## train a small language model, arm by arm, about 9 minutes each; resumable
 	$(RUN) -m simulations.validate_lm --preset cpu --out results/lm_cpu

@@ -1,7 +1,8 @@
 """Tables of linear designs, exact: `python -m analysis.linear_tables` prints them as LaTeX rows.
 
-The rows of `paper/linear_tea.tex`: condition numbers in slopes and in weights, efficiency on the
-Normal law, and the error of the extrapolation on other laws. Nothing is simulated.
+The tables of `paper/linear_tea.tex`, an appendix of the article: condition numbers in slopes and in
+weights, efficiency on the Normal law, and the error of the extrapolation on other laws. Nothing is
+simulated.
 """
 
 from __future__ import annotations

@@ -73,9 +73,9 @@ def gain(training: Training) -> Figure:
             axes.errorbar(x, y, yerr=bars, elinewidth=0.6, **looks[label].line)
         axes.axhline(0.0, color=_style.INK, lw=0.6)
         _style.grid_ticks(axes, sorted(rows["N"].unique()))
+        axes.set_xlabel("N")
         last = rows[rows["N"] == rows["N"].max()].sort_values("difference", ascending=False)
         found.append(_told(last, int(rows["N"].max())))
-    figure.supxlabel("N", fontsize=8)
     figure.supylabel("gain in best-of-N over the start", fontsize=8)
     _style.legend(figure, looks, labels)
     _style.title(figure, found[0])
@@ -136,7 +136,7 @@ def shift(training: Training) -> Figure:
             colour = _style.INK if label == START else looks[label].colour
             width = 1.8 if label == START else 0.9
             axes.stairs(share, edges, color=colour, lw=width)
-    figure.supxlabel("reward on held-out prompts", fontsize=8)
+        axes.set_xlabel("reward on held-out prompts")
     figure.supylabel("share of rollouts", fontsize=8)
     start = Line2D([], [], color=_style.INK, lw=1.8, label=START)
     _style.legend(figure, looks, labels, start)

@@ -14,8 +14,8 @@ member of a location-scale family L when
 Among the slopes that satisfy this for each L in `tails` and vanish below gap `k_min`, the design
 takes those of least E[A²] under one law. In terms of max@k, p is Σ_k w_k k u^{k−1}: the slopes are
 the same estimator in a basis that stays well conditioned, where the w_k mostly alternate and grow
-geometrically (`paper/linear_tea.tex` has the numbers). No centred advantage has max@m in it; `top`
-is its weight, in the form `loo-1`.
+geometrically (`analysis.linear_tables` has the numbers). No centred advantage has max@m in it;
+`top` is its weight, in the form `loo-1`.
 """
 
 from __future__ import annotations

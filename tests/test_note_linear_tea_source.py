@@ -1,27 +1,35 @@
-"""The note `paper/linear_tea.tex` as text: equations tested, tables current, LaTeX balanced."""
+"""The article's equations, each with a test of its name, and the numbers of its appendix."""
 
 from __future__ import annotations
 
 import itertools
 import re
 from fractions import Fraction
-from pathlib import Path
 
 import mpmath
 import numpy as np
 import pytest
 
-pytest.importorskip("typer")
+typer = pytest.importorskip("typer")
+for package in ("pandas", "pyarrow", "statsmodels", "matplotlib", "rich"):
+    pytest.importorskip(package)
+
+from typer.testing import CliRunner  # noqa: E402
 
 from analysis import linear_tables  # noqa: E402
+from analysis.paper import exact  # noqa: E402
+from analysis.paper.studies import Studies  # noqa: E402
 from tea_stats import linear_tea_design  # noqa: E402
 from tea_stats.families import Normal  # noqa: E402
 from tea_stats.linear_design import advantage_square  # noqa: E402
-from tests import test_note_linear_tea, test_note_linear_tea_design  # noqa: E402
+from tests import (  # noqa: E402
+    article,
+    test_note_linear_tea,
+    test_note_linear_tea_design,
+    test_paper_equations,
+)
 
-SOURCE = (Path(__file__).parents[1] / "paper" / "linear_tea.tex").read_text(encoding="utf-8")
-#: with comments and escaped characters gone
-TEXT = re.sub(r"\\[\\{}$%&]", " ", re.sub(r"(?m)^%.*\n", "", SOURCE))
+SOURCE = article.source()
 
 
 # --- equations ----------------------------------------------------------------------------------
@@ -29,8 +37,8 @@ TEXT = re.sub(r"\\[\\{}$%&]", " ", re.sub(r"(?m)^%.*\n", "", SOURCE))
 
 def test_every_numbered_equation_has_a_test_of_its_name():
     labels = re.findall(r"\\label\{eq:([^}]*)\}", SOURCE)
-    assert len(set(labels)) == len(labels) >= 30
-    modules = (test_note_linear_tea, test_note_linear_tea_design)
+    assert len(set(labels)) == len(labels) >= 38
+    modules = (test_note_linear_tea, test_note_linear_tea_design, test_paper_equations)
     tests = {name for module in modules for name in vars(module) if name.startswith("test_")}
     assert {f"test_{label.replace('-', '_')}" for label in labels} <= tests
 
@@ -45,19 +53,20 @@ def test_every_numbered_line_has_a_label():
 # --- tables -------------------------------------------------------------------------------------
 
 
-def rows(name):
-    """Return a table's rows in the note."""
-    return re.search(rf"% table: {name}\n(.*?)\\bottomrule", SOURCE, re.DOTALL)[1].splitlines()
+def test_the_appendix_has_the_tables_that_the_command_prints():
+    shown = re.findall(r"\\tablerows\{linear_(\w+)\}", SOURCE)
+    assert shown == list(linear_tables.TABLES)
+    printed = CliRunner().invoke(_app(), []).output.splitlines()
+    told = exact.rows(Studies())
+    assert printed == [
+        line for name in shown for line in (f"% table: {name}", *told[f"linear_{name}"])
+    ]
 
 
-@pytest.mark.parametrize("name", linear_tables.TABLES)
-def test_tables_are_what_the_command_prints(name):
-    assert rows(name) == linear_tables.TABLES[name]()
-
-
-def test_every_table_is_printed_by_the_command():
-    assert re.findall(r"% table: (\w+)", SOURCE) == list(linear_tables.TABLES)
-    assert SOURCE.count(r"\begin{tabular}") == len(linear_tables.TABLES)
+def _app():
+    app = typer.Typer()
+    app.command()(linear_tables.main)
+    return app
 
 
 @pytest.mark.parametrize("m", [3, 8])
@@ -102,56 +111,3 @@ def test_the_lowest_slope_of_every_design_in_the_tables_is_negative():
             weights = list(design.weights.values())
             changes = sum(a * b < 0.0 for a, b in itertools.pairwise(weights))
             assert changes >= len(weights) - 3
-
-
-# --- LaTeX, which is not run here ---------------------------------------------------------------
-
-
-def test_environments_nest():
-    stack = []
-    for step, name in re.findall(r"\\(begin|end)\{(\w+\*?)\}", TEXT):
-        if step == "begin":
-            stack.append(name)
-        else:
-            assert stack.pop() == name
-    assert stack == []
-
-
-def test_braces_brackets_and_dollars_are_closed_in_every_paragraph():
-    body = TEXT.split(r"\begin{document}")[1]
-    for paragraph in re.split(r"\n\s*\n", body):
-        depth = 0
-        for sign in re.findall(r"[{}]", paragraph):
-            depth += 1 if sign == "{" else -1
-            assert depth >= 0, paragraph
-        assert depth == 0, paragraph
-        assert paragraph.count("$") % 2 == 0, paragraph
-    for left, right in ((r"\bigl", r"\bigr"), (r"\Bigl", r"\Bigr"), (r"\left", r"\right")):
-        # \leftarrow is no \left
-        counts = [
-            len(re.findall(re.escape(side) + r"(?![a-zA-Z])", body)) for side in (left, right)
-        ]
-        assert counts[0] == counts[1], left
-
-
-def test_references_have_targets_and_targets_are_used():
-    labels = set(re.findall(r"\\label\{([^}]*)\}", SOURCE))
-    references = set(re.findall(r"\\ref\{([^}]*)\}", SOURCE))
-    assert references <= labels
-    assert {label for label in labels if label.startswith("tab:")} <= references
-    cited = set(re.findall(r"\\cite\{([^}]*)\}", SOURCE))
-    assert cited == set(re.findall(r"\\bibitem\{([^}]*)\}", SOURCE))
-
-
-def test_commands_are_defined():
-    known = set(re.findall(r"\\newcommand\{\\(\w+)\}", SOURCE))
-    # LaTeX's own, and those of amsmath, amsthm, booktabs and geometry
-    known |= set(
-        """author title date maketitle section label ref cite bibitem begin end
-        documentclass usepackage newtheorem newcommand operatorname mathbf mathrm texttt
-        caption centering noindent toprule midrule bottomrule multicolumn frac binom
-        tbinom sum int iint max min log Pr partial nabla infty in cap emptyset mid perp le
-        ge ne top cdot dots quad qquad hat text Bigl Bigr bigl bigr Longleftrightarrow
-        alpha beta gamma mu pi psi rho sigma theta""".split()
-    )
-    assert set(re.findall(r"\\([a-zA-Z]+)", TEXT)) <= known

@@ -1,0 +1,49 @@
+"""The article's figures: the scripts of `analysis`, on the committed summaries, as PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from analysis import (
+    _style,
+    bandit_figures,
+    bias_variance_vs_ratio,
+    bias_vs_m,
+    lm_pool_figures,
+    regret,
+    variance_vs_m,
+    winners,
+)
+from analysis.paper.studies import Studies
+
+#: name of the file, without its ending, and how it is drawn
+FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
+    "bias_vs_m": lambda studies: bias_vs_m.draw(studies.theory),
+    "variance_vs_m": lambda studies: variance_vs_m.draw(studies.theory),
+    "winners": lambda studies: winners.draw(studies.grid),
+    "bias_variance_vs_ratio": lambda studies: bias_variance_vs_ratio.draw(studies.grid),
+    "regret": lambda studies: regret.draw(studies.league),
+    "bandit_quality": lambda studies: bandit_figures.quality(studies.bandit),
+    "lm_cosine": lambda studies: lm_pool_figures.cosine(studies.lm_pool),
+    "lm_tails": lambda studies: lm_pool_figures.tails(studies.lm_pool),
+}
+
+
+def draw(studies: Studies, out: Path) -> list[Path]:
+    """Draw every figure into `out`; return the files."""
+    matplotlib.use("Agg")
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    with matplotlib.rc_context(_style.RC):
+        for name, make in FIGURES.items():
+            figure = make(studies)
+            files.append(out / f"{name}.pdf")
+            # no date, so that the same results give the same file
+            figure.savefig(files[-1], metadata={"CreationDate": None})
+            plt.close(figure)
+    return files

@@ -1,0 +1,74 @@
+"""Where each figure and table of the article comes from: the table of `paper/README.md`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.paper.latex import span
+from analysis.paper.studies import Studies
+
+START, END = "<!-- sources: written by `python -m analysis.paper --readme` -->", "<!-- end -->"
+
+
+class Source(NamedTuple):
+    """What draws a figure or writes a table, and the summary it reads; "" where it is exact."""
+
+    script: str
+    summary: str
+
+
+#: figures and tables of the article by their file in paper/generated
+SOURCES: Mapping[str, Source] = {
+    "bias_vs_m.pdf": Source("analysis/bias_vs_m.py", "theory"),
+    "variance_vs_m.pdf": Source("analysis/variance_vs_m.py", "theory"),
+    "biases.tex": Source("analysis/paper/theory.py", "theory"),
+    "slopes.tex": Source("analysis/paper/theory.py", "theory"),
+    "winners.pdf": Source("analysis/winners.py", "paper"),
+    "bias_variance_vs_ratio.pdf": Source("analysis/bias_variance_vs_ratio.py", "paper"),
+    "errors.tex": Source("analysis/paper/grid.py", "paper"),
+    "regret.pdf": Source("analysis/regret.py", "league"),
+    "standings.tex": Source("analysis/paper/league.py", "league"),
+    "rollouts.tex": Source("analysis/paper/league.py", "rollouts"),
+    "bandit_quality.pdf": Source("analysis/bandit_figures.py", "bandit"),
+    "bandit.tex": Source("analysis/paper/bandit.py", "bandit"),
+    "lm_tails.pdf": Source("analysis/lm_pool_figures.py", "lm_pool"),
+    "lm_cosine.pdf": Source("analysis/lm_pool_figures.py", "lm_pool"),
+    "pools.tex": Source("analysis/paper/lm_pool.py", "lm_pool"),
+    "methods.tex": Source("analysis/paper/exact.py", ""),
+    "linear_condition.tex": Source("analysis/linear_tables.py", ""),
+    "linear_efficiency.tex": Source("analysis/linear_tables.py", ""),
+    "linear_error.tex": Source("analysis/linear_tables.py", ""),
+}
+
+
+def table(studies: Studies) -> str:
+    """Return the table as Markdown: file, script, grid, run time and the manifest's hash."""
+    lines = ["| file | script | grid | run time | hash |", "|---|---|---|---|---|"]
+    for file, (script, summary) in SOURCES.items():
+        told = ["–", "seconds", "–"]
+        if summary:
+            path = studies.folder / summary / "manifest.json"
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            grid = manifest["runs"][-1].get("config", f"simulations/grids/{summary}.toml")
+            told = [f"`{grid}`", _time(manifest["runs"]), f"`{manifest['hash']}`"]
+        lines.append(f"| `{file}` | `{script}` | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def _time(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Write the run time, if it was noted."""
+    if not all("seconds" in run for run in runs):
+        return "not noted"
+    return span(sum(run["seconds"] for run in runs))
+
+
+def renew(readme: Path, studies: Studies) -> Path:
+    """Put the table between its marks in the README; return the file."""
+    before, rest = readme.read_text(encoding="utf-8").split(START)
+    after = rest.split(END)[1]
+    text = f"{before}{START}\n{table(studies)}\n{END}{after}"
+    readme.write_text(text, encoding="utf-8")
+    return readme
