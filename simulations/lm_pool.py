@@ -1,7 +1,7 @@
 """Pools of a real language model's rollouts: draw them, and measure every estimator on them.
 
-python -m simulations.lm_pool draw      about 25 minutes on 2 cores; a killed run goes on
-python -m simulations.lm_pool measure   about a minute, from the pools that are there
+python -m simulations.lm_pool draw      about 55 minutes on 2 cores; a killed run goes on
+python -m simulations.lm_pool measure   two minutes, from the pools that are there
 
 Aim: what the theory says of a Gaussian tail, held against a model's own rewards. Data: for each
 prompt, rewards of independent rollouts and their exact scores in 64 parameters. Estimand: the
@@ -12,6 +12,8 @@ the same pool with a normal tail.
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -100,7 +102,9 @@ def measure_pools(plan: Pools, pools: Path, out: Path, workers: int) -> None:
                 raise ValueError(
                     f"{pools / name}.npz has no reward {reward!r}; it has {', '.join(rewards)}"
                 )
-    run = _store.circumstances(pools=str(pools))
+    drawn = json.loads((pools / "provenance.json").read_text(encoding="utf-8"))
+    run = _store.circumstances(pools=drawn.get("hash"))
+    begun = time.monotonic()
     with Progress(console=console) as bar:
         total = len(measuring.jobs(plan.measure, held)) + 1
         task = bar.add_task("measuring", total=total)
@@ -119,7 +123,8 @@ def measure_pools(plan: Pools, pools: Path, out: Path, workers: int) -> None:
         name: {r: measuring.informed(rewards[r], scores) for r in rewards}
         for name, (rewards, scores) in held.items()
     }
-    manifest["runs"].append(run | {"finished": True})
+    run |= {"seconds": round(time.monotonic() - begun, 1), "workers": workers, "finished": True}
+    manifest["runs"].append(run)
     _store.write(manifest, out / "manifest.json")
 
 
