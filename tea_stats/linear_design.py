@@ -67,7 +67,7 @@ class LinearDesign:
     variance : float
         E[A²] under the design law, in its own units.
     residuals : mapping
-        For each law of `tails`, Σ w_k V_k − V_N, relative to max(1, |V_N|).
+        For each law of `tails`, Σ w_k V_k − V_N, divided by the size of V_N where that is above 1.
     condition : float
         Condition number of the quadratic programme's matrix, scaled to a unit diagonal.
     """
