@@ -51,7 +51,7 @@ myst_heading_anchors = 3
 def make_pages(app: Sphinx) -> None:
     """Write the pages that come from tables: of estimators and laws, and the guide."""
     registry.write(HERE / "reference")
-    guide.write(HERE.parent / "analysis" / "summaries", HERE / "which_estimator.md")
+    guide.write()
 
 
 def setup(app: Sphinx) -> None:
