@@ -1,8 +1,7 @@
 """How Sphinx makes the site: `make docs`, which treats every warning as an error.
 
-Sphinx because the field's libraries use it (NumPy, SciPy, ArviZ, NumPyro) and numpydoc docstrings
-need no translation there; Material for MkDocs, the other choice, gets no features any more.
-Nothing is loaded from a network: the theme brings its own files, and formulas are MathML.
+`CONTRIBUTING.md` says why Sphinx. Nothing is loaded from a network: the theme brings its own files,
+and formulas are MathML.
 """
 
 from __future__ import annotations

@@ -32,19 +32,23 @@ NAMES = str.maketrans(
         "∫": r"\int ",
         "Σ": r"\sum ",
         "√": r"\sqrt ",
-        "…": r"\dots ",
+        "…": r"\ldots ",
         "⌈": r"\lceil ",
         "⌉": r"\rceil ",
         "‖": r"\| ",
     }
 )
 
+UPRIGHT = '<mo stretchy="false">%s</mo>'
+
 logger = logging.getLogger(__name__)
 
 
 def mathml(formula: str, *, block: bool) -> str:
     """Return a formula in TeX, with Unicode letters and signs, as a MathML element."""
-    return str(tex2mathml(formula.translate(NAMES), as_block=block))
+    element = str(tex2mathml(formula.translate(NAMES), as_block=block))
+    # braces of sets and indicators are as high as a letter, like docutils' other brackets
+    return element.replace("<mo>{</mo>", UPRIGHT % "{").replace("<mo>}</mo>", UPRIGHT % "}")
 
 
 def visit(writer: Any, node: nodes.Element) -> None:

@@ -36,9 +36,9 @@ def tea(
 
     .. math::
 
-        A_i = \frac{1}{α'} 1\{r_i ≥ \hat r\} \Bigl[(r_i − \hat r) + \frac{\tilde c_N}{2 \hat σ}
+        A_i = \frac{1}{α'} 1\{r_i ≥ \hat r\} \Bigl[(r_i − \hat r) + \frac{{\tilde c}_N}{2 \hat σ}
         \bigl((r_i − \hat μ)^2 − (\hat r − \hat μ)^2\bigr)\Bigr],
-        \quad \tilde c_N = \frac{c_N − λ}{κ},
+        \quad {\tilde c}_N = \frac{c_N − λ}{κ},
 
     where c_N is the mean of the best of N standard normals, and λ and κ are mean and standard
     deviation of a standard normal's top α' (`tea_stats.tails`).
