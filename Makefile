@@ -38,7 +38,7 @@ lm: .venv/.lm  ## train a small language model, arm by arm, about 9 minutes each
 	$(RUN) -m analysis.lm_training results/lm_cpu --out figures/lm_cpu
 
 docs: .venv/.everything  ## build the documentation site into docs/_build, warnings being errors
-	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build
+	$(RUN) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet -b html docs docs/_build
 	@echo "docs/_build/index.html"
 
 bench: .venv/.everything  ## measure speed, as ratios within one run

@@ -202,5 +202,6 @@ def markdown(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     | 1 | 2 |
     """
     rows = [list(head), *lines]
-    text = [f"| {' | '.join(row)} |" for row in rows]
+    # a number and its standard error stay on one line
+    text = [f"| {' | '.join(row)} |".replace(" ± ", "\u00a0±\u00a0") for row in rows]
     return "\n".join([text[0], "|" + "---|" * len(rows[0]), *text[1:]])
