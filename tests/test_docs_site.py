@@ -14,8 +14,10 @@ pytest.importorskip("sphinx")
 pytest.importorskip("furo")
 pytest.importorskip("myst_parser")
 pytest.importorskip("numpydoc")
+pytest.importorskip("selenium")
 
 import tea_stats  # noqa: E402
+from tests.browser import look, skip_without, start  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 BUILD = ["--fail-on-warning", "--keep-going", "--quiet", "-b", "html"]
@@ -136,3 +138,36 @@ def test_a_strict_build_refuses(tmp_path, text, problem):
     done = build(source, tmp_path / "out")
     assert done.returncode != 0
     assert problem in done.stderr
+
+
+# --- in a browser -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """Return one browser with an empty profile."""
+    driver = start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.browser
+@skip_without
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_open_and_fit(chromium, pages, width):
+    chromium.get_log("browser")
+    look(chromium, width)
+    for path in pages:
+        if "_modules" in path.parts:
+            continue
+        chromium.get(path.as_uri())
+        assert chromium.execute_script("return document.documentElement.scrollWidth") <= width, path
+        # a formula is drawn, and one that is too wide scrolls in a box that is not
+        flat, wide = chromium.execute_script("""
+            const boxes = [...document.querySelectorAll(".formula")];
+            const height = box => box.querySelector("math").getBoundingClientRect().height;
+            return [boxes.filter(box => height(box) < 8).length,
+                    boxes.filter(box => box.getBoundingClientRect().right > innerWidth).length];
+        """)
+        assert (flat, wide) == (0, 0), path
+        assert chromium.get_log("browser") == [], path
