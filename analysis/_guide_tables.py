@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -152,7 +153,7 @@ def parts(sources: Sources) -> str:
                 f"{own['much_worse']} of {own['cells']}",
                 plus_minus(own["mean_regret"], own["mean_regret_mcse"]),
                 size(own["worst_regret"], own["worst_regret_mcse"]),
-                f"{safest} {size(others.loc[safest, 'worst_regret'])}",
+                f"{safest}: {size(others.loc[safest, 'worst_regret'])}",
             ]
         )
     head = ["laws", "how many", f"error / {tea}'s", f"above {MUCH:g} times it"]
@@ -202,6 +203,9 @@ def markdown(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     | 1 | 2 |
     """
     rows = [list(head), *lines]
-    # a number and its standard error stay on one line
-    text = [f"| {' | '.join(row)} |".replace(" ± ", "\u00a0±\u00a0") for row in rows]
-    return "\n".join([text[0], "|" + "---|" * len(rows[0]), *text[1:]])
+    text = [f"| {' | '.join(row)} |" for row in rows]
+    found = "\n".join([text[0], "|" + "---|" * len(rows[0]), *text[1:]])
+    # a number stays on one line with its standard error, and the ends of an interval together
+    return re.sub(
+        r"(?<=\d)–(?=[\d>])", "\u2060–\u2060", found.replace(" ± ", "\u00a0±\u00a0")
+    ).replace("> ", ">\u00a0")
