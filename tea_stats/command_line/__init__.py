@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 
 import typer
 
-from tea_stats.command_line import predict
+from tea_stats.command_line import diagnose, estimators, predict, simulate
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "predict": predict.command,
+    "diagnose": diagnose.command,
+    "estimators": estimators.command,
+    "simulate": simulate.command,
 }
 
 app = typer.Typer(

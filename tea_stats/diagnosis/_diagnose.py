@@ -115,7 +115,7 @@ def diagnose(log: RewardLog, *, seed: int = 0) -> Diagnosis:
         "no_ties": values.tied,
         "no_ceiling": values.at_ceiling,
     }
-    if values.kind is not Kind.CONTINUOUS:
+    if not _has_tail(values):
         counted = "1 value" if values.distinct == 1 else f"{values.distinct} distinct values"
         return _diagnosis(values, None, None, found, f"{counted}: no tail")
     sets = _sets.sets(log, rng)
@@ -142,13 +142,20 @@ def _diagnosis(
     for name, assumption in ASSUMPTIONS.items():
         interval = found.get(name, UNKNOWN)
         verdict = judge(assumption, interval)
-        if name in WITHOUT_TAIL and values.kind is not Kind.CONTINUOUS:
+        if name in WITHOUT_TAIL and not _has_tail(values):
             verdict = WITHOUT_TAIL[name]
         findings.append(
             Finding(name, interval, verdict, note if np.isnan(interval.estimate) else "")
         )
     used = (sets.prompts, sets.rollouts, sets.cut) if sets else (0, 0, False)
     return Diagnosis(values, tail, *used, tuple(findings))
+
+
+def _has_tail(values: Values) -> bool:
+    """Whether there is a tail to look at; rewards rounded to a few values may have one."""
+    ties = judge(ASSUMPTIONS["no_ties"], values.tied)
+    few = values.kind in (Kind.CONSTANT, Kind.BINARY)
+    return values.kind is Kind.CONTINUOUS or not (few or ties is Verdict.FAILS)
 
 
 def check_log(log: RewardLog) -> None:

@@ -23,8 +23,8 @@ LARGEST_SIZE = 256
 #: with fewer prompts, each is cut into sets of at least `LEAST_CUT` rollouts
 FEW_PROMPTS = 32
 LEAST_CUT = 16
-#: share of the groups that may be smaller than m, and are left out
-LEFT_OUT = 0.1
+#: share of the groups that may be smaller than m, and are left out: a larger m shows more tail
+LEFT_OUT = 0.25
 
 
 @dataclass(frozen=True)

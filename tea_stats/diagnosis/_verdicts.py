@@ -67,16 +67,16 @@ class Assumption:
 ASSUMPTIONS: Mapping[str, Assumption] = MappingProxyType(
     {
         "groups": Assumption(
-            "enough rollouts per prompt",
+            "enough rollouts",
             "share of prompts with 4 rollouts or more",
             ideal=(1.0, 1.0),
             tolerated=(0.9, 1.0),
-            reason="smaller groups are left out below, and 10 % of them may be of another kind",
+            reason="smaller groups show no tail; were they of another kind, 10 % hardly matter",
             otherwise="draw at least 4 rollouts of every prompt, or name the right prompt column",
             percent=True,
         ),
         "signal": Assumption(
-            "rewards differ within prompts",
+            "rewards differ",
             "share of prompts whose rewards are all equal",
             ideal=(0.0, 0.0),
             tolerated=(0.0, 0.2),
@@ -104,7 +104,7 @@ ASSUMPTIONS: Mapping[str, Assumption] = MappingProxyType(
             percent=True,
         ),
         "gaussian_shape": Assumption(
-            "Gaussian upper tail",
+            "Gaussian tail",
             "tail shape in the best quarter, minus that of normal rewards",
             ideal=(0.0, 0.0),
             tolerated=(-0.1, 0.1),
@@ -112,7 +112,7 @@ ASSUMPTIONS: Mapping[str, Assumption] = MappingProxyType(
             otherwise="TEA and linear TEA extrapolate wrongly: use auto_tea, or max_at_k",
         ),
         "straight_plot": Assumption(
-            "straight tail QQ plot",
+            "straight QQ plot",
             "log of its slope in the last doubling over that in the one before",
             ideal=(0.0, 0.0),
             tolerated=(-0.1, 0.1),
