@@ -195,11 +195,11 @@ def _is_object(line: str) -> bool:
 
 
 def _first_line(records: Any, number: int) -> int:
-    """Return where a record begins; quoted fields may hold line breaks, empty lines do not count."""
+    """Return the line on which a record begins; quoted fields may hold line breaks."""
     begins = 1
     for record in records:
         if record and number == 0:
             break
-        number -= bool(record)
+        number -= bool(record)  # as pandas does, skip empty lines
         begins = records.line_num + 1
     return begins
