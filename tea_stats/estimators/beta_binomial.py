@@ -23,10 +23,10 @@ LOG_ODDS = np.linspace(np.log(1e-4 / 0.9999), np.log(0.999 / 0.001), 40)
 EVENNESS = np.geomspace(0.05, 50.0, 7)
 
 
-def priors() -> tuple[Array, Array]:
+def priors(log_odds: Array = LOG_ODDS, evenness: Array = EVENNESS) -> tuple[Array, Array]:
     """Return a and b of the K beta laws that a batch's p may come from, equally likely."""
-    mean = special.expit(LOG_ODDS)
-    return np.divide.outer(EVENNESS, 1.0 - mean).ravel(), np.divide.outer(EVENNESS, mean).ravel()
+    mean, rest = special.expit(log_odds), special.expit(-log_odds)
+    return np.divide.outer(evenness, rest).ravel(), np.divide.outer(evenness, mean).ravel()
 
 
 @lru_cache(maxsize=64)
