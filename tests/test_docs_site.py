@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -93,6 +95,13 @@ def test_every_law_has_a_page_with_a_formula(pages, site, name):
     assert "math" in page.tags
     assert f"tea_stats.{name}" in page.places
     assert f"{name}.html" in pages[site / "reference" / "laws" / "index.html"].told
+
+
+def test_every_method_of_prediction_is_told_with_its_formula(site):
+    text = html.unescape((site / "reference" / "methods" / "index.html").read_text("utf-8"))
+    told = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", text))
+    for name, method in tea_stats.prediction.METHODS.items():
+        assert all(x in told for x in (name, method.title, method.formula, method.reference))
 
 
 def test_pages_say_what_the_record_says(site):

@@ -1,7 +1,7 @@
 """Write a page for each estimator and each law, from their tables and docstrings.
 
 A new line in `tea_stats.ESTIMATORS` or `tea_stats.FAMILIES` makes a new page; what the page says is
-in the record and the docstring.
+in the record and the docstring. The methods of `tea_stats.prediction.METHODS` share a page.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tea_stats import ESTIMATORS, FAMILIES, RECOMMENDED, Affine, Estimator, Law
+from tea_stats.prediction import METHODS
 
 #: `Affine` makes laws out of other laws, and has no line in the table
 LAWS: dict[str, type[Law]] = {**FAMILIES, "Affine": Affine}
 
 
 def write(folder: Path) -> list[Path]:
-    """Write `estimators/` and `laws/` into a folder; return the files."""
+    """Write `estimators/`, `laws/` and `methods/` into a folder; return the files."""
     pages = {f"estimators/{name}.rst": estimator_page(r) for name, r in ESTIMATORS.items()}
     pages |= {f"laws/{name}.rst": law_page(name) for name in LAWS}
     pages |= {"estimators/index.rst": estimator_index(), "laws/index.rst": law_index()}
+    pages |= {"methods/index.rst": method_index()}
     for place, text in pages.items():
         path = folder / place
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +111,25 @@ def law_index() -> str:
             "   :members:",
             "",
             *toctree(LAWS),
+        ]
+    )
+
+
+def method_index() -> str:
+    """Return the page that lists the methods that predict best-of-N."""
+    rows = [("name", "what it is", "predicted value", "exact on", "source")]
+    rows += [
+        (f"``{name}``", r.title, f"``{r.formula}``", r.unbiased_on, r.reference)
+        for name, r in METHODS.items()
+    ]
+    return "\n".join(
+        [
+            *heading("Methods of prediction"),
+            "One table, ``tea_stats.prediction.METHODS``; :doc:`/reference/prediction` calls them.",
+            "",
+            *table(rows),
+            ".. autoclass:: tea_stats.prediction.Method",
+            "",
         ]
     )
 
