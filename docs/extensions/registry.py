@@ -116,18 +116,25 @@ def law_index() -> str:
 
 
 def method_index() -> str:
-    """Return the page that lists the methods that predict best-of-N."""
-    rows = [("name", "what it is", "predicted value", "exact on", "source")]
-    rows += [
-        (f"``{name}``", r.title, f"``{r.formula}``", r.unbiased_on, r.reference)
-        for name, r in METHODS.items()
-    ]
+    """Return the page of the methods that predict best-of-N."""
+    sections = []
+    for name, record in METHODS.items():
+        needs = f"{record.least} or more rollouts of a prompt" + ", 0 or 1" * record.binary
+        rows = [
+            ("what it is", record.title),
+            ("predicts", f"``{record.formula}``"),
+            ("exact on", record.unbiased_on),
+            ("needs", needs),
+            ("source", record.reference),
+        ]
+        sections += [*heading(name, "-"), *table(rows, stub=True)]
     return "\n".join(
         [
             *heading("Methods of prediction"),
             "One table, ``tea_stats.prediction.METHODS``; :doc:`/reference/prediction` calls them.",
             "",
-            *table(rows),
+            *sections,
+            *heading("The record of a method", "-"),
             ".. autoclass:: tea_stats.prediction.Method",
             "",
         ]
@@ -142,9 +149,9 @@ def summary(documented: object) -> str:
     return " ".join((inspect.getdoc(documented) or "").split("\n\n")[0].split())
 
 
-def heading(title: str) -> list[str]:
-    """Return the lines of a page's title."""
-    return [title, "=" * len(title), ""]
+def heading(title: str, rule: str = "=") -> list[str]:
+    """Return the lines of a title."""
+    return [title, rule * len(title), ""]
 
 
 def table(rows: Sequence[Sequence[str]], *, stub: bool = False) -> list[str]:
