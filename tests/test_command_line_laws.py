@@ -174,10 +174,12 @@ def test_simulate_refuses_in_one_line(arguments, message):
 
 
 def test_the_registry_is_listed():
-    done = run("estimators")
+    done = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["estimators"])
     assert done.exit_code == 0
     for estimator in ESTIMATORS.values():
-        assert estimator.name in done.stdout
+        # brackets and all: [mean of the best k - 1 of m]
+        for fact in (estimator.name, estimator.unbiased_for, estimator.reference):
+            assert fact in done.stdout
     assert f"The recommended default is {RECOMMENDED}" in done.stdout
 
 

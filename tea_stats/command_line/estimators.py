@@ -14,6 +14,9 @@ from rich.text import Text
 from tea_stats.command_line import _shared as shared
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, lookup
 
+#: a shorter line was ended on purpose
+FULL = 75
+
 Name = Annotated[
     str | None,
     typer.Argument(metavar="[NAME]", show_default=False, help="Show this one, with its formula."),
@@ -82,9 +85,9 @@ def show_all(console: Console) -> None:
         table.add_column(column, overflow="fold")
     for estimator in ESTIMATORS.values():
         style = "bold" if estimator.name == RECOMMENDED else ""
-        table.add_row(
-            Text(estimator.name, style=style), estimator.unbiased_for, estimator.reference
-        )
+        # as they are: brackets would be taken for markup
+        facts = (Text(estimator.unbiased_for), Text(estimator.reference))
+        table.add_row(Text(estimator.name, style=style), *facts)
     console.print(table)
     console.print(
         f"  The recommended default is {RECOMMENDED}; `tea-stats estimators NAME` has more."
@@ -113,4 +116,30 @@ def show_one(console: Console, estimator: Estimator) -> None:
 
 
 def _indented(console: Console, text: str) -> None:
-    console.print(Padding(Text(text), (0, 0, 1, 2)))
+    console.print(Padding(Text(unwrapped(text)), (0, 0, 1, 2)))
+
+
+def unwrapped(text: str) -> str:
+    r"""Return a docstring's text with the lines of a paragraph joined, for a console to wrap.
+
+    A line goes on where the next has the same indentation and this one was full.
+
+    Examples
+    --------
+    >>> full = "x" * FULL
+    >>> unwrapped(f"{full}\nand on\n    formula") == f"{full} and on\n    formula"
+    True
+    """
+    lines: list[str] = []
+    before = ""
+    for line in text.splitlines():
+        if before and line.strip() and _indent(line) == _indent(before) and len(before) >= FULL:
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+        before = line
+    return "\n".join(lines)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())

@@ -12,7 +12,7 @@ from tea_stats.diagnosis._sets import Sets
 from tea_stats.estimators import ESTIMATORS
 from tea_stats.estimators.adaptive_tea import tail_weights
 from tea_stats.families import Affine, ContinuousLaw, NormalMixture, Weibull
-from tea_stats.prediction import spread
+from tea_stats.prediction._u_statistic import spread
 from tea_stats.tail_library import LIBRARY
 
 #: options tried besides the defaults; where they do not exist at some m, they are left out there

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tea_stats.prediction import spread
+from tea_stats.prediction._u_statistic import spread
 
 Array = NDArray[np.float64]
 

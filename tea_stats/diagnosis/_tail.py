@@ -30,7 +30,7 @@ from tea_stats import order_statistics, tails
 from tea_stats.diagnosis._sets import Sets
 from tea_stats.diagnosis._verdicts import LEVEL, UNKNOWN, Interval
 from tea_stats.families import Normal
-from tea_stats.prediction import spread
+from tea_stats.prediction._u_statistic import spread
 
 Array = NDArray[np.float64]
 
