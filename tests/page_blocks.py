@@ -68,9 +68,10 @@ def run_console(body, where):
 
 
 def compare(printed, expected, where):
-    """Check what was printed, spaces at the ends of lines and blank lines at the end aside."""
+    """Check what was printed, but for spaces at ends of lines and blank lines at both ends."""
     got, want = (
-        "\n".join(x.rstrip() for x in t.rstrip().splitlines()) for t in (printed, expected)
+        "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+        for text in (printed, expected)
     )
     same = doctest.OutputChecker().check_output(f"{want}\n", f"{got}\n", doctest.ELLIPSIS)
     assert same, f"{where} prints\n{got}\nnot\n{want}"
