@@ -1,9 +1,11 @@
 """What a log of rewards says about the assumptions of best-of-N estimators.
 
-from tea_stats import diagnosis, reward_log
-log = reward_log.read("rewards.jsonl")
-found = diagnosis.diagnose(log)
-{finding.name: finding.verdict for finding in found.findings}
+::
+
+    from tea_stats import diagnosis, reward_log
+
+    found = diagnosis.diagnose(reward_log.read("rewards.jsonl"))
+    {finding.name: finding.verdict for finding in found.findings}
 """
 
 from __future__ import annotations

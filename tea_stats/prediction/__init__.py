@@ -1,8 +1,11 @@
 """Predict best-of-N from the rewards of m rollouts: curves by several methods, with intervals.
 
-from tea_stats import prediction, reward_log
-found = prediction.predict(reward_log.read("rewards.jsonl"), N=1024)
-found.curves[found.recommended].value
+::
+
+    from tea_stats import prediction, reward_log
+
+    found = prediction.predict(reward_log.read("rewards.jsonl"), N=1024)
+    found.curves[found.recommended].value
 """
 
 from tea_stats.prediction._backtest import Backtest
