@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -313,3 +315,33 @@ def test_tail_counts_of_the_verdicts_are_those_of_tea():
     tail = expected(Normal(), 32)
     near = next(t for t in tail.thresholds if t.k == tails.tail_count(32, 0.25))
     assert near.shape == tail.shape
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_page_lists_every_assumption_with_its_quantity():
+    page = (ROOT / "docs" / "diagnose.md").read_text()
+    for assumption in ASSUMPTIONS.values():
+        row = next(line for line in page.splitlines() if line.startswith(f"| {assumption.title} |"))
+        end = assumption.tolerated[1]
+        shown = f"{100 * end:g} %" if assumption.percent and end < 1 else f"{end:g}"
+        assert shown in row.replace("90 % or more", "1").replace("1/2", "0.5")
+
+
+def test_the_pages_rates_are_those_measured():
+    page = (ROOT / "docs" / "diagnose.md").read_text()
+    keys = ["assumption", "law", "prompts", "m"]
+    table = pd.read_csv(ROOT / "analysis" / "summaries" / "verdict_rates.csv").set_index(keys)
+    shapes = [(64, 8), (64, 16), (64, 64), (512, 16), (512, 64), (4, 512)]
+    for name, laws in (("gaussian_shape", 6), ("straight_plot", 4)):
+        title = ASSUMPTIONS[name].title.capitalize().replace("qq", "QQ")
+        rows = [x for x in page.split(f"\n{title}:\n")[1].splitlines() if "/" in x][:laws]
+        assert len(rows) == laws
+        for row in rows:
+            law, *cells = (cell.strip() for cell in row.strip("|").split("|"))
+            for cell, shape in zip(cells, shapes, strict=True):
+                found = table.loc[(name, law, *shape), list(Verdict)]
+                assert cell == "/".join(f"{100 * share:.0f}" for share in found)
