@@ -20,6 +20,9 @@ from rich.table import Table
 
 Arguments = ParamSpec("Arguments")
 
+#: columns of a table that no terminal limits
+PIPE_WIDTH = 160
+
 # --- options that have the same name and meaning everywhere --------------------------------------
 
 File = Annotated[
@@ -56,7 +59,9 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random num
 
 def console() -> Console:
     """Return where tables go; made at each call, so that a test's capture is seen."""
-    return Console(highlight=False)
+    found = Console(highlight=False)
+    # in a pipe or a file nothing need be cut
+    return found if found.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -36,7 +36,8 @@ class Backtest:
     predicted : mapping
         For each method, the mean prediction over the splits, shape (K,).
     errors : mapping
-        For each method, the root mean square over k and splits of the error of the average curve.
+        For each method, the root mean square over k of `predicted` − `truth`. The splits together
+        are as many rollouts as the prediction itself has, so that their mean has its noise.
     biases, standard_errors : mapping
         For each method, the mean error at k = M and its standard error over prompts.
     """
@@ -58,8 +59,8 @@ def run(
 ) -> Backtest | None:
     """Return the backtest of these methods; None where prompts have too few rollouts.
 
-    m is to M what M is to N, as far as the rollouts allow: the backtest then extrapolates as far as
-    the prediction does.
+    m is to M what M is to N, as far as the rollouts allow (16 of them, or half if that is less):
+    the backtest then extrapolates as far as the prediction does.
     """
     M = int(np.quantile(log.sizes, 1.0 - TAKING_PART, method="lower"))
     if M < LEAST:
@@ -85,17 +86,15 @@ def run(
         method = METHODS[name]
         if method.least > m:
             continue
-        off, last, curves = [], np.zeros(len(groups)), np.zeros(len(grid))
+        last, curves = np.zeros(len(groups)), np.zeros(len(grid))
         for split in range(splits):
             own = _log(groups[:, split * m : (split + 1) * m])
             # without extrapolation: the best of m for every k
             fit = method.fit(own, grid if method.extrapolates else np.minimum(grid, m), alpha)
-            curve = fit.average("these_prompts")
-            off.append(curve - truth)
             last += (fit.values[:, -1] - unbiased[:, -1]) / splits
-            curves += curve / splits
+            curves += fit.average("these_prompts") / splits
         predicted[name] = curves
-        errors[name] = float(np.sqrt(np.mean(np.square(off))))
+        errors[name] = float(np.sqrt(np.mean((curves - truth) ** 2)))
         biases[name] = float(curves[-1] - truth[-1])
         few = len(groups) < 2
         standard_errors[name] = np.nan if few else float(last.std(ddof=1) / np.sqrt(len(groups)))

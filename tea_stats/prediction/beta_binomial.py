@@ -8,8 +8,9 @@ magnitude between .05 and 50; the posterior over the grid gives value and interv
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from tea_stats.estimators.beta_binomial import EVENNESS, log_beta, priors
@@ -110,7 +111,7 @@ def best_of(a: Array, b: Array, N: Counts) -> Array:
     return np.asarray(-np.expm1(log_beta(a, b + N) - log_beta(a, np.asarray(b, dtype=float))))
 
 
-def _around(axis: Array, seen: NDArray[np.bool_]) -> tuple[float, float]:
+def _around(axis: Array, seen: Any) -> tuple[float, float]:
     """Return the ends of what is seen on an axis, one step farther out, inside its own ends."""
     first, last = np.flatnonzero(seen)[[0, -1]]
     return float(axis[max(first - 1, 0)]), float(axis[min(last + 1, len(axis) - 1)])

@@ -3,8 +3,9 @@
 The k = ⌈αm⌉ best rewards of a prompt exceed the next one, u, by generalised Pareto excesses if the
 tail is of that kind; their L-moments l₁ (mean) and l₂ are unbiased however small k is. Prompts
 share the shape, ξ = 2 − Σ l₁/Σ l₂ (Hosking 1990, table 1; pooled as in the regional analysis of
-Hosking and Wallis 1997), and keep their own threshold and scale. Such a tail is the image a + b p^{−ξ} of the
-upper tail probability p of a uniform law, so V_N, E u and E l₁ are ratios of gamma functions, and
+Hosking and Wallis 1997), and keep their own threshold and scale. Such a tail is the image
+a + b p^{−ξ} of a uniform p, its upper tail probability, so V_N, E u and E l₁ are ratios of gamma
+functions, and
 
     V̂_N = u + A l₁,   A = (1 − ξ)(M_N/M_u − 1)/ξ,
     M_N = Γ(1−ξ) Γ(N+1)/Γ(N+1−ξ),   M_u = [Γ(k+1−ξ)/Γ(k+1)] Γ(m+1)/Γ(m+1−ξ),

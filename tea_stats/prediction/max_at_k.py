@@ -44,7 +44,7 @@ class MaxAtK(GroupFit):
         return np.clip(found, 0.0, 1.0) if self.binary else found
 
     def prompt_bounds(self, level: float, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return the ends of each prompt's interval; for 0/1 rewards 1 − (1 − p)^k, p by Jeffreys."""
+        """Return the ends of each prompt's interval; for 0/1 rewards by Jeffreys's for p."""
         if not self.binary:
             return super().prompt_bounds(level, rng)
         successes = np.add.reduceat(self.log.rewards, self.log.offsets[:-1])
