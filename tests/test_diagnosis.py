@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +71,19 @@ def test_generalised_pareto_prompts_have_their_shape_at_every_threshold(xi, m):
         assert threshold.scale.estimate == pytest.approx(WIDTHS.mean() / (1.0 - xi), rel=1e-8)
     if m >= 16:
         assert tail.further_shape.estimate == pytest.approx(0.0, abs=1e-8)
+
+
+def test_the_shape_is_that_of_maximum_likelihood_where_prompts_are_alike():
+    # all excesses have one scale where the tail is exponential; scipy fits them as one sample
+    rewards = np.sort(np.random.default_rng(7).exponential(size=(2000, 32)), axis=1)
+    tail = _tail.examine(Sets(rewards, *rewards.shape, cut=False))
+    excesses = (rewards[:, -8:] - rewards[:, [-9]]).ravel()
+    shape, _, scale = stats.genpareto.fit(excesses, floc=0.0)
+    half = (tail.shape.high - tail.shape.low) / 2.0
+    assert half < 0.05
+    assert abs(tail.shape.estimate - shape) < half  # both have about this error
+    near = next(t for t in tail.thresholds if t.k == 8)
+    assert near.mean_excess.estimate == pytest.approx(scale / (1.0 - shape), rel=0.01)
 
 
 def test_the_bulk_below_a_gaussian_tail_has_no_say():
@@ -160,6 +175,8 @@ def test_shares_have_exact_binomial_intervals():
         ((0.2, 0.11, 0.3), "fails"),
         ((-0.2, -0.3, -0.11), "fails"),
         ((0.1, 0.01, 0.2), "doubtful"),
+        ((0.15, 0.01, 0.29), "doubtful"),
+        ((-0.05, -0.12, -0.01), "doubtful"),
         ((0.1, -0.01, 0.2), "cannot tell"),
         ((0.0, -0.3, 0.3), "cannot tell"),
         ((np.nan, -np.inf, np.inf), "cannot tell"),
@@ -313,3 +330,33 @@ def test_tail_counts_of_the_verdicts_are_those_of_tea():
     tail = expected(Normal(), 32)
     near = next(t for t in tail.thresholds if t.k == tails.tail_count(32, 0.25))
     assert near.shape == tail.shape
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_page_lists_every_assumption_with_its_quantity():
+    page = (ROOT / "docs" / "diagnose.md").read_text()
+    for assumption in ASSUMPTIONS.values():
+        row = next(line for line in page.splitlines() if line.startswith(f"| {assumption.title} |"))
+        end = assumption.tolerated[1]
+        shown = f"{100 * end:g} %" if assumption.percent and end < 1 else f"{end:g}"
+        assert shown in row.replace("90 % or more", "1").replace("1/2", "0.5")
+
+
+def test_the_pages_rates_are_those_measured():
+    page = (ROOT / "docs" / "diagnose.md").read_text()
+    keys = ["assumption", "law", "prompts", "m"]
+    table = pd.read_csv(ROOT / "analysis" / "summaries" / "verdict_rates.csv").set_index(keys)
+    shapes = [(64, 8), (64, 16), (64, 64), (512, 16), (512, 64), (4, 512)]
+    for name, laws in (("gaussian_shape", 6), ("straight_plot", 4)):
+        title = ASSUMPTIONS[name].title.capitalize().replace("qq", "QQ")
+        rows = [x for x in page.split(f"\n{title}:\n")[1].splitlines() if "/" in x][:laws]
+        assert len(rows) == laws
+        for row in rows:
+            law, *cells = (cell.strip() for cell in row.strip("|").split("|"))
+            for cell, shape in zip(cells, shapes, strict=True):
+                found = table.loc[(name, law, *shape), list(Verdict)]
+                assert cell == "/".join(f"{100 * share:.0f}" for share in found)

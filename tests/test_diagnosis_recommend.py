@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tea_stats import ESTIMATORS, RECOMMENDED, best_of_n, monte_carlo
-from tea_stats.diagnosis import _candidates, _few_valued, _recommend, _sets, recommend
+from tea_stats.diagnosis import _candidates, _few_valued, _recommend, _sets, _tail, recommend
 from tea_stats.diagnosis._simulation import Score, Setting, Simulated, ratio
 from tea_stats.families import Affine, Discrete, Gumbel, Normal
 from tea_stats.families.location_scale import LocationScale
@@ -69,6 +70,15 @@ def test_one_prompt_is_one_discrete_law():
         value, mcse = ratio(error, square)
         both = np.hypot(mcse, known.nmse_mcse[label])
         assert abs(value - known.nmse[label]) <= 5.0 * both < 0.3 * value
+
+
+def test_ratios_have_the_error_of_the_jackknife():
+    x = np.random.default_rng(0).gamma(4.0, size=(300, 2))
+    x[:, 0] += 2.0 * x[:, 1]  # errors of a batch go with the size of its gradient
+    known = _tail.jackknife(lambda mean: mean[..., 0] / mean[..., 1], x)
+    value, error = ratio(*x.T)
+    assert value == pytest.approx(known.estimate)
+    assert error * stats.t.isf(0.025, 299) == pytest.approx(known.high - value, rel=0.01)
 
 
 def test_gradients_of_verifiers_in_closed_form():
@@ -203,6 +213,8 @@ def test_scores_are_those_of_the_law_where_one_is_certain():
     assert found.score("rloo").error == pytest.approx(known.nmse)
     assert found.score("rloo").error_mcse == pytest.approx(known.nmse_mcse)
     assert found.score("rloo").cosine == pytest.approx(known.cosine)
+    apart = found.score("rloo").error - found.score(RECOMMENDED).error
+    assert found.score("rloo").difference == pytest.approx(apart)
 
 
 def test_default_sizes_are_the_logs_own_and_powers_of_two():
