@@ -106,7 +106,7 @@ def test_groups_of_unequal_size_and_few_prompts(tmp_path):
     assert "1 to 29 (median" in done.stdout
     few = write(tmp_path, rng.normal(size=(2, 600)), "few.csv")
     done = run(few, "--verdicts-only")
-    assert "seen in 2 prompts: few, cut into 32 sets" in done.stdout
+    assert "Few prompts: the tail was seen in 32 sets of 37 rollouts of 2 of them" in done.stdout
     assert "Too few data to tell: rewards differ" in done.stdout
 
 
@@ -125,8 +125,8 @@ def test_a_saturated_log_and_one_that_asks_for_more_rollouts(tmp_path):
         ([[1, 1, 1, 1]] * 4, [], "log has the reward 1 for each of its 16 rollouts"),
         ([[0, 1, 0, 1]] * 4, ["--figure", "x.png"], "nothing to draw (2 distinct values: no tail)"),
         ([[0, 1, 0, 1]] * 4, ["--prompt", "question"], "question"),
-        ([[0.1, 0.4, 0.3, 1.2]] * 9, ["--figure", "/nowhere/x.png"], "give another path"),
-        ([[0.1, 0.4, 0.3, 1.2]] * 9, ["--figure", "x.jpgg"], "jpgg"),
+        ([[0.1, 0.4, 0.3, 1.2]] * 9, ["--figure", "/nowhere/x.png"], "/nowhere"),
+        ([[0.1, 0.4, 0.3, 1.2]] * 9, ["--figure", "x.jpgg"], "--figure is x.jpgg; give"),
     ],
 )
 def test_errors_are_one_line(tmp_path, groups, options, message):

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tea_stats.command_line._predict_figure import STYLE
 from tea_stats.diagnosis import Diagnosis, Interval, Tail, Threshold
 from tea_stats.diagnosis._tail import TAIL
 from tea_stats.tails import tail_count
 
 LOG, NORMAL = "#1f5fa8", "#b8621b"
-RC: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "tea_stats",
-}
 
 
 def draw(found: Diagnosis, path: Path) -> None:
@@ -38,13 +24,13 @@ def draw(found: Diagnosis, path: Path) -> None:
     Raises
     ------
     ValueError
-        If the log has no tail to draw, or the file's name ends in no format of matplotlib.
+        If the log has no tail to draw.
     """
     if found.tail is None:
         reason = next(finding.note for finding in found.findings if finding.note)
         raise ValueError(f"--figure {path}: there is nothing to draw ({reason}); leave it out")
     tail = found.tail
-    with rc_context(RC):
+    with rc_context(STYLE):
         figure = Figure(figsize=(8.0, 6.0), layout="constrained")
         plot, shape, excess, scale = figure.subplots(2, 2).ravel()
         _quantiles(plot, tail)
@@ -58,10 +44,7 @@ def draw(found: Diagnosis, path: Path) -> None:
             f"(sets of {tail.m}; bars: 95 %)",
             fontsize=9,
         )
-        try:
-            figure.savefig(path, dpi=200)
-        except OSError as error:
-            raise ValueError(f"--figure {path}: {error.strerror}; give another path") from None
+        figure.savefig(path)
 
 
 def _quantiles(axes: Axes, tail: Tail) -> None:
@@ -70,7 +53,14 @@ def _quantiles(axes: Axes, tail: Tail) -> None:
     slope, base = np.polyfit(z[first:], r[first:], 1)
     axes.axvspan(z[first], z[-1] + 0.15, color=LOG, alpha=0.07, lw=0)
     upper = z[tail.m // 2 - 1 :]
-    axes.plot(upper, base + slope * upper, "--", color=NORMAL, lw=1.2, label="by the best quarter")
+    axes.plot(
+        upper,
+        base + slope * upper,
+        "--",
+        color=NORMAL,
+        lw=1.2,
+        label="line through the best quarter",
+    )
     axes.errorbar(
         z, r, yerr=1.96 * tail.quantile_errors, fmt="o", ms=3, lw=0.8, color=LOG, label="log"
     )
@@ -96,10 +86,10 @@ def _thresholds(
         axes.plot(x, y, "--", color=NORMAL, lw=1.2, label="normal law")
         axes.legend()
     axes.set_xscale("log", base=2)
-    axes.set_xticks(x, [f"{threshold.k}/{tail.m}" for threshold in tail.thresholds])
+    axes.set_xticks(x, [str(threshold.k) for threshold in tail.thresholds])
     axes.minorticks_off()
     axes.invert_xaxis()
-    axes.set_xlabel("share above the threshold (further out to the right)")
+    axes.set_xlabel(f"rewards above the threshold, of {tail.m} (further out to the right)")
 
 
 def _mean_excess(axes: Axes, tail: Tail) -> None:

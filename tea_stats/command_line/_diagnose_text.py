@@ -54,10 +54,15 @@ def verdicts(console: Console, file: str, found: Diagnosis) -> None:
 
 def _seen(found: Diagnosis, tail: Tail) -> str:
     """Say in which rollouts the tail was seen."""
-    seen = f"The tail is that of {tail.m} rollouts, seen in {found.tail_prompts:,} prompts"
-    if not found.cut:
-        return f"{seen} with that many."
-    return f"{seen}: few, cut into {tail.sets} sets. Intervals are for these prompts alone."
+    if found.cut:
+        return (
+            f"Few prompts: the tail was seen in {tail.sets} sets of {tail.m} rollouts of "
+            f"{found.tail_prompts} of them; its intervals are for these prompts, not for others."
+        )
+    return (
+        f"The tail was seen in {found.tail_prompts:,} of {found.values.prompts:,} prompts, by "
+        f"{tail.m} rollouts each."
+    )
 
 
 def _remarks(found: Diagnosis) -> list[str | Text]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tea_stats import diagnosis, reward_log
-from tea_stats.command_line import _diagnose_text
+from tea_stats.command_line import _diagnose_text, _predict_figure
 from tea_stats.command_line import _shared as shared
 from tea_stats.diagnosis import ASSUMPTIONS, Diagnosis, Recommendation
 
@@ -67,6 +67,8 @@ def command(
 
       tea-stats diagnose rewards.parquet --N 256 --m 16 --json
     """
+    if figure is not None:
+        _predict_figure.check(figure)
     log = reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
     found = diagnosis.diagnose(log, seed=seed)
     if figure is not None:
