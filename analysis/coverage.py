@@ -30,8 +30,8 @@ def tables(results: pd.DataFrame) -> Iterator[Table | str]:
         mcse = (points["coverage_mcse"] ** 2).mean() ** 0.5
         yield (
             f"laws {model} the method's model: {len(points)} intervals, on average "
-            f"{points['coverage'].mean():.3f}; {right:.0%} of them in {WANTED[0]:g} to {WANTED[1]:g} "
-            f"(each ± {mcse:.3f})"
+            f"{points['coverage'].mean():.3f}; {right:.0%} of them in {WANTED[0]:g} to "
+            f"{WANTED[1]:g} (each ± {mcse:.3f})"
         )
         table = grid(
             "law", "method", "target", "interval", "least", "most", "band", "least", "most"

@@ -35,7 +35,7 @@ def test_the_truth_is_that_of_the_logs(case):
     own = np.array([next(stream)[1]["these_prompts"] for _ in range(400)])
     population = next(stream)[1]["population"]
     mcse = own.std(axis=0) / np.sqrt(400)
-    assert (np.abs(own.mean(axis=0) - population) < 5 * mcse + 1e-12).all()
+    assert (np.abs(own.mean(axis=0) - population) < 5 * mcse + 1e-5).all()
 
 
 def test_every_law_and_method_of_the_summary_exists():
