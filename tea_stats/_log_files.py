@@ -1,7 +1,8 @@
 """The files behind `reward_log.read`: rows in chunks, and the line of a row.
 
-pandas and pyarrow parse, a chunk of rows at a time, so that a log with its completions need not fit
-into memory; a file is read again, for the number of a line, only once something is wrong with it.
+The parsers of pandas, pyarrow and json see a chunk of rows at a time, so that a log with its
+completions need not fit into memory; a file is read again, for the number of a line, only once
+something is wrong with it.
 """
 
 from __future__ import annotations
@@ -90,7 +91,6 @@ class LogFile:
             keep_default_na=False,  # a prompt may be the word "null"
             na_values=missing,
             low_memory=False,
-            float_precision="round_trip",
             encoding="utf-8-sig",
         )
 
@@ -98,27 +98,26 @@ class LogFile:
         import pandas as pd
 
         with self._open() as stream:
-            first = next((line for line in stream if line.strip()), None)
-        if first is None:
-            return
-        if not _is_object(first):
-            raise ValueError("the first line is not an object")
-        record = json.loads(first)
-        if wanted and isinstance(record.get(wanted[1]), list):
-            wanted = wanted if wanted[0] in record else wanted[1:]
-        source: Any = io.BytesIO(self._input) if self.path == "-" else self.path
-        with pd.read_json(
-            source,
-            lines=True,
-            chunksize=CHUNK,
-            dtype=False,
-            convert_dates=False,
-            precise_float=True,
-        ) as reader:
-            for frame in reader:
-                if wanted:
-                    self._require(list(frame.columns), wanted)
-                yield frame if wanted is None else frame[wanted]
+            rows = enumerate(line for line in stream if line.strip())
+            while chunk := list(itertools.islice(rows, CHUNK)):
+                records = [self._record(row, line) for row, line in chunk]
+                columns = list(dict.fromkeys(itertools.chain(*records)))
+                own = wanted or columns
+                # lists of rewards may do without labels
+                if wanted and wanted[0] not in columns and _holds_list(records, wanted[1]):
+                    own = wanted[1:]
+                elif wanted:
+                    self._require(columns, wanted)
+                yield pd.DataFrame({name: [record.get(name) for record in records] for name in own})
+
+    def _record(self, row: int, line: str) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            self.fail(row, f"{line.strip()[:40]!r} is not a JSON object; {ONE_EACH}")
+        return record
 
     def _parquet(self, wanted: list[str] | None) -> Iterator[pd.DataFrame]:
         try:
@@ -152,22 +151,10 @@ class LogFile:
         except FileNotFoundError:
             raise LogError(f"{self.name} does not exist; give the path of a file") from None
         except (OSError, EOFError, ValueError) as error:
-            if self.kind in (".jsonl", ".ndjson"):
-                self._first_bad_line()
             reason = str(error).splitlines()[0]
             raise LogError(
                 f"{self.name} cannot be read as {self.kind}: {reason}; repair or rename the file"
             ) from None
-
-    def _first_bad_line(self) -> None:
-        """Raise LogError for the first line that is not an object of JSON, if it can be found."""
-        try:
-            with self._open() as stream:
-                for row, line in enumerate(filter(str.strip, stream)):
-                    if not _is_object(line):
-                        self.fail(row, f"{line.strip()[:40]!r} is not a JSON object; {ONE_EACH}")
-        except (OSError, EOFError, UnicodeDecodeError):
-            return
 
     def _open(self) -> IO[str]:
         if self.path == "-":
@@ -187,11 +174,8 @@ class LogFile:
             return f"line {next(itertools.islice(lines, row, None))}"
 
 
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+def _holds_list(records: list[dict[str, Any]], name: str) -> bool:
+    return any(isinstance(record.get(name), list) for record in records)
 
 
 def _first_line(records: Any, number: int) -> int:

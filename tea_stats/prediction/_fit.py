@@ -85,7 +85,7 @@ class GroupFit(Fit):
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
         """Return draws of the average: multivariate t around it, one prompt by its own law."""
         centre = self.average(target)
-        prompts = int(np.isfinite(self.values).any(axis=1).sum())
+        prompts = int((~np.isnan(self.values)).any(axis=1).sum())
         if prompts == 1:
             if target == "population":
                 return np.full((count, len(self.grid)), np.nan)
@@ -93,9 +93,9 @@ class GroupFit(Fit):
         if target == "population":
             covariance, freedom = mean_covariance(self.values), float(prompts - 1)
             # an average over one prompt has no spread
-            lonely = np.isfinite(self.values).sum(axis=0) < 2
+            lonely = (~np.isnan(self.values)).sum(axis=0) < 2
         else:
-            number = np.maximum(np.isfinite(self.values).sum(axis=0), 1)
+            number = np.maximum((~np.isnan(self.values)).sum(axis=0), 1)
             covariance, freedom = self.rollout_covariance_of_mean(number)
             lonely = np.zeros(len(self.grid), dtype=bool)
         return t_draws(np.where(lonely, np.nan, centre), covariance, freedom, count, rng)
@@ -124,11 +124,13 @@ class GroupFit(Fit):
 
     def pivots(self, m: int, count: int, rng: np.random.Generator) -> Array:
         """Return draws of (v̂ − V_N)/s, s the spread of the upper half, shape (count, K)."""
+        if m < 2:
+            return np.full((count, len(self.grid)), np.nan)
         groups, truth = self.reference_groups(m, count, rng)
         return (self.group_values(groups) - truth) / upper_spread(groups)[:, None]
 
     def _one_prompt(self, count: int, rng: np.random.Generator) -> Array:
-        place = int(np.flatnonzero(np.isfinite(self.values).any(axis=1))[0])
+        place = int(np.flatnonzero((~np.isnan(self.values)).any(axis=1))[0])
         rewards = np.sort(self.log.rewards[self.log.offsets[place] : self.log.offsets[place + 1]])
         pivots = self.pivots(len(rewards), count, rng)
         return self.values[place] - pivots * upper_spread(rewards[None])[0]
@@ -138,11 +140,12 @@ class GroupFit(Fit):
         low, high = np.full((2, *self.values.shape), np.nan)
         ends = (1.0 - level) / 2.0, (1.0 + level) / 2.0
         for places, rewards in self.log.by_size():
-            pivots = self.pivots(rewards.shape[1], REFERENCE_GROUPS, rng)
-            below, above = np.quantile(pivots, ends, axis=0)
             spread = upper_spread(np.sort(rewards, axis=1))[:, None]
-            low[places] = self.values[places] - above * spread
-            high[places] = self.values[places] - below * spread
+            with np.errstate(invalid="ignore"):  # an infinite value has no interval
+                pivots = self.pivots(rewards.shape[1], REFERENCE_GROUPS, rng)
+                below, above = np.quantile(pivots, ends, axis=0)
+                low[places] = self.values[places] - above * spread
+                high[places] = self.values[places] - below * spread
         return low, high
 
 
@@ -171,14 +174,14 @@ def upper_spread(ascending: Array) -> Array:
 
 def column_means(values: Array) -> Array:
     """Return means over the prompts that have a value, NaN where there is none."""
-    number = np.isfinite(values).sum(axis=0)
-    total = np.where(np.isfinite(values), values, 0.0).sum(axis=0)
+    number = (~np.isnan(values)).sum(axis=0)
+    total = np.where(np.isnan(values), 0.0, values).sum(axis=0)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def mean_covariance(values: Array) -> Array:
     """Return the covariance of the column means of P independent rows, NaN counting as absent."""
-    number = np.maximum(np.isfinite(values).sum(axis=0), 1)
+    number = np.maximum((~np.isnan(values)).sum(axis=0), 1)
     off = np.nan_to_num(values - column_means(values)) / number
     return off.T @ off * (len(values) / max(len(values) - 1, 1))
 

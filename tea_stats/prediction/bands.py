@@ -40,7 +40,8 @@ def simultaneous(draws: Array, level: float) -> tuple[Array, Array]:
         below = np.searchsorted(order, column, side="right")
         above = count - np.searchsorted(order, column, side="left")
         depth = np.minimum(depth, np.minimum(below, above) / count)
-    cut = np.quantile(depth, 1.0 - level)
+    # where an end is a bound or infinite anyway, the other end stays that of the interval
+    cut = min(np.quantile(depth, 1.0 - level), (1.0 - level) / 2.0)
     low, high = np.full((2, draws.shape[1]), np.nan)
     low[usable], high[usable] = _at(ascending, np.full(known.shape[1], cut))
     return low, high

@@ -217,7 +217,7 @@ def _curve(
         high=high,
         band_low=band_low,
         band_high=band_high,
-        prompts=np.isfinite(fit.values).sum(axis=0),
+        prompts=(~np.isnan(fit.values)).sum(axis=0),
         prompt_values=fit.values,
         prompt_low=ends[0],
         prompt_high=ends[1],

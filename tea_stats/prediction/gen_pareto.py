@@ -15,6 +15,7 @@ is exactly unbiased at every m once ξ is known.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,17 @@ from scipy import special
 
 from tea_stats import tails
 from tea_stats.prediction import _fit
-from tea_stats.prediction._fit import Array, Counts, GroupFit
+from tea_stats.prediction._fit import Array, Counts, GroupFit, told
 from tea_stats.reward_log import RewardLog
 
 #: least number of rollouts: two excesses over a third reward, and one below
 LEAST = 4
-#: shapes below end at a point just above the best reward; from 1 on there is no mean
-SHAPES = (-5.0, 1.0)
+#: shapes below end at a point just above the best reward
+SMALLEST_SHAPE = -5.0
+#: beyond, simulated groups say nothing of a variance; it is infinite from ½ on
+LARGEST_SIMULATED = 0.95
+#: a mean that is drawn e^40 times too large means that nothing is known of it
+LARGEST_LOG = 40.0
 
 
 class GenPareto(GroupFit):
@@ -50,7 +55,8 @@ class GenPareto(GroupFit):
         moments = self._moments(ascending)
         factor = self._factors(ascending.shape[1], np.array(self.shape))
         # no excess at all: nothing to extrapolate, whatever the shape
-        return moments[:, :1] + np.where(moments[:, 1:2] > 0.0, moments[:, 1:2] * factor, 0.0)
+        factor = np.where((moments[:, 1:2] > 0.0) | ~told(self.grid, self.alpha), factor, 0.0)
+        return moments[:, :1] + moments[:, 1:2] * factor
 
     def rollout_covariance(self, ascending: Array) -> Array:
         """Return covariances of u, l₁ and l₂ on the fitted law, shape (G, 3, 3).
@@ -93,27 +99,32 @@ class GenPareto(GroupFit):
             count,
             rng,
         )
-        first, second = mean[1] * np.exp(drawn[:, 1]), mean[2] * np.exp(drawn[:, 2])
+        ratios = np.exp(np.clip(drawn[:, 1:], -LARGEST_LOG, LARGEST_LOG))
+        first, second = mean[1] * ratios[:, 0], mean[2] * ratios[:, 1]
         shapes, factor = shape(first, second), np.zeros((count, len(self.grid)))
         # sizes of groups share one factor, in proportion to their part of the excess
-        part = np.array(
-            [(len(p), self._moments(a)[:, 1].sum(), a.shape[1]) for p, a in self._sizes()]
-        )
-        for _, excess, m in part:
-            share = excess / part[:, 1].sum()
-            factor += share * self._factors(int(m), shapes[:, None])
+        parts = [
+            (ascending.shape[1], self._moments(ascending)[:, 1].sum())
+            for ascending in self._sizes()
+        ]
+        for m, excess in parts:
+            if excess > 0.0:
+                share = excess / sum(other for _, other in parts)
+                factor += share * self._factors(m, shapes[:, None])
         return drawn[:, :1] + first[:, None] * factor
 
     def reference_groups(self, m: int, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return sorted groups of generalised Pareto laws, and their true V_N."""
-        xi = np.full((count, 1), np.clip(self.shape, -5.0, 0.95))
+        # without any excess there is no shape, and no scale that it could matter for
+        xi = float(_safe(np.minimum(np.nan_to_num(self.shape), LARGEST_SIMULATED)))
         e = rng.standard_exponential((count, m))
         groups = np.sort(e * special.exprel(xi * e), axis=1)
-        truth = np.expm1(log_best(self.grid, xi[:1])) / xi[:1]
-        return groups, truth[0]
+        return groups, np.expm1(log_best(self.grid, xi)) / xi
 
-    def _sizes(self) -> Any:
-        return ((p, np.sort(r, axis=1)) for p, r in self.log.by_size() if r.shape[1] >= LEAST)
+    def _sizes(self) -> Iterator[Array]:
+        for _, rewards in self.log.by_size():
+            if rewards.shape[1] >= LEAST:
+                yield np.sort(rewards, axis=1)
 
     def _moments(self, ascending: Array) -> Array:
         """Return u, l₁ and l₂ of each group, shape (G, 3)."""
@@ -131,13 +142,13 @@ class GenPareto(GroupFit):
         if m < LEAST:
             return np.full(np.broadcast_shapes(xi.shape, self.grid.shape), np.nan)
         found = excess_factors(m, tails.tail_count(m, self.alpha), self.grid, xi)
-        return np.where(_fit.told(self.grid, self.alpha), found, np.nan)
+        return np.where(told(self.grid, self.alpha), found, np.nan)
 
 
 def shape(first: Any, second: Any) -> Array:
     """Return ξ = 2 − l₁/l₂ of generalised Pareto excesses, NaN where there are none."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.maximum(2.0 - np.asarray(first) / np.asarray(second), SHAPES[0])
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return np.maximum(2.0 - np.asarray(first) / np.asarray(second), SMALLEST_SHAPE)
 
 
 def moment_weights(m: int, k: int) -> Array:
@@ -154,8 +165,7 @@ def moment_weights(m: int, k: int) -> Array:
 
 def log_best(N: Any, xi: Any) -> Array:
     """Return log M_N = log E p^{−ξ}, p the least of N uniform draws."""
-    N, xi = np.asarray(N, dtype=float), np.asarray(xi, dtype=float)
-    return special.gammaln(1.0 - xi) + _log_rise(N + 1.0, xi)
+    return _log_rise(np.asarray(N, dtype=float) + 1.0, xi) - _log_rise(1.0, xi)
 
 
 def excess_factors(m: int, k: int, N: Any, xi: Any) -> Array:
@@ -167,13 +177,21 @@ def excess_factors(m: int, k: int, N: Any, xi: Any) -> Array:
     [2.0833, 6.2127]
     """
     xi = np.asarray(xi, dtype=float)
-    safe = np.where(np.abs(xi) < 1e-7, 1e-7, np.minimum(xi, 1.0 - 1e-12))
-    log_u = special.gammaln(k + 1.0 - safe) - special.gammaln(k + 1.0) + _log_rise(m + 1.0, safe)
+    safe = _safe(xi)
+    log_u = _log_rise(m + 1.0, safe) - _log_rise(k + 1.0, safe)
     found = (1.0 - safe) * np.expm1(log_best(N, safe) - log_u) / safe
     return np.where(xi < 1.0, found, np.inf)
 
 
+def _safe(xi: Array) -> Array:
+    """Return shapes that can be divided by, and that have a mean."""
+    return np.where(np.abs(xi) < 1e-9, 1e-9, np.minimum(xi, 1.0 - 1e-12))
+
+
 def _log_rise(z: Any, xi: Any) -> Array:
     """Return log Γ(z)/Γ(z − ξ), without the cancellation of two huge numbers."""
-    # −log of the Pochhammer symbol (z)_{−ξ}, which scipy computes as Γ(z − ξ)/Γ(z)
-    return -np.log(special.poch(z, -np.asarray(xi)))
+    small = np.abs(xi) < 1e-4
+    # scipy's Pochhammer symbol (z)_{−ξ} is Γ(z − ξ)/Γ(z)
+    ratio = -np.log(special.poch(z, -np.where(small, 0.5, xi)))
+    series = xi * special.digamma(z) - 0.5 * xi * xi * special.polygamma(1, z)
+    return np.where(small, series, ratio)
