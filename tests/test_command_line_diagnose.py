@@ -22,7 +22,7 @@ QUICK = ["--N", "128", "--m", "8", "--batches", "8", "--prompts", "16"]
 
 
 def run(*arguments):
-    return CliRunner(env={"COLUMNS": "120"}).invoke(app, ["diagnose", *map(str, arguments)])
+    return CliRunner().invoke(app, ["diagnose", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def _thresholds(
     axes.set_xticks(x, [str(threshold.k) for threshold in tail.thresholds])
     axes.minorticks_off()
     axes.invert_xaxis()
-    axes.set_xlabel(f"rewards above the threshold, of {tail.m} (further out to the right)")
+    axes.set_xlabel(f"rewards above the threshold, of {tail.m}")
 
 
 def _mean_excess(axes: Axes, tail: Tail) -> None:

@@ -138,7 +138,8 @@ def advice(console: Console, found: Recommendation) -> None:
     console.print(
         Padding(
             f"Error: E‖ĝ − ∇V_N‖²/‖∇V_N‖² of the mean gradient of {found.prompts} prompts; "
-            f"{found.batches} batches simulated from {laws}.",
+            f"{found.batches} batches simulated from {laws}. A policy can move in other directions "
+            "than the law's parameters: docs/diagnose.md, \"Where it can mislead\".",
             INDENT,
         )
     )

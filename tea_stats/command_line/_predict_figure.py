@@ -129,7 +129,7 @@ def _backtest(axes: Any, forecast: Forecast) -> None:
         )
     _budgets(axes, test.grid[1::2])
     axes.set_xlabel("k")
-    axes.set_title(f"Backtest: best of k from {test.m} of {test.M} rollouts", weight="bold")
+    axes.set_title(f"Backtest: from {test.m} of {test.M} rollouts", weight="bold")
     axes.legend(loc="best")
 
 

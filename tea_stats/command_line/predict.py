@@ -55,6 +55,13 @@ def command(
     per_prompt: Annotated[
         bool, typer.Option("--per-prompt", help="List each prompt with an interval of its own.")
     ] = False,
+    extrapolation_error: Annotated[
+        bool,
+        typer.Option(
+            "--extrapolation-error/--sampling-error-only",
+            help="Whether intervals allow for the error that the backtest shows.",
+        ),
+    ] = True,
     figure: Annotated[
         Path | None, typer.Option(help="Draw the curves (.png, .pdf, .svg).", show_default=False)
     ] = None,
@@ -95,6 +102,7 @@ def command(
         level=level,
         target=target,
         prompt_intervals=per_prompt,
+        extrapolation_error=extrapolation_error,
         seed=seed,
     )
     reaches = None
@@ -300,7 +308,7 @@ def _curve_content(curve: Curve) -> dict[str, Any]:
         "reference": METHODS[curve.method].reference,
         "details": curve.details,
     }
-    lines = ["value", "low", "high", "band_low", "band_high", "prompts"]
+    lines = ["value", "low", "high", "band_low", "band_high", "allowance", "prompts"]
     if curve.prompt_low is not None:
         lines += ["prompt_values", "prompt_low", "prompt_high"]
     return found | {line: getattr(curve, line) for line in lines}

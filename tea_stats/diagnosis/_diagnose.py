@@ -128,7 +128,7 @@ def diagnose(log: RewardLog, *, seed: int = 0) -> Diagnosis:
         "finite_variance": tail.shape,
         "stable_shape": tail.further_shape,
     }
-    return _diagnosis(values, tail, sets, found, "too few rollouts")
+    return _diagnosis(values, tail, sets, found, "too few data")
 
 
 def _diagnosis(

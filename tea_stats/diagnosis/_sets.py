@@ -10,11 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tea_stats.estimators._estimator import Array
 from tea_stats.prediction._u_statistic import spread
-
-Array = NDArray[np.float64]
 
 #: smaller groups have no tail to speak of
 LEAST_SIZE = 4

@@ -53,6 +53,17 @@ class Backtest:
     biases: Mapping[str, float]
     standard_errors: Mapping[str, float]
 
+    def allowance(self, name: str, grid: Counts, alpha: float) -> Array:
+        """Return the extrapolation error to allow for at each N, shape (K,), in reward units.
+
+        The error at k = M beyond its noise, (bias² − s.e.²)₊^½, taken to grow like log²(N α): on
+        most laws two curves that agree in the tail share α part like that.
+        """
+        noise = np.nan_to_num(self.standard_errors.get(name, np.nan))
+        seen = np.sqrt(max(self.biases.get(name, 0.0) ** 2 - noise**2, 0.0))
+        growth = np.log(np.maximum(grid * alpha, 1.0)) / np.log(self.M * alpha)
+        return np.asarray(seen * growth**2 if np.isfinite(seen) else np.zeros(len(grid)))
+
 
 def run(
     log: RewardLog, N: int, names: Sequence[str], alpha: float, rng: np.random.Generator

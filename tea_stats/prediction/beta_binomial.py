@@ -14,6 +14,7 @@ import numpy as np
 from scipy import special
 
 from tea_stats.estimators.beta_binomial import EVENNESS, log_beta, priors
+from tea_stats.prediction import _fit
 from tea_stats.prediction._fit import Array, Counts, Fit, column_means
 from tea_stats.reward_log import RewardLog
 
@@ -69,10 +70,19 @@ class BetaBinomial(Fit):
             square += number * np.maximum(fail_twice - (1.0 - first) ** 2, 0.0)
         prompts = self.number.sum()
         which = rng.integers(len(law), size=count)
-        # one normal variable moves all budgets: V_N of different N rise and fall with the p
-        noise = rng.standard_normal((count, 1))
+        noise = _fit.t_draws(np.zeros(len(self.grid)), self._correlation(), np.inf, count, rng)
         drawn = (mean[which] + noise * np.sqrt(square[which])) / prompts
         return np.clip(drawn, 0.0, 1.0)
+
+    def _correlation(self) -> Array:
+        """Return how the averages at two N vary together as the prompts' p do, shape (K, K)."""
+        a, b = (own[:, None, None] for own in self.own)
+        fail = 1.0 - best_of(a, b, self.grid[:, None])
+        both = 1.0 - best_of(a, b, self.grid[:, None] + self.grid)
+        joint = both - fail * fail.transpose(0, 2, 1)
+        covariance = np.einsum("s,sij->ij", self.number, joint)
+        size = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+        return np.asarray(covariance / np.multiply.outer(size, size))
 
     def prompt_bounds(self, level: float, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return posterior quantiles of 1 − (1 − p)^N for each prompt."""

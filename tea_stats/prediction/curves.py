@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from tea_stats._validation import as_choice, as_count, as_flag, as_real, as_seed
 from tea_stats.prediction import _backtest, bands
 from tea_stats.prediction._backtest import Backtest
-from tea_stats.prediction._fit import Array, Counts
+from tea_stats.prediction._fit import Array, Counts, Fit
 from tea_stats.prediction.methods import METHODS
 from tea_stats.reward_log import RewardLog
 
@@ -39,6 +39,9 @@ class Curve:
         Ends of the interval at each N.
     band_low, band_high : ndarray, shape (K,)
         Ends of the band that holds for all N at once.
+    allowance : ndarray, shape (K,)
+        Standard deviation that intervals and bands hold for the error of extrapolation, as the
+        backtest shows it; 0 where it shows none, or was not asked to.
     prompts : ndarray of int, shape (K,)
         Prompts with a value.
     prompt_values : ndarray, shape (P, K)
@@ -56,6 +59,7 @@ class Curve:
     high: Array
     band_low: Array
     band_high: Array
+    allowance: Array
     prompts: Counts
     prompt_values: Array
     prompt_low: Array | None
@@ -116,6 +120,7 @@ def predict(
     level: float = 0.9,
     target: str | None = None,
     prompt_intervals: bool = False,
+    extrapolation_error: bool = True,
     seed: int = 0,
 ) -> Forecast:
     """Predict the best of N for N far beyond the rollouts at hand.
@@ -138,7 +143,10 @@ def predict(
         or over these very prompts, of which only the rollouts are random. By default "population",
         and "these_prompts" for a single prompt.
     prompt_intervals : bool
-        Whether to give an interval for each prompt as well.
+        Whether to give an interval for each prompt as well; it takes the method's law for granted.
+    extrapolation_error : bool
+        Whether intervals and bands of the average allow for the extrapolation error that the
+        backtest shows, and not for sampling only.
     seed : int
         Seed of the draws behind the intervals, and of the backtest.
 
@@ -175,14 +183,18 @@ def predict(
             "target='these_prompts' (--these-prompts), or a log of more prompts"
         )
     as_flag("prompt_intervals", prompt_intervals)
+    as_flag("extrapolation_error", extrapolation_error)
     # a stream for each method, so that the others do not change its numbers
     seeds = {name: [as_seed("seed", seed), place] for place, name in enumerate(METHODS)}
     grid = budgets(N)
+    backtest = _backtest.run(log, N, chosen, alpha, np.random.default_rng([seed, len(METHODS)]))
     curves = {}
     for name in chosen:
-        rng = np.random.default_rng(seeds[name])
-        curves[name] = _curve(name, log, grid, alpha, level, target, prompt_intervals, rng)
-    backtest = _backtest.run(log, N, chosen, alpha, np.random.default_rng([seed, len(METHODS)]))
+        allowance = np.zeros(len(grid))
+        if extrapolation_error and backtest is not None and METHODS[name].extrapolates:
+            allowance = backtest.allowance(name, grid, alpha)
+        fit, rng = METHODS[name].fit(log, grid, alpha), np.random.default_rng(seeds[name])
+        curves[name] = _curve(name, fit, level, target, allowance, prompt_intervals, rng)
     return Forecast(
         log=log,
         N=N,
@@ -196,27 +208,29 @@ def predict(
 
 def _curve(
     name: str,
-    log: RewardLog,
-    grid: Counts,
-    alpha: float,
+    fit: Fit,
     level: float,
     target: str,
+    allowance: Array,
     prompt_intervals: bool,
     rng: np.random.Generator,
 ) -> Curve:
-    fit = METHODS[name].fit(log, grid, alpha)
-    draws = fit.draws(target, DRAWS, rng)
+    # the error of extrapolation grows with N: one draw of it moves the whole curve
+    draws = fit.draws(target, DRAWS, rng) + rng.standard_normal((DRAWS, 1)) * allowance
+    if METHODS[name].binary:
+        draws = np.clip(draws, 0.0, 1.0)
     low, high = bands.pointwise(draws, level)
     band_low, band_high = bands.simultaneous(draws, level)
     ends = fit.prompt_bounds(level, rng) if prompt_intervals else (None, None)
     return Curve(
         method=name,
-        grid=grid,
+        grid=fit.grid,
         value=fit.average(target),
         low=low,
         high=high,
         band_low=band_low,
         band_high=band_high,
+        allowance=allowance,
         prompts=(~np.isnan(fit.values)).sum(axis=0),
         prompt_values=fit.values,
         prompt_low=ends[0],

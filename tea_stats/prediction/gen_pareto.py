@@ -32,6 +32,8 @@ LEAST = 4
 SMALLEST_SHAPE = -5.0
 #: beyond, simulated groups say nothing of a variance; it is infinite from ½ on
 LARGEST_SIMULATED = 0.95
+#: simulated groups behind a covariance, which they tell to a few percent
+COVARIANCE_GROUPS = 1000
 #: a mean that is drawn e^40 times too large means that nothing is known of it
 LARGEST_LOG = 40.0
 
@@ -67,7 +69,7 @@ class GenPareto(GroupFit):
         m = ascending.shape[1]
         if m < LEAST:
             return np.zeros((len(ascending), 3, 3))
-        groups, _ = self.reference_groups(m, _fit.REFERENCE_GROUPS, np.random.default_rng(m))
+        groups, _ = self.reference_groups(m, COVARIANCE_GROUPS, np.random.default_rng(m))
         standard = self._moments(groups)
         unit = np.cov(standard, rowvar=False) / np.mean(standard[:, 1] ** 2)
         return np.multiply.outer(self._moments(ascending)[:, 1] ** 2, unit)
