@@ -37,8 +37,7 @@ def text():
 
 def changed(folder, name, change):
     """Copy the summaries into a folder, with one table changed; return the folder."""
-    for source in guide.SUMMARIES.iterdir():
-        shutil.copytree(source, folder / source.name)
+    shutil.copytree(guide.SUMMARIES, folder, dirs_exist_ok=True)
     path = folder / name
     table = pd.read_parquet(path)
     change(table)

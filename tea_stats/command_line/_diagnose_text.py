@@ -139,7 +139,7 @@ def advice(console: Console, found: Recommendation) -> None:
         Padding(
             f"Error: E‖ĝ − ∇V_N‖²/‖∇V_N‖² of the mean gradient of {found.prompts} prompts; "
             f"{found.batches} batches simulated from {laws}. A policy can move in other directions "
-            "than the law's parameters: docs/diagnose.md, \"Where it can mislead\".",
+            'than the law\'s parameters: docs/diagnose.md, "Where it can mislead".',
             INDENT,
         )
     )
