@@ -386,7 +386,7 @@ def coverage(name, law, prompts, m, target, reps, seed):
 
 @pytest.mark.slow
 def test_outside_the_model_the_width_says_so():
-    """60 logs of Gumbel rewards: the Gaussian tail is far off at N = 1024, and its interval wide."""
+    """60 logs of Gumbel rewards: a Gaussian tail is far off at N = 1024, its interval wide."""
     rng, inside = np.random.default_rng(20), []
     truth = best_of_n.value(Gumbel(), 1024)
     for _ in range(60):
