@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +22,7 @@ import typer
 from simulations._command import progress_bar
 from tea_stats import best_of_n
 from tea_stats.families import GaussianTail, GenPareto, Gumbel, Law, Logistic, Normal, NormalMixture
-from tea_stats.prediction import METHODS, TARGETS, bands, predict
+from tea_stats.prediction import METHODS, TARGETS, bands
 from tea_stats.prediction.beta_binomial import best_of
 from tea_stats.reward_log import RewardLog
 
@@ -135,32 +134,6 @@ def cell(place: int, P: int, m: int, reps: int, seed: int) -> list[dict[str, Any
     return rows
 
 
-def whole(place: int, reps: int, seed: int) -> list[dict[str, Any]]:
-    """Return coverage of what `predict` gives, allowance for extrapolation included; 32 × 64.
-
-    For every method, and for the recommended one, whichever that is.
-    """
-    case, (P, m), wanted = CASES[place], (32, 64), [64, 256, 1024]
-    rng = np.random.default_rng([seed, place, P, m])
-    hits: dict[str, list[Any]] = {}
-    for log, truth in islice(logs(case, P, m, rng), reps):
-        exact = truth["population"][np.isin(GRID, wanted)]
-        found = predict(log, 1024, level=LEVEL)
-        for name, curve in found.curves.items():
-            at = np.isin(curve.grid, wanted)
-            inside = (curve.low[at] <= exact) & (exact <= curve.high[at])
-            if METHODS[name].extrapolates:
-                hits.setdefault(name, []).append(inside)
-            if name == found.recommended:
-                hits.setdefault("recommended", []).append(inside)
-    return [
-        {"law": case.name, "method": name, "N": N, "coverage": share}
-        | {"coverage_mcse": np.sqrt(share * (1.0 - share) / reps), "reps": reps, "seed": seed}
-        for name, inside in hits.items()
-        for N, share in zip(wanted, np.mean(inside, axis=0), strict=True)
-    ]
-
-
 def main(
     out: Annotated[Path, typer.Option(help="Folder for table.parquet.")] = Path("results/coverage"),
     reps: Annotated[int, typer.Option(min=2, help="Logs per cell.")] = 200,
@@ -175,12 +148,6 @@ def main(
             for P, m in SHAPES:
                 rows += cell(place, P, m, reps, seed)
                 bar.advance(task)
-        task = bar.add_task("predict", total=len(CASES))
-        predicted = []
-        for place in range(len(CASES)):
-            predicted += whole(place, max(2, reps // 2), seed)
-            bar.advance(task)
-    pd.DataFrame(predicted).to_parquet(out / "predict.parquet", index=False)
     table = pd.DataFrame(rows)
     table.to_parquet(out / "table.parquet", index=False)
     for model, own in table[table["N"] != "band"].groupby("model"):

@@ -72,6 +72,8 @@ FUNCTIONS = [name for name in tea_stats.__all__ if inspect.isfunction(getattr(te
 FUNCTIONS += ["best_of_n.value", "best_of_n.gradient", "best_of_n.advantage"]
 FUNCTIONS += ["monte_carlo.measure", "monte_carlo.advantage_response"]
 FUNCTIONS += ["monte_carlo.simulate_block", "monte_carlo.summarize"]
+FUNCTIONS += ["prediction.predict", "prediction.budget_for", "prediction.linear_value"]
+FUNCTIONS += ["reward_log.read"]
 FUNCTIONS += ["tails.tail_count", "tails.tail_coefficient"]
 FUNCTIONS += ["diagnosis.diagnose", "diagnosis.recommend"]
 

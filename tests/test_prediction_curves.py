@@ -10,7 +10,7 @@ import pytest
 from scipy import special, stats
 
 from tea_stats import _calibration, best_of_n, prediction, tails
-from tea_stats.families import GaussianTail, GenPareto, Normal
+from tea_stats.families import GaussianTail, GenPareto, Gumbel, Normal
 from tea_stats.prediction import METHODS, bands, gen_pareto, max_at_k
 from tea_stats.prediction import _fit as fits
 from tea_stats.prediction.beta_binomial import best_of
@@ -382,6 +382,24 @@ def coverage(name, law, prompts, m, target, reps, seed):
         low, high = bands.pointwise(fit(name, rewards, grid).draws(target, 1000, rng), 0.9)
         inside[rep] = (low <= truth) & (truth <= high)
     return inside.mean(axis=0)
+
+
+@pytest.mark.slow
+def test_outside_the_model_the_width_says_so():
+    """60 logs of Gumbel rewards: a Gaussian tail is far off at N = 1024, its interval wide."""
+    rng, inside = np.random.default_rng(20), []
+    truth = best_of_n.value(Gumbel(), 1024)
+    for _ in range(60):
+        rewards = rng.normal(size=(32, 1)) + Gumbel().sample((32, 64), rng)
+        row = []
+        for allowed in (True, False):
+            found = prediction.predict(
+                rewards, 1024, methods=["gaussian_tail"], extrapolation_error=allowed
+            ).curves["gaussian_tail"]
+            row.append(found.low[-1] <= truth <= found.high[-1])
+        inside.append(row)
+    allowed, sampling_only = np.mean(inside, axis=0)
+    assert sampling_only < 0.4 and allowed > sampling_only + 0.2
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ def predict(
     >>> found = predict(rewards, 1024)
     >>> curve = found.curves["gaussian_tail"]
     >>> [round(float(line[-1]), 2) for line in (curve.value, curve.low, curve.high)]
-    [3.23, 3.1, 3.36]
+    [3.17, 3.01, 3.33]
     """
     log = as_log(rewards)
     N = as_count("N", N)

@@ -176,7 +176,7 @@ def excess_factors(m: int, k: int, N: Any, xi: Any) -> Array:
     Examples
     --------
     >>> excess_factors(16, 4, np.array([16, 1024]), np.array(0.0)).round(4).tolist()
-    [2.0833, 6.2127]
+    [2.0833, 6.2118]
     """
     xi = np.asarray(xi, dtype=float)
     safe = _safe(xi)
