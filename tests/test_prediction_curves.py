@@ -182,6 +182,11 @@ def test_resampling_rollouts_within_resampled_prompts_counts_them_twice():
     draws = found.draws("population", 40_000, rng)[:, 0]
     freedom = prompts - 1
     assert draws.var() == pytest.approx(covariance[0, 0] * freedom / (freedom - 2), rel=0.05)
+    # of few prompts: the quantile of Student's law with P − 1, not of a normal one
+    few = fit("max_at_k", rewards[0, :5], [1])
+    end = np.quantile(few.draws("population", 100_000, rng)[:, 0], 0.95)
+    size = means[0, :5].std(ddof=1) / np.sqrt(5)
+    assert (end - means[0, :5].mean()) / size == pytest.approx(stats.t.ppf(0.95, 4), rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["max_at_k", "gaussian_tail", "linear"])
@@ -325,6 +330,10 @@ def test_backtest_compares_with_the_unbiased_value():
         assert bias == pytest.approx(test.predicted[name][-1] - test.truth[-1], abs=1e-12)
     assert abs(test.biases["gen_pareto"]) < 5 * test.standard_errors["gen_pareto"]
     assert test.biases["linear"] < -5 * test.standard_errors["linear"]
+    # N α = 256 is twice as far as M α = 16, in logarithms: four times the error
+    allowance = test.allowance("linear", np.array([64, 1024]), 0.25)
+    seen = np.sqrt(test.biases["linear"] ** 2 - test.standard_errors["linear"] ** 2)
+    assert allowance == pytest.approx([seen, seen * (np.log(256) / np.log(16)) ** 2], rel=1e-12)
     assert prediction.predict(rewards[:, :7], 256).backtest is None
     assert prediction.predict(rewards, 32).recommended == "max_at_k"
 

@@ -59,8 +59,9 @@ class Backtest:
         The error at k = M beyond its noise, (bias² − s.e.²)₊^½, taken to grow like log²(N α): on
         most laws two curves that agree in the tail share α part like that.
         """
-        noise = np.nan_to_num(self.standard_errors.get(name, np.nan))
-        seen = np.sqrt(max(self.biases.get(name, 0.0) ** 2 - noise**2, 0.0))
+        # the error of a single prompt cannot be told from its noise
+        bias, noise = self.biases.get(name, 0.0), self.standard_errors.get(name, np.nan)
+        seen = 0.0 if np.isnan(noise) else np.sqrt(max(bias**2 - noise**2, 0.0))
         growth = np.log(np.maximum(grid * alpha, 1.0)) / np.log(self.M * alpha)
         return np.asarray(seen * growth**2 if np.isfinite(seen) else np.zeros(len(grid)))
 
