@@ -14,7 +14,7 @@ TEX := latexmk lmodern texlive-latex-recommended
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
 
-.PHONY: help demo test venv grid figures paper tex lm bench lint clean
+.PHONY: help demo test venv grid figures paper tex lm docs bench lint clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,10 @@ lm: .venv/.lm  ## train a small language model, arm by arm, about 9 minutes each
 	$(RUN) -m simulations.validate_lm --preset cpu --out results/lm_cpu
 	$(RUN) -m analysis.lm_training results/lm_cpu --out figures/lm_cpu
 
+docs: .venv/.everything  ## build the documentation site into docs/_build, warnings being errors
+	$(RUN) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 bench: .venv/.everything  ## measure speed, as ratios within one run
 	$(RUN) -m tests.bench $(BENCH_ARGS)
 
@@ -59,7 +63,7 @@ lint: .venv/.everything  ## check style, formatting and types
 	$(RUN) -m mypy
 
 clean:  ## remove .venv and all caches; results and figures stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the virtual environment: .demo is what the simulations need, .everything adds to it ---------
@@ -87,7 +91,7 @@ clean:  ## remove .venv and all caches; results and figures stay
 	$(PIP) install -qq --no-deps --no-index '$(TORCH)' 2>/dev/null \
 	  || $(PIP) install -qq --no-deps --retries 1 --index-url '$(TORCH_INDEX)' '$(TORCH)' \
 	  || echo "make: no CPU build of torch found; taking the package index's default build" >&2
-	$(PIP) install -qq --editable '.[sim,dask,torch,lm,trl,test,lint]'
+	$(PIP) install -qq --editable '.[sim,dask,torch,lm,trl,docs,test,lint]'
 	@touch .venv/.demo $@
 
 # the models: 98 MB of SmolLM2-135M-Instruct (Apache-2.0) and 91 MB of all-MiniLM-L6-v2 (Apache-2.0);

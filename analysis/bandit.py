@@ -78,26 +78,33 @@ def fewer(study: Study) -> str:
         "estimator is defined and either gets there (in brackets: by more than 2 standard errors)",
     ]
     for name, target in study.targets.items():
-        columns = {}
-        for scenario in study.scenarios:
-            rows = study.rows(scenario)
-            ratio, se = rows[f"ratio_{name}"], rows[f"ratio_{name}_se"].fillna(np.inf)
-            counts = pd.DataFrame(
-                {
-                    "estimator": rows["estimator"],
-                    "less": ratio < ALIKE,
-                    "clear": ratio + 2.0 * se < ALIKE,
-                    "all": ratio.notna(),
-                }
-            )
-            counts = counts.groupby("estimator")[["less", "clear", "all"]].sum()
-            columns[str(scenario)] = [
-                f"{row.less} of {row.all} ({row.clear})" for row in counts.itertuples()
-            ]
-        table = pd.DataFrame(columns, index=counts.index)
-        table = table.drop(index=study.reference)
-        parts += ["", f"until {target}", _text(study, table)]
+        parts += ["", f"until {target}", _text(study, wins(study, name))]
     return "\n".join(parts)
+
+
+def wins(study: Study, target: str) -> pd.DataFrame:
+    """Return a row for each estimator but the reference and a column for each scenario.
+
+    Its text says on how many laws fewer rollouts are needed until the target, a key of
+    `study.targets`, than by the reference (see `fewer`).
+    """
+    columns = {}
+    for scenario in study.scenarios:
+        rows = study.rows(scenario)
+        ratio, se = rows[f"ratio_{target}"], rows[f"ratio_{target}_se"].fillna(np.inf)
+        counts = pd.DataFrame(
+            {
+                "estimator": rows["estimator"],
+                "less": ratio < ALIKE,
+                "clear": ratio + 2.0 * se < ALIKE,
+                "all": ratio.notna(),
+            }
+        )
+        counts = counts.groupby("estimator")[["less", "clear", "all"]].sum()
+        columns[str(scenario)] = [
+            f"{row.less} of {row.all} ({row.clear})" for row in counts.itertuples()
+        ]
+    return pd.DataFrame(columns, index=counts.index).drop(index=study.reference)
 
 
 def _text(study: Study, table: pd.DataFrame) -> str:

@@ -99,12 +99,13 @@ def printed(found: pd.DataFrame, reference: str, few: int) -> Iterator[Table | s
             law,
             str(N),
             plus_minus(first["goal"], first["goal_mcse"]),
-            *(_cell(own.loc[label]) if label in own.index else "–" for label in labels),
+            *(cell(own.loc[label]) if label in own.index else "–" for label in labels),
         )
     yield shown
 
 
-def _cell(row: pd.Series) -> str:
+def cell(row: pd.Series) -> str:
+    """Write the m that a row of `table` says, in brackets its ends where they differ."""
     if np.isinf(row["m"]):
         return f"> {row['most']}"
     ends = [f"{x:.0f}" if np.isfinite(x) else f"> {row['most']}" for x in (row["low"], row["high"])]

@@ -1,6 +1,6 @@
 """Best-of-N policy gradients from m rollouts: laws, exact truth, estimators, measurement."""
 
-from tea_stats import best_of_n, efficiency, monte_carlo, prediction, tails
+from tea_stats import best_of_n, diagnosis, efficiency, monte_carlo, prediction, reward_log, tails
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, advantages
 from tea_stats.estimators.adaptive_tea import adaptive_tea
 from tea_stats.estimators.auto_tea import auto_tea
@@ -72,6 +72,7 @@ __all__ = [
     "bon_max_mean",
     "cat_bon",
     "cvar",
+    "diagnosis",
     "dr_grpo",
     "efficiency",
     "grpo",
@@ -85,6 +86,7 @@ __all__ = [
     "prediction",
     "prefix_tea",
     "reinforce",
+    "reward_log",
     "rloo",
     "rs_grpo",
     "tail_rl",

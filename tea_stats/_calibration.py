@@ -61,14 +61,9 @@ def influence_means(m: int, k: int) -> tuple[tuple[float, float], tuple[float, f
     t, log_weight = _thresholds(m, k)
     others = k - 1
     moments, log_mass = _above_zero(-t)
-    weight = np.exp(log_weight + others * log_mass) * (others / k)
-    hinge = _scores(t, weight * moments[1:4])
-    steady, bend = math.sqrt(weight @ (moments[2] - moments[1] ** 2) / weight.sum()), []
-    v, dv = _half_line(1.0 / steady)
-    c, dc, s = _peaks(t[:, None], v, k)
-    moments, log_mass = _tilted(t[:, None, None], s, c)
-    exponent = log_weight[:, None, None] + others * log_mass - s * c * c
-    weight = np.exp(exponent) * (2.0 / math.pi) * (v * dv)[:, None] * dc
+    hinge = _scores(t, np.exp(log_weight + others * log_mass) * (others / k) * moments[1:4])
+    t, weight, moments = _without_root(m, k)
+    bend = []
     for power in (1, 2, 3):
         # Σ_i e_i^power (e_i − 2ē), with ē's share of rollout i itself taken apart
         own = (1.0 - 2.0 / k) * moments[power + 1]
@@ -76,6 +71,40 @@ def influence_means(m: int, k: int) -> tuple[tuple[float, float], tuple[float, f
         bend.append((weight * others * (own - cross)).sum(axis=(1, 2)) / (2.0 * k))
     spread = _scores(t, np.array(bend))
     return (hinge[0], spread[0]), (hinge[1], spread[1])
+
+
+@lru_cache(maxsize=4096)
+def tail_means(m: int, k: int) -> tuple[float, float]:
+    """Return E μ̂ and E σ̂, mean and standard deviation (ddof 0) of the top k of m normal rewards.
+
+    Examples
+    --------
+    >>> [round(mean, 9) for mean in tail_means(2, 2)]  # σ̂: half the distance of two, 1/√π
+    [-0.0, 0.564189584]
+    """
+    t, log_weight = _thresholds(m, k)
+    others = k - 1
+    moments, log_mass = _above_zero(-t)
+    mean = float(np.exp(log_weight + others * log_mass) @ (t + others / k * moments[1]))
+    _, weight, moments = _without_root(m, k)
+    # σ̂ = σ̂²/σ̂, and k σ̂² = Σ e_i² − k ē²
+    own = (1.0 - 1.0 / k) * moments[2]
+    cross = (others - 1) / k * moments[1] ** 2
+    return mean, float((weight * others * (own - cross)).sum() / k)
+
+
+def _without_root(m: int, k: int) -> tuple[Array, Array, Array]:
+    """Return t, weights w over (t, s, c) and moments of an excess: E[f/σ̂] = Σ w E[f; t, s, c]."""
+    t, log_weight = _thresholds(m, k)
+    others = k - 1
+    moments, log_mass = _above_zero(-t)
+    weight = np.exp(log_weight + others * log_mass)
+    steady = math.sqrt(weight @ (moments[2] - moments[1] ** 2) / weight.sum())
+    v, dv = _half_line(1.0 / steady)
+    c, dc, s = _peaks(t[:, None], v, k)
+    moments, log_mass = _tilted(t[:, None, None], s, c)
+    exponent = log_weight[:, None, None] + others * log_mass - s * c * c
+    return t, np.exp(exponent) * (2.0 / math.pi) * (v * dv)[:, None] * dc, moments
 
 
 def _scores(t: Array, sums: Array) -> tuple[float, float]:

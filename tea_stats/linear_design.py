@@ -1,15 +1,19 @@
-"""The design of linear advantages: best-of-N extrapolated from the best of k ≤ m rollouts.
+r"""The design of linear advantages: best-of-N extrapolated from the best of k ≤ m rollouts.
 
 A centred advantage that is linear in the sorted rewards is one slope s_b per gap (see
 `estimators._tableau`). Its mean response to a rollout at F(r) = u has, in r, the derivative
 
-    p(u) = (1/m) Σ_b s_b (m − 1) C(m−2, b−1) u^{b−1} (1 − u)^{m−1−b},
+.. math::
+
+    p(u) = \frac{1}{m} Σ_b s_b (m − 1) \binom{m − 2}{b − 1} u^{b−1} (1 − u)^{m−1−b},
 
 a polynomial in Bernstein form, where the exact best-of-N has N u^{N−1}. So ĝ is exactly unbiased
 for ∇ ∫ Q(u) p(u) du = (1/m) Σ_b s_b ∇E[R_(b : m−1)], whatever the law; and that is ∇V_N on every
 member of a location-scale family L when
 
-    Σ_b s_b = m   and   Σ_b s_b E_L[R_(b : m−1)] = m V_N^L.
+.. math::
+
+    Σ_b s_b = m \quad \text{and} \quad Σ_b s_b E_L[R_{(b : m−1)}] = m V_N^L.
 
 Among the slopes that satisfy this for each L in `tails` and vanish below gap `k_min`, the design
 takes those of least E[A²] under one law. In terms of max@k, p is Σ_k w_k k u^{k−1}: the slopes are
@@ -67,7 +71,7 @@ class LinearDesign:
     variance : float
         E[A²] under the design law, in its own units.
     residuals : mapping
-        For each law of `tails`, Σ w_k V_k − V_N, relative to max(1, |V_N|).
+        For each law of `tails`, Σ w_k V_k − V_N, divided by the size of V_N where that is above 1.
     condition : float
         Condition number of the quadratic programme's matrix, scaled to a unit diagonal.
     """

@@ -178,11 +178,14 @@ def gradients(law: ContinuousLaw, n: int) -> Array | None:
 
 @lru_cache(maxsize=256, typed=True)
 def gap_second_moments(law: ContinuousLaw, m: int, order: int = ORDER) -> Array:
-    """Return E[gap_j gap_l] of the gaps gap_j = R_(j+1) − R_(j) of m draws.
+    r"""Return E[gap_j gap_l] of the gaps gap_j = R_(j+1) − R_(j) of m draws.
 
     With P_n(k; u) the binomial probability, and for j ≤ l,
 
-        E[gap_j gap_l] = (1 + 1{j=l}) ∫∫ P_m(l; v) P_l(j; x) Q'(v) Q'(vx) v dx dv :
+    .. math::
+
+        E[\text{gap}_j \text{gap}_l] = (1 + 1\{j = l\})
+        ∫ ∫ P_m(l; v) \, P_l(j; x) \, Q'(v) \, Q'(v x) \, v \, dx \, dv:
 
     the gaps j and l cover F⁻¹(vx) and F⁻¹(v) when exactly l draws lie below the second and j of
     these below the first.

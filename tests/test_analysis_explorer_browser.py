@@ -1,13 +1,7 @@
-"""The explorer page in headless Chromium: every control, by mouse and by keyboard, at every width.
-
-Needs selenium, Chromium and its driver. Without a browser the tests are skipped, except where the
-variable CI_BROWSER says that there must be one.
-"""
+"""The explorer page in headless Chromium: every control, by mouse and keyboard, at every width."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +12,6 @@ pytest.importorskip("typer")
 pytest.importorskip("selenium")
 
 from matplotlib.colors import to_rgb  # noqa: E402
-from selenium import webdriver  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
@@ -26,28 +19,14 @@ from selenium.webdriver.support.ui import Select  # noqa: E402
 
 from analysis import explorer  # noqa: E402
 from analysis._load import load  # noqa: E402
+from tests.browser import look, skip_without, start  # noqa: E402
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-DRIVER = shutil.which("chromedriver")
-FOUND = bool(BROWSER and DRIVER)
-NEEDED = os.environ.get("CI_BROWSER", "") not in ("", "0", "false")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(not FOUND and not NEEDED, reason="no chromium with chromedriver"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), skip_without]
 
 SUMMARIES = Path(__file__).parents[1] / "analysis" / "summaries"
 VIEWS = ["plane", "curve", "response", "league"]
 #: a cell that has response curves
 START = "#law=Normal&m=16&N=128"
-FLAGS = (
-    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
-    *("disable-background-networking", "disable-component-update", "disable-sync"),
-    # containers have little shared memory
-    "disable-dev-shm-usage",
-)
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +43,7 @@ def pages(tmp_path_factory):
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     """Return one browser with an empty profile, for all tests."""
-    # selenium would look for one on the network
-    assert FOUND, "CI_BROWSER is set, so chromium and chromedriver must be installed"
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER or ""
-    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver = start(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 
@@ -84,14 +56,6 @@ def browser(chromium):
     look(chromium, 1280)
     yield chromium
     assert chromium.get_log("browser") == []
-
-
-def look(browser, width, scheme="light", media="screen"):
-    """Set width and colour scheme."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
 
 
 def ask(browser, expression):

@@ -19,7 +19,18 @@ import pytest
 import tea_stats
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "trl", "matplotlib", "pandas", "scipy.stats", "statsmodels", "pyarrow", "dask")
+HEAVY = (
+    "torch",
+    "trl",
+    "matplotlib",
+    "typer",
+    "rich",
+    "pandas",
+    "scipy.stats",
+    "statsmodels",
+    "pyarrow",
+    "dask",
+)
 
 
 # --- importing ----------------------------------------------------------------------------------
@@ -40,10 +51,15 @@ def test_import_does_not_load(package, loaded):
     assert {"numpy", "scipy", "numba", "tea_stats"} <= loaded
 
 
-def test_only_the_kernels_import_numba_and_only_bridge_and_trainers_import_torch():
-    allowed = {"numba": "_kernels/_compiler.py", "torch": ("torch_bridge/", "integrations/")}
+def test_each_heavy_package_is_imported_in_its_own_place_only():
+    allowed = {
+        "numba": "_kernels/_compiler.py",
+        "torch": ("torch_bridge/", "integrations/"),
+        **dict.fromkeys(("typer", "rich", "matplotlib"), "command_line/"),
+    }
+    names = "|".join(allowed)
     for path in sorted((ROOT / "tea_stats").rglob("*.py")):
-        imports = re.findall(r"^\s*(?:from|import) (numba|torch)\b", path.read_text(), re.MULTILINE)
+        imports = re.findall(rf"^\s*(?:from|import) ({names})\b", path.read_text(), re.MULTILINE)
         where = path.relative_to(ROOT / "tea_stats").as_posix()
         assert all(where.startswith(allowed[package]) for package in imports), path
 
@@ -56,7 +72,10 @@ FUNCTIONS = [name for name in tea_stats.__all__ if inspect.isfunction(getattr(te
 FUNCTIONS += ["best_of_n.value", "best_of_n.gradient", "best_of_n.advantage"]
 FUNCTIONS += ["monte_carlo.measure", "monte_carlo.advantage_response"]
 FUNCTIONS += ["monte_carlo.simulate_block", "monte_carlo.summarize"]
+FUNCTIONS += ["prediction.predict", "prediction.budget_for", "prediction.linear_value"]
+FUNCTIONS += ["reward_log.read"]
 FUNCTIONS += ["tails.tail_count", "tails.tail_coefficient"]
+FUNCTIONS += ["diagnosis.diagnose", "diagnosis.recommend"]
 
 
 def sections(docstring):

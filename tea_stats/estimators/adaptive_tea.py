@@ -111,11 +111,15 @@ def tail_weights(rewards: ArrayLike) -> Mapping[str, float]:
 
 
 def adaptive_tea(rewards: ArrayLike, N: int, *, prompts: int = 64) -> Array:
-    """Adaptive TEA: linear TEA with the design that the rest of the batch speaks for.
+    r"""Adaptive TEA: linear TEA with the design that the rest of the batch speaks for.
 
-    A_i = Σ_L π_L A_i^L, with A^L the linear advantage that is best under law L of a library. π_L is
-    the posterior weight of L given the other groups of the batch, divided by the risk that linear
-    TEA has under L. Given the others, π is fixed, and ĝ unbiased for Σ_k w_k V_k, w = Σ_L π_L w^L.
+    .. math::
+
+        A_i = Σ_L π_L A_i^L, \quad π_L ∝ \frac{P(L \mid \text{the other groups})}{ρ_L},
+
+    with A^L the linear advantage that is best under law L of a library, ρ_L its risk there, and P
+    the posterior probability of L after equal prior ones. Given the others, π is fixed, and ĝ
+    unbiased for Σ_k w_k V_k, w = Σ_L π_L w^L.
 
     Parameters
     ----------

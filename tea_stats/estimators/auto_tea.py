@@ -28,11 +28,19 @@ def automatic(r: Array, *constants: Array) -> None:
 
 
 def auto_tea(rewards: ArrayLike, N: int, *, prompts: int = 64) -> Array:
-    """Auto TEA: adaptive TEA, or beta-binomial if the batch's rewards are few-valued.
+    r"""Auto TEA: adaptive TEA, or beta-binomial if the batch's rewards are few-valued.
 
-    Few-valued means at most 64 distinct rewards in the whole batch, each of them there twice on
-    average: verifiers, scales, test counts. A continuous reward has no ties, and goes to adaptive
-    TEA.
+    With D distinct rewards among the G m of the batch,
+
+    .. math::
+
+        A = \begin{cases}
+        A^{\text{beta-binomial}} & \text{if } D ≤ 64 \text{ and } 2 D ≤ G m \\
+        A^{\text{adaptive TEA}} & \text{otherwise.}
+        \end{cases}
+
+    The first case is that of few-valued rewards, each of them there twice on average: verifiers,
+    scales, test counts. A continuous reward has no ties, and goes to adaptive TEA.
 
     Parameters
     ----------

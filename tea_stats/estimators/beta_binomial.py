@@ -23,10 +23,10 @@ LOG_ODDS = np.linspace(np.log(1e-4 / 0.9999), np.log(0.999 / 0.001), 40)
 EVENNESS = np.geomspace(0.05, 50.0, 7)
 
 
-def priors() -> tuple[Array, Array]:
+def priors(log_odds: Array = LOG_ODDS, evenness: Array = EVENNESS) -> tuple[Array, Array]:
     """Return a and b of the K beta laws that a batch's p may come from, equally likely."""
-    mean = special.expit(LOG_ODDS)
-    return np.divide.outer(EVENNESS, 1.0 - mean).ravel(), np.divide.outer(EVENNESS, mean).ravel()
+    mean, rest = special.expit(log_odds), special.expit(-log_odds)
+    return np.divide.outer(evenness, rest).ravel(), np.divide.outer(evenness, mean).ravel()
 
 
 @lru_cache(maxsize=64)
@@ -133,13 +133,18 @@ def _expected(logs: Array) -> tuple[Array, Array]:
 
 
 def beta_binomial(rewards: ArrayLike, N: int) -> Array:
-    """Beta-binomial: best-of-N for 0/1 and few-valued rewards, N beyond the group's size.
+    r"""Beta-binomial: best-of-N for 0/1 and few-valued rewards, N beyond the group's size.
 
-    For 0/1 rewards A_i = W_i (r_i − b_i), where W_i estimates N (1 − p)^(N−1) and b_i estimates p,
-    from the other rollouts of the group and from the other groups, under a mixture of beta laws of
-    p. As neither looks at r_i, (1/m) Σ A_i S_i has expectation E[W] ∇p, given the other groups.
-    Rewards of more values v_0 < v_1 < … count as Σ_l (v_l − v_(l−1)) 1{r ≥ v_l}: at every threshold
-    v_l, 0/1 rewards with a p of their own.
+    For rewards of the values v_0 < v_1 < …,
+
+    .. math::
+
+        A_i = Σ_l (v_l − v_{l−1}) W_{il} \bigl(1\{r_i ≥ v_l\} − b_{il}\bigr),
+
+    at every threshold v_l a 0/1 reward with a p of its own. W estimates N (1 − p)^(N−1) and b
+    estimates p, from the other rollouts of the group and from the other groups, under a mixture of
+    beta laws of p (see Notes). As neither looks at r_i, (1/m) Σ A_i S_i has the expectation E[W] ∇p
+    at each threshold, given the other groups.
 
     Parameters
     ----------
@@ -167,9 +172,12 @@ def beta_binomial(rewards: ArrayLike, N: int) -> Array:
     over prompts to E[(W − T) w], given what W has seen. Which law it is holds for all prompts at
     once: there nothing averages out, the square counts, and its posterior mean is least at
 
-        W = Σ_k π_k E_k[w] E_k[T w] / Σ_k π_k E_k[w]²,   b = Σ_k π_k E_k[p].
+    .. math::
 
-    π_k is the weight of law k given all rollouts but i, from equal weights before. Where no other
+        W = \frac{Σ_k π_k E_k[w] \, E_k[T w]}{Σ_k π_k E_k[w]^2}, \quad b = Σ_k π_k E_k[p].
+
+    π_k is the weight of law k given all rollouts but i, from equal weights before, and E_k the
+    expectation under law k given the other rollouts of the group. Where no other
     rollout of the batch succeeds, b = 0, and 1 where all do: thresholds beyond the others' rewards
     then add nothing unless r_i lies beyond them too, and the expectation holds exactly.
 

@@ -44,7 +44,9 @@ def pass_at_k_table(m: int, k: int) -> tuple[Array, Array]:
 
 
 def max_rl(rewards: ArrayLike, N: int) -> Array:
-    """MaxRL for 0/1 rewards: A_i = (r_i − mean)/mean; all zero where no rollout succeeds.
+    r"""MaxRL for 0/1 rewards: relative to the share of successes; zero where no rollout succeeds.
+
+    .. math:: A_i = \frac{r_i − \bar r}{\bar r}
 
     Parameters
     ----------
@@ -79,11 +81,17 @@ def max_rl(rewards: ArrayLike, N: int) -> Array:
 
 
 def pass_at_k(rewards: ArrayLike, N: int, *, k: int | None = None) -> Array:
-    """Pass@k training for 0/1 rewards: the z-score of a random k-subset's success, in closed form.
+    r"""Pass@k training for 0/1 rewards: the z-score of a random k-subset's success, in closed form.
 
     With c successes, ρ = 1 − C(m−c, k)/C(m, k) the pass rate of k-subsets and σ² = ρ(1 − ρ),
 
-        success: A = (1 − ρ)/σ,   failure: A = (1 − ρ − C(m−c−1, k−1)/C(m−1, k−1))/σ,
+    .. math::
+
+        A_i = \begin{cases}
+        \frac{1}{σ} (1 − ρ) & \text{if } r_i = 1 \\
+        \frac{1}{σ} (1 − ρ − τ) & \text{if } r_i = 0,
+        \end{cases}
+        \quad τ = \frac{\binom{m − c − 1}{k − 1}}{\binom{m − 1}{k − 1}},
 
     and zero where σ = 0: no subset fails, or none passes.
 

@@ -25,9 +25,11 @@ def prepare_max_mean(m: int, N: int) -> tuple[Any, ...]:
 
 
 def leave_one_out_max(rewards: ArrayLike, N: int) -> Array:
-    """Leave-one-out maximum (GRPO_PASSK): max − second largest on the best rollout, else 0.
+    r"""Leave-one-out maximum (GRPO_PASSK): max − second largest on the best rollout, else 0.
 
-    A_i = max_j r_j − max_{j≠i} r_j: what the group's maximum owes to rollout i.
+    .. math:: A_i = \max_j r_j − \max_{j ≠ i} r_j,
+
+    what the group's maximum owes to rollout i.
 
     Parameters
     ----------
@@ -61,7 +63,9 @@ def leave_one_out_max(rewards: ArrayLike, N: int) -> Array:
 
 
 def bon_max_mean(rewards: ArrayLike, N: int) -> Array:
-    """BoN-max mean: A_i = 1{r_i = max} (r_i − mean), the best rollout against the group's mean.
+    r"""BoN-max mean: the best rollout against the group's mean.
+
+    .. math:: A_i = \frac{1}{T} 1\{r_i = \max_j r_j\} (r_i − \bar r)
 
     T rollouts that tie for the maximum get 1/T of it each: the average over which of them a
     coin would have called the best, so that no rollout is preferred for its place in the batch.

@@ -22,7 +22,9 @@ def prepare(m: int, N: int) -> tuple[Any, ...]:
 
 
 def cat_bon(rewards: ArrayLike, N: int) -> Array:
-    """CAT-BoN: A_i = N q_i^{N−1} z_i, with q_i = (number strictly below + 1)/(m + 1).
+    r"""CAT-BoN: the z-score, weighted as best-of-N weights the quantile of the reward.
+
+    .. math:: A_i = N q_i^{N−1} z_i, \quad q_i = \frac{1 + Σ_j 1\{r_j < r_i\}}{m + 1}
 
     z is the z-score of `grpo` (ddof 1) and N q^{N−1} the density that best-of-N gives to the
     q-quantile.

@@ -25,7 +25,9 @@ def tableau(m: int, tail_count: int) -> Tableau:
 
 
 def cvar(rewards: ArrayLike, N: int, *, alpha: float = 0.25) -> Array:
-    """Risk-seeking tail mean (CVaR): A_i = (r_i − r̂)₊ / α', a hinge at the tail's threshold.
+    r"""Risk-seeking tail mean (CVaR): a hinge at the tail's threshold.
+
+    .. math:: A_i = \frac{1}{α'} \max(r_i − \hat r, 0)
 
     k = ⌈αm⌉ (at least 2) rollouts are the tail, α' = k/m, and r̂ is the k-th largest reward.
 

@@ -16,7 +16,9 @@ def prepare(m: int, N: int) -> tuple[Any, ...]:
 
 
 def grpo(rewards: ArrayLike, N: int) -> Array:
-    """GRPO: A_i = (r_i − mean) / standard deviation (ddof 1) of the group.
+    r"""GRPO: the z-score within the group.
+
+    .. math:: A_i = \frac{r_i − \bar r}{s}, \quad s^2 = \frac{1}{m − 1} Σ_j (r_j − \bar r)^2
 
     Parameters
     ----------

@@ -26,11 +26,17 @@ def linear_tea(
     k_min: int | None = None,
     design: str | ContinuousLaw | None = None,
 ) -> Array:
-    """Linear TEA: a fixed linear map of the sorted rewards, exactly unbiased for its surrogate.
+    r"""Linear TEA: a fixed linear map of the sorted rewards, exactly unbiased for its surrogate.
 
-    A_i = Σ_k w_k A_i^{max@k} estimates ∇ Σ_{k≤m} w_k V_k without bias for every reward law and
-    every m. The weights make Σ w_k V_k = V_N on the location-scale families of `tails`; elsewhere
-    the only error is that of the extrapolation.
+    .. math::
+
+        A_i = Σ_{k = k_\min}^m w_k A_i^{\max @ k},
+        \quad Σ_k w_k = 1, \quad Σ_k w_k V_k^L = V_N^L \; \text{ for each } L \text{ in tails},
+
+    estimates ∇ Σ_k w_k V_k without bias for every reward law and every m: A^{max@k} is `max_at_k`,
+    canonical for k < m, and V_k^L the mean of the best of k draws of the law L. So Σ w_k V_k = V_N
+    on the location-scale families of `tails`; elsewhere the only error is that of the
+    extrapolation. Of all such weights, the design takes those of least E[A²].
 
     Parameters
     ----------

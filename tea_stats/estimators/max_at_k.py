@@ -79,15 +79,21 @@ def tableau(m: int, k: int, form: str) -> Tableau:
 
 
 def max_at_k(rewards: ArrayLike, N: int, *, k: int | None = None, form: str | None = None) -> Array:
-    """max@k policy gradient: exactly unbiased for the best of k ≤ m rollouts.
+    r"""max@k policy gradient: exactly unbiased for the best of k ≤ m rollouts.
 
     With q_i the mean of the maximum over the k-subsets that contain rollout i, and ρ_k^{−i} the
     unbiased max@k of the other m − 1 rollouts,
 
-        s:         A_i = k q_i
-        loo:       A_i = k q_i − (mk/(m−1)) ρ_k^{−i},      k < m
-        loo-1:     A_i = k (q_i − ρ_{k−1}^{−i}),           k ≥ 2
-        canonical: A_i = k (q_i − ρ_k^{−i}),               k < m; sums to zero over the group
+    .. math::
+
+        A_i = \begin{cases}
+        k \, q_i & \text{s} \\
+        k \, q_i − \frac{m k}{m − 1} ρ_k^{−i} & \text{loo, } k < m \\
+        k \, (q_i − ρ_{k−1}^{−i}) & \text{loo-1, } k ≥ 2 \\
+        k \, (q_i − ρ_k^{−i}) & \text{canonical, } k < m
+        \end{cases}
+
+    The canonical form sums to zero over the group.
 
     Parameters
     ----------

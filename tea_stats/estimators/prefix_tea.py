@@ -191,7 +191,16 @@ def prefix_tea(
     seed: int = 0,
     centred: bool = False,
 ) -> Array:
-    """Debiased TEA: Σ_j ω_j TEA on the first n_j rollouts, a generalised jackknife.
+    r"""Debiased TEA: a weighted sum of TEA on prefixes of the group, a generalised jackknife.
+
+    With A^{(n)} the formula of `tea`, its threshold, mean and spread taken from the first n
+    rollouts, and prefixes n_1 < … < n_J,
+
+    .. math::
+
+        A_i = Σ_j ω_j \frac{m}{n_j} 1\{i ≤ n_j\} A_i^{(n_j)},
+        \quad \text{cross-fitted } \;
+        A_i = Σ_j ω_j \frac{m}{m − n_j} 1\{i > n_j\} A_i^{(n_j)}.
 
     The weights have Σ ω_j = 1 and Σ ω_j n_j^{−l} = 0 for l < order, so that bias terms up to
     O(m^{−(order−1)}) cancel; of all such weights, the least-norm ones.

@@ -31,7 +31,9 @@ def prepare_dr_grpo(m: int, N: int) -> Tableau:
 
 
 def reinforce(rewards: ArrayLike, N: int) -> Array:
-    """REINFORCE without a baseline: A_i = r_i.
+    """REINFORCE without a baseline: the advantage is the reward.
+
+    .. math:: A_i = r_i
 
     Parameters
     ----------
@@ -64,7 +66,9 @@ def reinforce(rewards: ArrayLike, N: int) -> Array:
 
 
 def rloo(rewards: ArrayLike, N: int) -> Array:
-    """REINFORCE with the leave-one-out mean as baseline: A_i = r_i − mean of the other rewards.
+    r"""REINFORCE with the leave-one-out mean as baseline.
+
+    .. math:: A_i = r_i − \frac{1}{m − 1} Σ_{j ≠ i} r_j
 
     Parameters
     ----------
@@ -97,7 +101,9 @@ def rloo(rewards: ArrayLike, N: int) -> Array:
 
 
 def dr_grpo(rewards: ArrayLike, N: int) -> Array:
-    """Dr.GRPO: A_i = r_i − mean of the group.
+    r"""Dr.GRPO: the reward less the mean of its group.
+
+    .. math:: A_i = r_i − \frac{1}{m} Σ_j r_j
 
     Parameters
     ----------

@@ -17,7 +17,9 @@ def prepare(m: int, N: int, *, beta: float) -> tuple[Any, ...]:
 
 
 def rs_grpo(rewards: ArrayLike, N: int, *, beta: float = 2.0) -> Array:
-    """RS-GRPO, exponential utility: A_i = (1/β)(e^{βr_i} / mean_j e^{βr_j} − 1).
+    r"""RS-GRPO: exponential utility, relative to its mean over the group.
+
+    .. math:: A_i = \frac{1}{β} \Bigl(\frac{e^{β r_i}}{\frac{1}{m} Σ_j e^{β r_j}} − 1\Bigr)
 
     Parameters
     ----------

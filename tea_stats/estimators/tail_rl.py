@@ -19,7 +19,9 @@ def prepare(m: int, N: int) -> Tableau:
 
 
 def tail_rl(rewards: ArrayLike, N: int) -> Array:
-    """TailRL: ω_(i) = ω_(i−1) + (r_(i) − r_(i−1))/(m − i + 1), ω_(1) = 0, and A = ω.
+    r"""TailRL: gaps between rewards, added up from the lowest.
+
+    .. math:: A_{(i)} = A_{(i−1)} + \frac{r_{(i)} − r_{(i−1)}}{m − i + 1}, \quad A_{(1)} = 0
 
     Every gap between neighbouring order statistics is shared equally by the rollouts above it.
 

@@ -29,12 +29,19 @@ def tea(
     centred: bool = False,
     calibrated: bool = False,
 ) -> Array:
-    """Tail-Extrapolated Advantage: influence function of μ_α + c̃_N σ_α at the group.
+    r"""Tail-Extrapolated Advantage: influence function of μ_α + c̃ σ_α at the group.
 
     With k = ⌈αm⌉ (at least 2), α' = k/m, r̂ the k-th largest reward, and μ̂, σ̂ the mean and
     standard deviation of the top k,
 
-        A_i = (1/α') 1{r_i ≥ r̂} [(r_i − r̂) + (c̃ / 2σ̂) ((r_i − μ̂)² − (r̂ − μ̂)²)].
+    .. math::
+
+        A_i = \frac{1}{α'} 1\{r_i ≥ \hat r\} \Bigl[(r_i − \hat r) + \frac{\tilde c}{2 \hat σ}
+        \bigl((r_i − \hat μ)^2 − (\hat r − \hat μ)^2\bigr)\Bigr],
+        \quad \tilde c = \frac{c_N − λ}{κ},
+
+    where c_N is the mean of the best of N standard normals, and λ and κ are mean and standard
+    deviation of a standard normal's top α' (`tea_stats.tails`).
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ SLOPES: Mapping[type[ContinuousLaw], tuple[Callable[[Any, Array], Array], tuple[
 
 @dataclass(frozen=True)
 class Affine(LocationScale):
-    """Law of loc + scale · B with B of a fixed law, whose own parameters stay as they are.
+    r"""Law of loc + scale · B with B of a fixed law, whose own parameters stay as they are.
 
     Parameters
     ----------
@@ -65,6 +65,18 @@ class Affine(LocationScale):
         the location has no finite Fisher information.
     loc, scale : float
         In reward units; scale > 0.
+
+    Notes
+    -----
+    With w = (r − loc)/scale and f_B the density of B, the density and the score in (loc, scale) are
+
+    .. math::
+
+        f(r) = \frac{f_B(w)}{\text{scale}},
+        \quad S = \frac{1}{\text{scale}} \bigl(h(w), \; w h(w) − 1\bigr),
+        \quad h(w) = − \frac{\partial}{\partial w} \log f_B(w).
+
+    Lehmann and Casella (1998), Theory of Point Estimation, section 2.5.
 
     Examples
     --------

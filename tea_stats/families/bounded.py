@@ -21,12 +21,23 @@ _NEAR_0 = math.log(1e-20)
 
 @dataclass(frozen=True)
 class Beta(ContinuousLaw):
-    """Beta law on (0, 1), density ∝ r^{a − 1} (1 − r)^{b − 1}.
+    r"""Beta law on (0, 1): rewards with a largest value.
 
     Parameters
     ----------
     a, b : float
         Exponents > 0; the upper tail ends at 1 like (1 − r)^b.
+
+    Notes
+    -----
+    With ψ the digamma function, the density and the score in (a, b) are
+
+    .. math::
+
+        f(r) = \frac{r^{a − 1} (1 − r)^{b − 1}}{B(a, b)},
+        \quad S = \bigl(\log r − ψ(a) + ψ(a + b), \; \log(1 − r) − ψ(b) + ψ(a + b)\bigr).
+
+    Johnson, Kotz and Balakrishnan (1995), Continuous Univariate Distributions 2, chapter 25.
     """
 
     a: float

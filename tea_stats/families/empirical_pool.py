@@ -16,7 +16,7 @@ from tea_stats.families._law import Array, Shape
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class EmpiricalPool(FiniteLaw):
-    """Recorded rollouts as a law: each of M (reward, score) pairs has probability 1/M.
+    r"""Recorded rollouts as a law: each of M (reward, score) pairs is as likely.
 
     Scores need not have mean zero: an advantage with mean zero is indifferent to it. Rollouts are
     kept in order of reward: `pool.rewards` and `pool.scores` need not be in the order given.
@@ -29,6 +29,15 @@ class EmpiricalPool(FiniteLaw):
         Their score vectors, or any d projections of them.
     names : sequence of str, optional
         Names of the d columns; by default "theta[0]", "theta[1]", ….
+
+    Notes
+    -----
+    The distribution function, of which V_N is an exact sum, is
+
+    .. math:: F(r) = \frac{1}{M} Σ_{i = 1}^M 1\{r_i ≤ r\},
+
+    and the score of rollout i is the one that was recorded with it. Efron (1979), Annals of
+    Statistics 7, 1–26, for the plug-in principle.
 
     Examples
     --------

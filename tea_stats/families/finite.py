@@ -50,14 +50,24 @@ class SoftmaxLaw(FiniteLaw):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Discrete(SoftmaxLaw):
-    """A law on a list of reward values: Likert scores, 0/1 verifiers.
+    r"""A law on a list of reward values: Likert scores, 0/1 verifiers.
 
     Parameters
     ----------
     values : array_like, shape (K,)
         Rewards; equal ones are allowed.
     logits : array_like, shape (K,)
-        P(R = values[k]) ∝ exp(logits[k]); the parameters, named "logit[k]" with k as given here.
+        The parameters, named "logit[k]" with k as given here.
+
+    Notes
+    -----
+    The probability of outcome k, and the score of outcome y in logit k, are
+
+    .. math::
+
+        p_k = \frac{e^{\text{logits}_k}}{Σ_j e^{\text{logits}_j}}, \quad S_k = 1\{y = k\} − p_k.
+
+    Williams (1992), Machine Learning 8, 229–256.
 
     Examples
     --------
@@ -115,10 +125,9 @@ class Discrete(SoftmaxLaw):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SoftmaxBandit(SoftmaxLaw):
-    """A softmax policy over K responses with fixed rewards.
+    r"""A softmax policy over K responses with fixed rewards.
 
-    Either one logit for each response, or logits linear in d features: the logit of y is
-    features[y] · theta, and the score is features[y] − E features.
+    Either one logit for each response, or logits linear in d features.
 
     Parameters
     ----------
@@ -130,6 +139,17 @@ class SoftmaxBandit(SoftmaxLaw):
         Feature vectors; goes with `theta` and instead of `logits`.
     theta : array_like, shape (d,), optional
         The parameters, named "theta[j]".
+
+    Notes
+    -----
+    With x_y the features of response y (unit vectors if logits are given, θ the logits then), the
+    policy and its score are
+
+    .. math::
+
+        π(y) = \frac{e^{x_y \cdot θ}}{Σ_j e^{x_j \cdot θ}}, \quad S(y) = x_y − Σ_j π(j) x_j.
+
+    Williams (1992), Machine Learning 8, 229–256.
 
     Examples
     --------

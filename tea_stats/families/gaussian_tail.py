@@ -25,7 +25,7 @@ _X_MODE = _X_VALLEY + math.log(2.0 / 0.25) / 4.375
 
 @dataclass(frozen=True)
 class GaussianTail(LocationScale):
-    """Assumption 1 of the paper made exactly true: R = loc + scale · W, Gaussian above a threshold.
+    r"""Assumption 1 of the paper made exactly true: R = loc + scale · W, Gaussian at the top.
 
     W has the standard normal density φ above b = Φ⁻¹(1 − 2 alpha), so that more than the top alpha
     is Gaussian. Below b lies a bulk of mass q = 1 − 2 alpha with a second mode: its density at
@@ -42,6 +42,21 @@ class GaussianTail(LocationScale):
         scale > 0. They are not those of R.
     alpha : float
         Tail fraction in (0, 0.5), fixed (not a parameter of the score).
+
+    Notes
+    -----
+    With w = (r − loc)/scale and x = (b − w) φ(b)/q, the density and the score in (loc, scale) are
+
+    .. math::
+
+        f(r) = \frac{1}{\text{scale}} \begin{cases}
+        φ(w) & \text{if } w ≥ b \\
+        φ(b) \, g(x) & \text{if } w < b,
+        \end{cases}
+        \quad S = \frac{1}{\text{scale}} \bigl(h(w), \; w h(w) − 1\bigr),
+
+    where h(w) = w above b, and below it φ(b)/q times the slope of log g at x. The assumption is
+    that of Li, Qian and Mou (2026), arXiv:2605.10716; the law below the tail is ours.
 
     Examples
     --------

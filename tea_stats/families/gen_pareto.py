@@ -15,7 +15,7 @@ from tea_stats.families._law import Array, ContinuousLaw, Shape
 
 @dataclass(frozen=True)
 class GenPareto(ContinuousLaw):
-    """Generalized Pareto law, P(R > r) = (1 + shape · r/scale)^{−1/shape} on r > 0.
+    r"""Generalized Pareto law, on r > 0: the family of upper tails.
 
     Every upper tail that has an extreme-value limit looks like this one far enough out. Negative
     shapes end at −scale/shape; shape 0 is the exponential law, and everything here is smooth
@@ -28,6 +28,18 @@ class GenPareto(ContinuousLaw):
         information is.
     scale : float
         Scale > 0, in reward units.
+
+    Notes
+    -----
+    With x = r/scale and ξ = shape, the upper tail and the score in (shape, scale) are
+
+    .. math::
+
+        P(R > r) = (1 + ξ x)^{−1/ξ},
+        \quad S = \Bigl(\frac{1}{ξ^2} \log(1 + ξ x) − \frac{(1 + ξ) x}{ξ (1 + ξ x)}, \;
+        \frac{x − 1}{\text{scale} \, (1 + ξ x)}\Bigr),
+
+    and their limits at ξ = 0. Pickands (1975), Annals of Statistics 3, 119–131.
     """
 
     # With e = −log P(R > r), a standard exponential, all is smooth in ξ: r = σ (e^{ξe} − 1)/ξ.

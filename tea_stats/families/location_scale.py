@@ -88,12 +88,23 @@ class LocationScale(ContinuousLaw):
 
 @dataclass(frozen=True)
 class Normal(LocationScale):
-    """Normal law, the paper's ideal case: the whole curve, not only its tail, is Gaussian.
+    r"""Normal law, the paper's ideal case: the whole curve, not only its tail, is Gaussian.
 
     Parameters
     ----------
     loc, scale : float
         Mean and standard deviation, in reward units; scale > 0.
+
+    Notes
+    -----
+    With w = (r − loc)/scale, the density and the score in (loc, scale) are
+
+    .. math::
+
+        f(r) = \frac{1}{\sqrt{2 π} \, \text{scale}} e^{−w^2/2},
+        \quad S = \frac{1}{\text{scale}} \bigl(w, \; w^2 − 1\bigr).
+
+    Johnson, Kotz and Balakrishnan (1994), Continuous Univariate Distributions 1, chapter 13.
 
     Examples
     --------
@@ -129,12 +140,24 @@ class Normal(LocationScale):
 
 @dataclass(frozen=True)
 class Logistic(LocationScale):
-    """Logistic law: exponential tails on both sides, P(W ≤ w) = 1/(1 + e^{−w}).
+    r"""Logistic law: exponential tails on both sides.
 
     Parameters
     ----------
     loc, scale : float
         Mean, and scale > 0 (standard deviation π/√3 · scale), in reward units.
+
+    Notes
+    -----
+    With w = (r − loc)/scale, the distribution function and the score in (loc, scale) are
+
+    .. math::
+
+        F(r) = \frac{1}{1 + e^{−w}},
+        \quad S = \frac{1}{\text{scale}}
+        \Bigl(\tanh \frac{w}{2}, \; w \tanh \frac{w}{2} − 1\Bigr).
+
+    Johnson, Kotz and Balakrishnan (1995), Continuous Univariate Distributions 2, chapter 23.
 
     Examples
     --------
@@ -172,12 +195,24 @@ class Logistic(LocationScale):
 
 @dataclass(frozen=True)
 class Gumbel(LocationScale):
-    """Gumbel law of maxima, P(W ≤ w) = exp(−e^{−w}): exponential tail, skewed to the right.
+    r"""Gumbel law of maxima: exponential tail, skewed to the right.
 
     Parameters
     ----------
     loc, scale : float
         Mode, and scale > 0 (standard deviation π/√6 · scale), in reward units.
+
+    Notes
+    -----
+    With w = (r − loc)/scale, the distribution function and the score in (loc, scale) are
+
+    .. math::
+
+        F(r) = \exp(−e^{−w}),
+        \quad S = \frac{1}{\text{scale}}
+        \bigl(1 − e^{−w}, \; w (1 − e^{−w}) − 1\bigr).
+
+    Johnson, Kotz and Balakrishnan (1995), Continuous Univariate Distributions 2, chapter 22.
 
     Examples
     --------
@@ -215,12 +250,23 @@ class Gumbel(LocationScale):
 
 @dataclass(frozen=True)
 class GumbelMin(LocationScale):
-    """Gumbel law of minima, P(W > w) = exp(−e^w): a short upper tail, skewed to the left.
+    r"""Gumbel law of minima: a short upper tail, skewed to the left.
 
     Parameters
     ----------
     loc, scale : float
         Mode, and scale > 0 (standard deviation π/√6 · scale), in reward units.
+
+    Notes
+    -----
+    With w = (r − loc)/scale, the upper tail and the score in (loc, scale) are
+
+    .. math::
+
+        P(R > r) = \exp(−e^w),
+        \quad S = \frac{1}{\text{scale}} \bigl(e^w − 1, \; w (e^w − 1) − 1\bigr).
+
+    Johnson, Kotz and Balakrishnan (1995), Continuous Univariate Distributions 2, chapter 22.
     """
 
     loc: float = 0.0

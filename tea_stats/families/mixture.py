@@ -18,7 +18,7 @@ _EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class NormalMixture(ContinuousLaw):
-    """Mixture of two normals: component 2, of probability `weight`, is the rare good mode.
+    r"""Mixture of two normals: component 2, of probability `weight`, is the rare good mode.
 
     Parameters
     ----------
@@ -28,6 +28,26 @@ class NormalMixture(ContinuousLaw):
         Mean and standard deviation of component 1, in reward units; scale1 > 0.
     loc2, scale2 : float
         The same of component 2.
+
+    Notes
+    -----
+    With z_j = (r − loc_j)/scale_j, φ the standard normal density and p = weight, the density and
+    the score in (weight, loc1, scale1, loc2, scale2) are
+
+    .. math::
+
+        f(r) = f_1 + f_2, \quad
+        f_1 = \frac{1 − p}{\text{scale}_1} φ(z_1), \quad
+        f_2 = \frac{p}{\text{scale}_2} φ(z_2),
+
+    .. math::
+
+        S = \Bigl(\frac{ρ_2}{p} − \frac{ρ_1}{1 − p}, \;
+        \frac{ρ_1 z_1}{\text{scale}_1}, \; \frac{ρ_1 (z_1^2 − 1)}{\text{scale}_1}, \;
+        \frac{ρ_2 z_2}{\text{scale}_2}, \; \frac{ρ_2 (z_2^2 − 1)}{\text{scale}_2}\Bigr),
+        \quad ρ_j = \frac{f_j}{f_1 + f_2}.
+
+    McLachlan and Peel (2000), Finite Mixture Models.
 
     Examples
     --------

@@ -39,7 +39,7 @@ class ShapeScale(ContinuousLaw):
 
 @dataclass(frozen=True)
 class Gamma(ShapeScale):
-    """Gamma law, density ∝ r^{shape − 1} e^{−r/scale} on r > 0.
+    r"""Gamma law, on r > 0: an exponential tail times a power.
 
     Parameters
     ----------
@@ -47,6 +47,18 @@ class Gamma(ShapeScale):
         Shape > 0; 1 is the exponential law.
     scale : float
         Scale > 0, in reward units; the mean is shape · scale.
+
+    Notes
+    -----
+    With x = r/scale, a = shape and ψ the digamma function, the density and the score in
+    (shape, scale) are
+
+    .. math::
+
+        f(r) = \frac{x^{a − 1} e^{−x}}{Γ(a) \, \text{scale}},
+        \quad S = \Bigl(\log x − ψ(a), \; \frac{x − a}{\text{scale}}\Bigr).
+
+    Johnson, Kotz and Balakrishnan (1994), Continuous Univariate Distributions 1, chapter 17.
     """
 
     shape: float
@@ -92,7 +104,7 @@ class Gamma(ShapeScale):
 
 @dataclass(frozen=True)
 class Weibull(ShapeScale):
-    """Weibull law, P(R > r) = exp(−(r/scale)^shape) on r > 0.
+    r"""Weibull law, on r > 0: from heavier than exponential tails to Gaussian ones and shorter.
 
     Parameters
     ----------
@@ -100,6 +112,18 @@ class Weibull(ShapeScale):
         Shape > 0; 1 is the exponential law, below 1 the tail is heavier.
     scale : float
         Scale > 0, in reward units.
+
+    Notes
+    -----
+    With x = r/scale and a = shape, the upper tail and the score in (shape, scale) are
+
+    .. math::
+
+        P(R > r) = e^{−x^a},
+        \quad S = \Bigl(\frac{1}{a} − (x^a − 1) \log x, \;
+        \frac{a}{\text{scale}} (x^a − 1)\Bigr).
+
+    Johnson, Kotz and Balakrishnan (1994), Continuous Univariate Distributions 1, chapter 21.
     """
 
     shape: float
@@ -148,12 +172,23 @@ class Weibull(ShapeScale):
 
 @dataclass(frozen=True)
 class LogNormal(ContinuousLaw):
-    """Log-normal law: log R is normal.
+    r"""Log-normal law: log R is normal.
 
     Parameters
     ----------
     meanlog, sdlog : float
         Mean and standard deviation of log R; sdlog > 0.
+
+    Notes
+    -----
+    With z = (log r − meanlog)/sdlog, the density and the score in (meanlog, sdlog) are
+
+    .. math::
+
+        f(r) = \frac{1}{\sqrt{2 π} \, \text{sdlog} \, r} e^{−z^2/2},
+        \quad S = \frac{1}{\text{sdlog}} \bigl(z, \; z^2 − 1\bigr).
+
+    Johnson, Kotz and Balakrishnan (1994), Continuous Univariate Distributions 1, chapter 14.
     """
 
     meanlog: float = 0.0

@@ -18,7 +18,7 @@ _FAR = 1e9  # |w|/√df beyond which 1 + df/w² is 1
 
 @dataclass(frozen=True)
 class StudentT(LocationScale):
-    """Student's t law: power tails, so that only moments of order below df exist.
+    r"""Student's t law: power tails, so that only moments of order below df exist.
 
     Parameters
     ----------
@@ -26,6 +26,18 @@ class StudentT(LocationScale):
         Degrees of freedom > 1, fixed (not a parameter of the score): 1/df is the tail index.
     loc, scale : float
         Centre, and scale > 0, in reward units.
+
+    Notes
+    -----
+    With w = (r − loc)/scale and ν = df, the density and the score in (loc, scale) are
+
+    .. math::
+
+        f(r) = \frac{(1 + w^2/ν)^{−(ν + 1)/2}}{\text{scale} \, \sqrt{ν} \, B(ν/2, 1/2)},
+        \quad S = \frac{1}{\text{scale}}
+        \Bigl(\frac{(ν + 1) w}{ν + w^2}, \; \frac{(ν + 1) w^2}{ν + w^2} − 1\Bigr).
+
+    Johnson, Kotz and Balakrishnan (1995), Continuous Univariate Distributions 2, chapter 28.
     """
 
     df: float

@@ -1,6 +1,6 @@
 """rLLM: an estimator of the registry as a value of `rllm.algorithm.adv_estimator`.
 
-The script that starts the training says, before it does, which estimator for which N:
+The script that starts the training says, before it does, which estimator for which N::
 
     from tea_stats.integrations import rllm
 

@@ -1,7 +1,7 @@
 """SkyRL: an estimator of the registry as a value of `trainer.algorithm.advantage_estimator`.
 
 SkyRL's configuration has no place for N, so the script that starts the training says it, before the
-training starts:
+training starts::
 
     from tea_stats.integrations import skyrl
 

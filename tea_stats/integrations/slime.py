@@ -1,13 +1,13 @@
 """slime: an estimator of the registry as its reward post-processing.
 
 slime hands all samples of a step to the function that `--custom-reward-post-process-path` names,
-and with `--advantage-estimator grpo` takes the rewards that come back for advantages, as they are:
+and with `--advantage-estimator grpo` takes the rewards that come back for advantages, as they are::
 
     --custom-reward-post-process-path tea_stats.integrations.slime.reward_post_process
     --advantage-estimator grpo
     --custom-config-path tea_stats.yaml
 
-where the YAML file has
+where the YAML file has::
 
     tea_stats_N: 128
     tea_stats_estimator: auto_tea    # the default

@@ -1,7 +1,7 @@
 r"""verl: the estimators of the registry as values of `algorithm.adv_estimator`.
 
 Importing this module registers them, and verl imports it by itself, through the entry point
-`verl.plugins`, wherever tea_stats is installed. So no code is needed:
+`verl.plugins`, wherever tea_stats is installed. So no code is needed::
 
     python -m verl.trainer.main_ppo algorithm.adv_estimator=auto_tea \
         +algorithm.tea_stats.N=128 actor_rollout_ref.rollout.n=16 ...

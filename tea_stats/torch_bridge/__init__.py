@@ -1,5 +1,7 @@
 """The estimators on torch tensors, inside a training loop: `advantages` and the loss they enter.
 
+::
+
     from tea_stats import torch_bridge
 
     a = torch_bridge.advantages("tea", rewards, N=128)      # rewards (prompts, rollouts)

@@ -115,7 +115,7 @@ def spread(alpha: Array, m: int) -> Array:
     """
     d = len(alpha)
     b, i = np.arange(1, d + 1)[:, None], np.arange(1, m + 1)
-    chance = _log_choose(i - 1, b - 1) + _log_choose(m - i, d - b) - _log_choose(m, d)
+    chance = log_choose(i - 1, b - 1) + log_choose(m - i, d - b) - log_choose(m, d)
     return np.asarray(alpha @ np.exp(chance))
 
 
@@ -132,19 +132,19 @@ def product_of_disjoint(alpha: Array, m: int) -> Array:
     # ranks beyond the m − d left have no chance below
     rest = spread(alpha, m - d)[np.clip(left - 1, 0, m - d - 1)]
     # powers of 2 keep the numbers of a row near 1
-    inner = np.exp(_log_choose(m - j, d - b) - _log_choose(m, d) + j * np.log(2)) * rest
+    inner = np.exp(log_choose(m - j, d - b) - log_choose(m, d) + j * np.log(2)) * rest
     product = np.zeros((m, m))
     for between in range(m - 1):
         # inner[j, b] = Σ_l C(between, l−b) (…): Pascal's rule goes from one i to the next
         i, low = np.arange(m - 1 - between), np.arange(1, m - between)[:, None]
         high = i + between + 1
-        chosen = alpha * np.exp(_log_choose(low - 1, b - 1) - (low + 1) * np.log(2))
+        chosen = alpha * np.exp(log_choose(low - 1, b - 1) - (low + 1) * np.log(2))
         product[i, high] = product[high, i] = (chosen * inner[high]).sum(axis=1)
         inner = 0.5 * (inner + np.pad(inner[:, 1:], ((0, 0), (0, 1))))
     return product
 
 
-def _log_choose(n: ArrayLike, k: ArrayLike) -> Array:
+def log_choose(n: ArrayLike, k: ArrayLike) -> Array:
     """Return log C(n, k), −inf where it is zero."""
     n, k = np.broadcast_arrays(np.asarray(n, dtype=np.float64), np.asarray(k, dtype=np.float64))
     inside = (k >= 0) & (k <= n)

@@ -1,0 +1,22 @@
+"""`tea-stats` and `python -m tea_stats`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; without its packages, say what to install."""
+    try:
+        from tea_stats.command_line import app
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("typer", "rich"):
+            raise
+        sys.exit(f"tea-stats needs {missing.name}, which is not installed; run\n  {INSTALL}")
+    app()
+
+
+INSTALL = "pip install 'tea-stats[cli]'"
+
+if __name__ == "__main__":
+    main()

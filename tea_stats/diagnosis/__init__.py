@@ -1,0 +1,34 @@
+"""What a log of rewards says about the assumptions of best-of-N estimators.
+
+::
+
+    from tea_stats import diagnosis, reward_log
+
+    found = diagnosis.diagnose(reward_log.read("rewards.jsonl"))
+    {finding.name: finding.verdict for finding in found.findings}
+"""
+
+from __future__ import annotations
+
+from tea_stats.diagnosis._diagnose import Diagnosis, Finding, diagnose
+from tea_stats.diagnosis._recommend import Recommendation, recommend
+from tea_stats.diagnosis._tail import Tail, Threshold
+from tea_stats.diagnosis._values import Kind, Values
+from tea_stats.diagnosis._verdicts import ASSUMPTIONS, Assumption, Interval, Verdict, judge
+
+__all__ = [
+    "ASSUMPTIONS",
+    "Assumption",
+    "Diagnosis",
+    "Finding",
+    "Interval",
+    "Kind",
+    "Recommendation",
+    "Tail",
+    "Threshold",
+    "Values",
+    "Verdict",
+    "diagnose",
+    "judge",
+    "recommend",
+]

@@ -1,0 +1,30 @@
+"""Predict best-of-N from the rewards of m rollouts: curves by several methods, with intervals.
+
+::
+
+    from tea_stats import prediction, reward_log
+
+    found = prediction.predict(reward_log.read("rewards.jsonl"), N=1024)
+    found.curves[found.recommended].value
+"""
+
+from tea_stats.prediction._backtest import Backtest
+from tea_stats.prediction._u_statistic import Prediction, linear_value
+from tea_stats.prediction.curves import TARGETS, Curve, Forecast, budgets, predict
+from tea_stats.prediction.inverse import Reach, budget_for
+from tea_stats.prediction.methods import METHODS, Method
+
+__all__ = [
+    "Backtest",
+    "Curve",
+    "Forecast",
+    "METHODS",
+    "Method",
+    "Prediction",
+    "Reach",
+    "TARGETS",
+    "budget_for",
+    "budgets",
+    "linear_value",
+    "predict",
+]

@@ -1,0 +1,70 @@
+"""max@k: the unbiased value of best-of-k for every k that the data hold, and no further."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from tea_stats.prediction._fit import Array, Counts, GroupFit, left_out_covariance
+from tea_stats.prediction._u_statistic import log_choose
+from tea_stats.reward_log import RewardLog
+
+
+class MaxAtK(GroupFit):
+    """V̂_k = Σ_j [C(j−1, k−1)/C(m, k)] r_(j), the mean maximum over all subsets of k of m rollouts.
+
+    Unbiased for V_k under every law; NaN for k > m.
+    """
+
+    def __init__(self, log: RewardLog, grid: Counts, alpha: float) -> None:
+        super().__init__(log, grid)
+        self.binary = bool(((log.rewards == 0.0) | (log.rewards == 1.0)).all())
+        self.fill()
+
+    def group_values(self, ascending: Array) -> Array:
+        """Return V̂_k of each group, shape (G, K)."""
+        m = ascending.shape[1]
+        inside = self.grid <= m
+        found = np.full((len(ascending), len(self.grid)), np.nan)
+        found[:, inside] = ascending @ weights(m, self.grid[inside])
+        return found
+
+    def rollout_covariance(self, ascending: Array) -> Array:
+        """Return jackknife covariances, shape (G, K, K); at k = m those of the best of m − 1."""
+        m = ascending.shape[1]
+        inside = self.grid <= m
+        fewer = np.zeros((m - 1, len(self.grid)))
+        if m > 1:
+            fewer[:, inside] = weights(m - 1, np.minimum(self.grid[inside], m - 1))
+        return left_out_covariance(ascending, fewer)
+
+    def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
+        """Return draws of the average; a share of successes stays between 0 and 1."""
+        found = super().draws(target, count, rng)
+        return np.clip(found, 0.0, 1.0) if self.binary else found
+
+    def prompt_bounds(self, level: float, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return the ends of each prompt's interval; for 0/1 rewards by Jeffreys's for p."""
+        if not self.binary:
+            return super().prompt_bounds(level, rng)
+        successes = np.add.reduceat(self.log.rewards, self.log.offsets[:-1])
+        failures = self.log.sizes - successes
+        ends = []
+        for chance in ((1.0 - level) / 2.0, (1.0 + level) / 2.0):
+            p = special.betaincinv(successes + 0.5, failures + 0.5, chance)[:, None]
+            ends.append(np.where(np.isnan(self.values), np.nan, 1.0 - (1.0 - p) ** self.grid))
+        # all or none: the open side is certain to be inside
+        low = np.where((successes == 0.0)[:, None] & ~np.isnan(ends[0]), 0.0, ends[0])
+        return low, np.where((failures == 0.0)[:, None] & ~np.isnan(ends[1]), 1.0, ends[1])
+
+
+def weights(m: int, k: Counts) -> Array:
+    """Return what max@k weighs on the sorted rewards of m, shape (m, len(k)).
+
+    Examples
+    --------
+    >>> weights(3, np.array([1, 2, 3])).round(3).T.tolist()
+    [[0.333, 0.333, 0.333], [0.0, 0.333, 0.667], [0.0, 0.0, 1.0]]
+    """
+    rank = np.arange(1, m + 1)[:, None]
+    return np.asarray(np.exp(log_choose(rank - 1, k - 1) - log_choose(m, k)))

@@ -1,0 +1,192 @@
+"""`tea-stats predict`: what it prints is what `predict` finds; errors are one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+from typer.testing import CliRunner  # noqa: E402
+
+from tea_stats import prediction, reward_log  # noqa: E402
+from tea_stats.command_line import app  # noqa: E402
+
+RUNNER = CliRunner()
+
+
+def run(*arguments):
+    return RUNNER.invoke(app, ["predict", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """Return a file of 24 prompts with 32 rollouts each."""
+    path = tmp_path_factory.mktemp("logs") / "rewards.csv"
+    rewards = np.random.default_rng(0).normal(size=(24, 32)).round(6)
+    rows = [f"q{p},{r!r}" for p, own in enumerate(rewards.tolist()) for r in own]
+    path.write_text("\n".join(["prompt,reward", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def successes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("logs") / "passed.jsonl"
+    rng = np.random.default_rng(1)
+    rows = [(rng.random(16) < p).astype(int).tolist() for p in rng.beta(0.5, 8.0, size=30)]
+    path.write_text("".join(json.dumps({"reward": row}) + "\n" for row in rows))
+    return path
+
+
+def test_json_has_what_predict_finds(log):
+    done = run(log, "--N", 256, "--json", "--per-prompt", "--target-reward", 2.5, "--seed", 4)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    expected = prediction.predict(reward_log.read(log), 256, prompt_intervals=True, seed=4)
+    assert found["recommended"] == expected.recommended
+    assert found["grid"] == expected.curves["linear"].grid.tolist()
+    assert found["prompt_labels"] == [f"q{p}" for p in range(24)]
+    for name, curve in expected.curves.items():
+        for line in ("value", "low", "high", "band_low", "band_high", "prompt_high"):
+            own = np.array(found["curves"][name][line], dtype=float)
+            assert np.array_equal(own, getattr(curve, line), equal_nan=True), (name, line)
+        reach = prediction.budget_for(curve, 2.5)
+        assert found["budget"][name] == {
+            "N": reach.N,
+            "low": reach.low,
+            "high": reach.high,
+            "within": 256,
+        }
+    assert found["backtest"]["errors"] == dict(expected.backtest.errors)
+    assert (
+        run(log, "--N", 256, "--json", "--seed", 4).stdout
+        == run(log, "--N", 256, "--json", "--seed", 4).stdout
+    )
+
+
+def test_the_table_says_the_same(log):
+    done = run(log, "--N", 300, "--target-reward", 99, "--per-prompt")
+    assert done.exit_code == 0, done.output
+    found = prediction.predict(reward_log.read(log), 300)
+    best = found.curves[found.recommended]
+    assert f"{best.value[-1]:.4g}" in done.stdout
+    assert f"[{best.band_low[-1]:.4g}, {best.band_high[-1]:.4g}]" in done.stdout
+    assert "24 prompts, 32 rollouts each" in done.stdout
+    assert "average over the population the prompts come from; 90% intervals" in done.stdout
+    assert "least backtest error: from 16 of 32 rollouts" in done.stdout
+    assert "not within N ≤ 300" in done.stdout and "not within N ≤ 32" in done.stdout
+    assert "and 4 more (--json)" in done.stdout
+    assert done.stdout == run(log, "--N", 300, "--target-reward", 99, "--per-prompt").stdout
+
+
+def test_the_target_can_be_these_prompts(log):
+    wide, own = (
+        json.loads(run(log, "--N", 64, "--json", option).stdout)
+        for option in ("--population", "--these-prompts")
+    )
+    assert (wide["target"], own["target"]) == ("population", "these_prompts")
+    assert wide["curves"]["linear"]["low"] != own["curves"]["linear"]["low"]
+
+
+def test_successes(successes):
+    done = run(successes, "--N", 1000)
+    assert done.exit_code == 0, done.output
+    assert "beta-binomial *" in done.stdout and "Gaussian" not in done.stdout
+    one = run(successes, "--N", 16)
+    assert "exact on average here: every prompt has 16 rollouts or more" in one.stdout
+
+
+def test_notes_speak_of_small_logs(tmp_path):
+    path = tmp_path / "few.csv"
+    path.write_text("prompt,reward\na,1\na,2\na,4\na,9\na,5\nb,1\nb,2\n")
+    done = run(path, "--N", 64)
+    assert done.exit_code == 0, done.output
+    assert "2 prompts say little of the population" in done.stdout
+    assert "linear leaves out 1 prompts with fewer than 4 rollouts" in done.stdout
+    assert "taken untested" in done.stdout
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+def test_figure(log, tmp_path, suffix):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / f"curve{suffix}"
+    done = run(log, "--N", 1000, "--figure", path, "--target-reward", 3)
+    assert done.exit_code == 0, done.output
+    assert path.stat().st_size > 10_000
+    assert str(path) in done.stdout.replace("\n", "")
+
+
+def test_the_figure_can_be_read(log, successes, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from tea_stats.command_line import _predict_figure
+    from tests.readable import check_text
+
+    def check(figure, path):
+        FigureCanvasAgg(figure)
+        check_text(figure)
+
+    monkeypatch.setattr(Figure, "savefig", check)
+    for path, N in ((log, 1000), (successes, 10**6), (log, 16)):
+        forecast = prediction.predict(reward_log.read(path), N)
+        _predict_figure.draw(forecast, path, target_reward=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--N", "64", "--method", "best"], "error: method is 'best'; give one of 'max_at_k'"),
+        (
+            ["--N", "64", "--method", "beta_binomial"],
+            "error: method is 'beta_binomial' and the rew",
+        ),
+        (["--N", "64", "--alpha", "2"], "error: alpha is 2.0"),
+        (["--N", "64", "--level", "90"], "error: level is 90.0"),
+        (["--N", "64", "--reward", "score"], "has no column 'score'; it has: prompt, reward."),
+        (["--N", "64", "--figure", "curve.txt"], "error: --figure is curve.txt; give a name that"),
+        (["--N", "64", "--figure", "no/such/a.png"], "in a folder that does not exist"),
+        (["--N", "64", "--target-reward", "nan"], "error: --target-reward is nan"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(log, options, message):
+    done = run(log, *options)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+    assert done.stdout == ""
+
+
+def test_no_rows_no_traceback(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": 1, "reward": null}\n')
+    done = run(path, "--N", 4)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "a.jsonl, line 1: the reward is nan" in done.stderr
+
+
+def test_help_has_examples():
+    done = run("--help")
+    assert done.exit_code == 0
+    assert "tea-stats predict rewards.jsonl --N 1024" in done.stdout
+
+
+def test_python_m_and_what_is_missing(log):
+    done = subprocess.run(
+        [sys.executable, "-m", "tea_stats", "predict", str(log), "--N", "64", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["N"] == 64
+    without = "import sys; sys.modules['typer'] = None; from tea_stats.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", without], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "pip install 'tea-stats[cli]'" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,62 @@
+"""The coverage study: its own arithmetic, and what the committed summary says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("pyarrow")
+import pandas as pd  # noqa: E402
+
+from analysis.coverage import tables  # noqa: E402
+from simulations import coverage  # noqa: E402
+from tea_stats.prediction import METHODS  # noqa: E402
+
+SUMMARY = Path(__file__).parents[1] / "analysis" / "summaries" / "coverage" / "table.parquet"
+
+
+def test_a_cell_is_repeatable_and_counts_shares():
+    place = [case.name for case in coverage.CASES].index("Normal")
+    rows = pd.DataFrame(coverage.cell(place, 8, 16, 5, 1))
+    again = pd.DataFrame(coverage.cell(place, 8, 16, 5, 1))
+    pd.testing.assert_frame_equal(rows, again)
+    assert (rows["coverage"] * 5 % 1.0).abs().max() < 1e-12
+    assert set(rows[rows["method"] == "max_at_k"]["N"]) == {"8", "16", "band"}
+    assert (rows["median_width"].isna() == (rows["N"] == "band")).all()
+
+
+@pytest.mark.parametrize("case", coverage.CASES, ids=lambda case: case.name)
+def test_the_truth_is_that_of_the_logs(case):
+    """The mean of the prompts' own truths over many logs is the population's."""
+    stream = coverage.logs(case, 64, 4, np.random.default_rng(2))
+    own = np.array([next(stream)[1]["these_prompts"] for _ in range(400)])
+    population = next(stream)[1]["population"]
+    mcse = own.std(axis=0) / np.sqrt(400)
+    assert (np.abs(own.mean(axis=0) - population) < 5 * mcse + 1e-5).all()
+
+
+def test_every_law_and_method_of_the_summary_exists():
+    found = pd.read_parquet(SUMMARY)
+    assert set(found["law"]) == {case.name for case in coverage.CASES}
+    assert set(found["method"]) == set(METHODS)
+    assert set(zip(found["prompts"], found["m"], strict=True)) == set(coverage.SHAPES)
+
+
+def test_inside_the_model_nominal_90_is_85_to_95():
+    """Of 782 intervals, each known to ±.02, the mean is .906, and nine tenths lie in .85 to .95."""
+    found = pd.read_parquet(SUMMARY)
+    inside = found[(found["model"] == "inside") & (found["N"] != "band")]
+    assert len(inside) > 700
+    assert abs(inside["coverage"].mean() - 0.9) < 0.01
+    assert inside["coverage"].between(0.85, 0.95).mean() > 0.9
+    outside = found[found["model"] == "outside"]
+    assert outside["coverage"].min() < 0.1  # the study can tell
+
+
+def test_the_table_is_printed():
+    headline, table, *_ = list(tables(pd.read_parquet(SUMMARY)))
+    assert headline.startswith("laws inside the method's model: ")
+    assert table.row_count > 10
