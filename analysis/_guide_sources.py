@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import _bandit
+from analysis import _bandit, lm_pool
 from analysis._guide_situations import Situation
 from analysis._league import reference, regrets
 from analysis._load import Absent, Results, load
+from analysis.lm_pool_figures import Pools
 from tea_stats import RECOMMENDED
 
 
@@ -41,6 +42,11 @@ class Sources:
     def bandit(self) -> _bandit.Study:
         """Policies trained for best-of-N."""
         return _bandit.load(self.folder / "bandit")
+
+    @cached_property
+    def pools(self) -> Pools:
+        """Rollouts of a language model, taken as laws."""
+        return lm_pool.load(self.folder / "lm_pool")
 
     @cached_property
     def regrets(self) -> Mapping[str, pd.DataFrame]:

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from analysis import _bandit, _style, bandit, rollouts
+from analysis import _bandit, _style, bandit, lm_pool_tables, rollouts
 from analysis._guide_situations import SITUATIONS, Situation
 from analysis._guide_sources import Sources, label
 from analysis._league import CELL, MUCH, standings
+from analysis.lm_pool_figures import Pools
 from analysis.report import plus_minus
+from tea_stats import RECOMMENDED
 
 #: another estimator is preferred to the default if its mean regret is below this share of the
 #: default's, and less by more than two standard errors
@@ -179,6 +181,40 @@ def training(sources: Sources) -> str:
     order = [name for name in _style.ordered(study.options) if name in counts.index]
     lines = [[name, *counts.loc[name].fillna("–")] for name in order]
     return markdown(["estimator", *counts.columns], lines)
+
+
+def pools(sources: Sources) -> str:
+    """Return who has the least error on a language model's pools, beside the default and others."""
+    study = sources.pools
+    shown = [_at_defaults(study, name) for name in (RECOMMENDED, "tea", "max_at_k")]
+    lines = []
+    for reward in study.rewards:
+        found = lm_pool_tables.over_prompts(study, reward).set_index(["estimator", "m", "N"])
+        for m, N in study.budgets:
+            best, value, se, equals = lm_pool_tables.nearest(study, reward, m, N, "scaled_nmse")
+            own = (found.loc[(x, m, N), ["scaled_nmse", "scaled_nmse_se"]] for x in shown)
+            cells = [plus_minus(value, se), *(plus_minus(*pair) for pair in own)]
+            lines.append([reward, str(m), str(N), best, *cells, ", ".join(equals) or "–"])
+    head = ["reward", "m", "N", "least error", "its error", *(f"{x}'s" for x in shown)]
+    return markdown([*head, "not told from it"], lines)
+
+
+def pools_won(sources: Sources) -> str:
+    """Say in how many settings max@m has the least error or cannot be told from it."""
+    study, won = sources.pools, 0
+    name = _at_defaults(study, "max_at_k")
+    settings = [(reward, m, N) for reward in study.rewards for m, N in study.budgets]
+    for setting in settings:
+        best, _, _, equals = lm_pool_tables.nearest(study, *setting, "scaled_nmse")
+        won += name in (best, *equals)
+    return (
+        f"{name} has the least error, or is not told from it, in {won} of {len(settings)} settings"
+    )
+
+
+def _at_defaults(study: Pools, name: str) -> str:
+    """Return what an estimator is called in the pool study, at its defaults."""
+    return next(x for x, options in study.options.items() if options == {"name": name})
 
 
 def names(sources: Sources) -> str:

@@ -1,7 +1,7 @@
 """The page "Which estimator when" of the documentation: `python -m analysis.guide`.
 
 Its text is `docs/templates/which_estimator.md`; every number in it is computed from the committed
-summaries of the grids and of the bandit study.
+summaries of the grids, of the bandit study and of a language model's pools.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ def page(folder: Path) -> str:
         parts=tables.parts(sources),
         worth=tables.worth(sources),
         training=tables.training(sources),
+        pools=tables.pools(sources),
+        pools_won=tables.pools_won(sources),
+        prompts=sources.pools.table["pool"].nunique() - 1,  # the Normal law is a row as well
         names=tables.names(sources),
         default=sources.default,
         tea=sources.tea,

@@ -53,6 +53,20 @@ def lines_that_differ(text, other):
 # --- no number is typed -------------------------------------------------------------------------
 
 
+def test_a_changed_error_on_the_pools_changes_who_is_nearest(tmp_path, text):
+    def worsen(table):
+        chosen = (table.reward == "tone") & (table.estimator == "max@m") & (table.kind == "pool")
+        assert chosen.sum() > 8
+        table.loc[chosen, "scaled_nmse"] = 0.999
+
+    other = guide.page(changed(tmp_path, "lm_pool/table.parquet", worsen))
+    told = [line for line in text.splitlines() if "has the least error, or is not told" in line]
+    again = [line for line in other.splitlines() if "has the least error, or is not told" in line]
+    assert len(told) == len(again) == 1 and told != again
+    gone = lines_that_differ(text, other)
+    assert sum(line.startswith("| tone |") and "| max@m |" in line for line in gone) == 4
+
+
 def test_the_template_has_no_digits():
     template = guide.TEMPLATE.read_text(encoding="utf-8")
     assert not re.findall(r".*\d.*", template)
