@@ -185,7 +185,7 @@ def training(sources: Sources) -> str:
 
 def pools(sources: Sources) -> str:
     """Return who has the least error on a language model's pools, beside the default and others."""
-    study = sources.pools
+    study = sources.lm_pool
     shown = [_at_defaults(study, name) for name in (RECOMMENDED, "tea", "max_at_k")]
     lines = []
     for reward in study.rewards:
@@ -201,7 +201,7 @@ def pools(sources: Sources) -> str:
 
 def pools_won(sources: Sources) -> str:
     """Say in how many settings max@m has the least error or cannot be told from it."""
-    study, won = sources.pools, 0
+    study, won = sources.lm_pool, 0
     name = _at_defaults(study, "max_at_k")
     settings = [(reward, m, N) for reward in study.rewards for m, N in study.budgets]
     for setting in settings:
@@ -220,7 +220,7 @@ def _at_defaults(study: Pools, name: str) -> str:
 def names(sources: Sources) -> str:
     """Return what the labels stand for: how each is called."""
     lines = []
-    for called, options in {**sources.paper.options, **sources.league.options}.items():
+    for called, options in {**sources.grid.options, **sources.league.options}.items():
         chosen = {key: value for key, value in options.items() if key != "name"}
         arguments = "".join(f", {key}={value!r}" for key, value in chosen.items())
         page = f"[`{options['name']}`](reference/estimators/{options['name']}.rst)"

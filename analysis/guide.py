@@ -42,7 +42,7 @@ def page(folder: Path) -> str:
         training=tables.training(sources),
         pools=tables.pools(sources),
         pools_won=tables.pools_won(sources),
-        prompts=sources.pools.table["pool"].nunique() - 1,  # the Normal law is a row as well
+        prompts=len(sources.lm_pool.prompts),
         names=tables.names(sources),
         default=sources.default,
         tea=sources.tea,

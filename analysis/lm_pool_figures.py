@@ -51,6 +51,11 @@ class Pools:
         return {e: json.loads(o) for e, o in zip(first.estimator, first.options, strict=True)}
 
     @cached_property
+    def prompts(self) -> list[str]:
+        """The pools, one for each prompt."""
+        return list(self.table.loc[self.table["kind"] == POOL, "pool"].unique())
+
+    @cached_property
     def rewards(self) -> list[str]:
         """The rewards on which estimators were measured."""
         return list(self.model["reward"].unique())

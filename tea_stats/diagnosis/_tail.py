@@ -30,6 +30,7 @@ from tea_stats import order_statistics, tails
 from tea_stats.diagnosis._sets import Sets
 from tea_stats.diagnosis._verdicts import LEVEL, UNKNOWN, Interval
 from tea_stats.families import Normal
+from tea_stats.prediction import gen_pareto
 from tea_stats.prediction._u_statistic import spread
 
 Array = NDArray[np.float64]
@@ -119,7 +120,7 @@ def examine(sets: Sets) -> Tail:
     counts = list(dict.fromkeys(min(tails.tail_count(m, a), m - 1) for a in FRACTIONS))
     height, mean_excess, half_gini, centre = (rewards @ w.T for w in _weights(m, tuple(counts)))
     ideal = [w @ _normal_scores(m) for w in _weights(m, tuple(counts))]
-    normal_shape = 2.0 - ideal[1] / ideal[2]
+    normal_shape = gen_pareto.shape(ideal[1], ideal[2])
     unit = rewards @ _gini(m)
 
     def at(k: int) -> int:
@@ -127,7 +128,7 @@ def examine(sets: Sets) -> Tail:
 
     def shape(i: int) -> Interval:
         parts = np.column_stack([mean_excess[:, i], half_gini[:, i]])
-        return jackknife(lambda x: 2.0 - x[..., 0] / x[..., 1], parts)
+        return jackknife(lambda x: gen_pareto.shape(x[..., 0], x[..., 1]), parts)
 
     thresholds = []
     for i, k in enumerate(counts):
@@ -165,7 +166,7 @@ def examine(sets: Sets) -> Tail:
 def _modified_scale(x: Array) -> Array:
     """β − ξ u from the mean excess λ₁, λ₂ and the threshold's height u."""
     excess, half_gini, height = x[..., 0], x[..., 1], x[..., 2]
-    shape = 2.0 - excess / half_gini
+    shape = gen_pareto.shape(excess, half_gini)
     return excess * (1.0 - shape) - shape * height
 
 
