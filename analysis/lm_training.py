@@ -24,6 +24,7 @@ from analysis.lm_training_figures import START, Training
 TABLES = {
     "steps": ["scenario", "estimator", "seed", "step", "reward", "best", "rate"],
     "curves": ["scenario", "estimator", "N", "value", "low", "high"],
+    "runs": ["scenario", "estimator", "seed", "N", "value"],
     "differences": ["scenario", "estimator", "against", "N", "difference", "low", "high"],
     "behaviour": ["scenario", "estimator", "seed", "reward", "length", "entropy", "kl"],
     "histogram": ["scenario", "estimator", "seed", "low", "high", "count"],
@@ -146,7 +147,8 @@ def main(
         typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(1) from None
     figures = {
-        "lm_gain": lambda: lm_training_figures.gain(training),
+        "lm_gain": lambda: lm_training_figures.gain([training]),
+        "lm_curves": lambda: lm_training_figures.curves(training),
         "lm_progress": lambda: lm_training_figures.progress(training),
         "lm_shift": lambda: lm_training_figures.shift(training),
     }

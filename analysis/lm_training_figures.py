@@ -1,13 +1,15 @@
-"""Figures of language-model training: gain by N, progress, shift of rewards, first gradients."""
+"""Figures of language-model training: gains, progress, shift of rewards, first gradients."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -24,6 +26,7 @@ class Training:
 
     steps: pd.DataFrame
     curves: pd.DataFrame
+    runs: pd.DataFrame
     differences: pd.DataFrame
     behaviour: pd.DataFrame
     histogram: pd.DataFrame
@@ -56,7 +59,53 @@ class Training:
         return rows.drop_duplicates("estimator").set_index("estimator")["rate"]
 
 
-def gain(training: Training) -> Figure:
+def gain(studies: Sequence[Training]) -> Figure:
+    """Every arm's gain over the start, in the mean reward and in the best of the largest N."""
+    rows = [(training, scenario) for training in studies for scenario in training.scenarios]
+    heights = [len(training.options) + 1.5 for training, _ in rows]
+    figure, grid = plt.subplots(
+        len(rows),
+        2,
+        figsize=(_style.PAGE, 0.17 * sum(heights) + 0.35 * len(rows) + 0.3),
+        squeeze=False,
+        sharey="row",
+        layout="constrained",
+        height_ratios=heights,
+    )
+    for (training, scenario), row in zip(rows, grid, strict=True):
+        most = int(training.differences["N"].max())
+        for axes, N in zip(row, (1, most), strict=True):
+            _gains(axes, training, scenario, N)
+            what = "mean reward" if N == 1 else f"best of {N}"
+            axes.set_title(f"{scenario}: {what}", loc="left")
+    figure.supxlabel("gain over the start on held-out prompts", fontsize=8)
+    training, scenario = rows[0]
+    last = training.against(scenario, START)
+    last = last[last["N"] == last["N"].max()].sort_values("difference", ascending=False)
+    _style.title(figure, _told(last, int(last["N"].iloc[0])))
+    return figure
+
+
+def _gains(axes: Axes, training: Training, scenario: str, N: int) -> None:
+    """Draw one gain for each arm with its interval, and small, that of each run if several."""
+    looks, labels = _style.looks(training.options), _style.ordered(training.options)
+    means = training.against(scenario, START).query("N == @N").set_index("estimator")
+    runs = training.runs[(training.runs["scenario"] == scenario) & (training.runs["N"] == N)]
+    start = runs.loc[runs["estimator"] == START, "value"].mean()
+    for place, label in enumerate(labels):
+        mine = means.loc[label]
+        reach = [[mine["difference"] - mine["low"]], [mine["high"] - mine["difference"]]]
+        look = {**looks[label].line, "ls": "", "elinewidth": 0.9}
+        axes.errorbar([mine["difference"]], [place], xerr=reach, **look)
+        own = runs.loc[runs["estimator"] == label, "value"] - start
+        if len(own) > 1:
+            axes.plot(own, [place + 0.3] * len(own), "|", color=looks[label].colour, ms=4)
+    axes.axvline(0.0, color=_style.INK, lw=0.6)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+
+
+def curves(training: Training) -> Figure:
     """Gain over the start on held-out prompts against N, with 95 % intervals."""
     looks, labels = _style.looks(training.options), _style.ordered(training.options)
     columns = 2 if len(training.scenarios) > 1 else 1
@@ -89,7 +138,7 @@ def _told(rows: pd.DataFrame, N: int) -> str:
     return (
         f"Best of {N}: most by {first['estimator']} "
         f"(+{first['difference']:.3f} [{_style.number(first['low'], 3)}, "
-        f"{_style.number(first['high'], 3)}]); {clear} of {len(rows)} arms are above the start"
+        f"{_style.number(first['high'], 3)}]); arms above the start: {clear} of {len(rows)}"
     ).replace("+-", "−")
 
 

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,18 @@ def circumstances(**more: Any) -> dict[str, Any]:
     }
 
 
-def opened(out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+def opened(out: Path, manifest: dict[str, Any], grows: Sequence[str] = ()) -> dict[str, Any]:
     """Return the folder's manifest if it is of this configuration, or else the new one.
+
+    Parameters
+    ----------
+    out : Path
+        Results folder.
+    manifest : dict
+        As `describe` returns it.
+    grows : sequence of str
+        Counts that may be above those of the folder: what is asked for then has all of the
+        folder's jobs, and some more.
 
     Raises
     ------
@@ -111,18 +121,24 @@ def opened(out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         return manifest
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
-        known, runs = held["hash"], held["runs"]
+        known, runs, old = held["hash"], held["runs"], held["configuration"]
     except (ValueError, KeyError, TypeError) as error:
         raise Refused(
             f"{path} is damaged ({type(error).__name__}: {error}); give another --out, or remove "
             f"{out}"
         ) from None
-    if known != manifest["hash"]:
+    if known != manifest["hash"] and not _grown(old, manifest["configuration"], grows):
         raise Refused(
             f"{out} holds results of another configuration ({known}, this one is "
             f"{manifest['hash']}); give another --out, or remove that folder"
         )
     return {**manifest, "runs": runs}
+
+
+def _grown(old: dict[str, Any], new: dict[str, Any], grows: Sequence[str]) -> bool:
+    """Tell whether two configurations differ in nothing but larger counts."""
+    more = {name: new[name] for name in grows}
+    return {**old, **more} == new and all(old[name] <= more[name] for name in more)
 
 
 def now() -> str:

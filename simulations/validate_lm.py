@@ -59,7 +59,8 @@ def run_study(study: Study, out: Path) -> None:
         raise ValueError(
             f"{error.name or error} is not installed; pip install 'tea-stats[lm]'"
         ) from None
-    manifest = _store.opened(out, _store.describe(study.model_dump(mode="json")))
+    # a further training run of each arm is a job of its own
+    manifest = _store.opened(out, _store.describe(study.model_dump(mode="json")), ["seeds"])
     run = _store.circumstances(packages=packages())
     manifest["runs"].append(run)
     _store.write(manifest, out / "manifest.json")

@@ -284,6 +284,11 @@ def test_smoke_preset_writes_every_table(smoke):
     assert set(curves["estimator"]) == {"start", *plan.estimators}
     assert (curves.groupby("estimator")["value"].apply(lambda v: v.is_monotonic_increasing)).all()
     assert ((curves["low"] <= curves["value"]) & (curves["value"] <= curves["high"])).all()
+    runs = _store.read(smoke / "runs.parquet")
+    mean = runs.groupby(["estimator", "N"])["value"].mean()
+    known = curves.set_index(["estimator", "N"])["value"]
+    assert mean.loc[known.index].to_numpy() == pytest.approx(known.to_numpy(), rel=1e-12)
+    assert set(runs["seed"]) == set(range(plan.seeds))
     differences = _store.read(smoke / "differences.parquet")
     pairs = len(plan.estimators) * (len(plan.estimators) + 1) // 2
     assert len(differences) == pairs * differences["N"].nunique()
@@ -297,8 +302,9 @@ def test_smoke_preset_writes_every_table(smoke):
 
 
 @pytest.mark.slow
-def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path, monkeypatch):
-    plan = _schema.read(Study, SMOKE)
+def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path):
+    # killed at its first seed, then gone on with and given another: all jobs as in one run
+    plan = _schema.read(Study, SMOKE).model_copy(update={"seeds": 1})
     done = 0
 
     class Killed(KeyboardInterrupt):
@@ -312,7 +318,7 @@ def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path, monkey
 
     with pytest.raises(Killed):
         study.run(plan, tmp_path / "part", kill, lambda text: None)
-    manifest = json.loads((smoke / "manifest.json").read_text())
+    manifest = _store.describe(plan.model_dump(mode="json"))
     _store.write(manifest, tmp_path / "part" / "manifest.json")
     found = command("--preset", "smoke", "--out", tmp_path / "part")
     assert found.exit_code == 0, found.output
@@ -321,6 +327,8 @@ def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path, monkey
         assert ours.equals(theirs), name
     ours, theirs = (_store.read(f / "steps.parquet") for f in (smoke, tmp_path / "part"))
     assert same(ours, theirs)
+    now, then = (json.loads((f / "manifest.json").read_text()) for f in (tmp_path / "part", smoke))
+    assert now["hash"] == then["hash"] and now["configuration"] == then["configuration"]
 
 
 @pytest.mark.slow
@@ -330,7 +338,7 @@ def test_figures_and_report_of_the_smoke_preset(smoke, tmp_path):
     arguments = [smoke, "--out", tmp_path / "figures", "--summary", tmp_path / "summary"]
     found = CliRunner().invoke(app, list(map(str, arguments)))
     assert found.exit_code == 0, found.output
-    assert len(list((tmp_path / "figures").glob("*.pdf"))) == 4
+    assert len(list((tmp_path / "figures").glob("*.pdf"))) == 5
     assert "Gain over the start on held-out prompts; 95 % intervals over prompts and 2 seeds" in (
         found.output
     )
@@ -351,9 +359,11 @@ def test_results_that_cannot_be_drawn_end_with_one_line(tmp_path):
 
 @pytest.mark.slow
 def test_another_configuration_is_refused_in_the_same_folder(smoke):
-    found = command("--preset", "smoke", "--out", smoke, "--seeds", 3)
-    assert found.exit_code == 2
-    assert "holds results of another configuration" in found.output
+    # more runs of each arm may be added, none taken away
+    for change in (("--seeds", 1), ("--rows", 32)):
+        found = command("--preset", "smoke", "--out", smoke, *change)
+        assert found.exit_code == 2
+        assert "holds results of another configuration" in found.output
 
 
 @pytest.mark.parametrize(

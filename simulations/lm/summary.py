@@ -16,13 +16,15 @@ from simulations.lm.study import slug
 
 
 def summarise(study: Study, out: Path) -> None:
-    """Write steps, curves, differences, behaviour, histogram, samples and oracle tables."""
-    steps, curves, differences, behaviour, histogram, samples, cosine = ([] for _ in range(7))
+    """Write steps, curves, runs, differences, behaviour, histogram, samples, oracle tables."""
+    steps, curves, runs, differences = [], [], [], []
+    behaviour, histogram, samples, cosine = [], [], [], []
     for label in study.scenarios:
         folder = out / "jobs" / slug(label)
         tables = dict(_evaluations(study, folder))
         values = _values(study, tables)
         curves += [_curve(label, arm, values[arm], study) for arm in values]
+        runs += _runs(label, values)
         differences += _differences(study, label, values)
         behaviour += [_behaviour(label, table) for table in tables.values()]
         histogram += _histogram(label, tables)
@@ -36,6 +38,7 @@ def summarise(study: Study, out: Path) -> None:
             cosine.append(_store.read(folder / "oracle.parquet"))
     _write(out, "steps", steps)
     _write(out, "curves", curves)
+    _write(out, "runs", [pd.DataFrame(runs)])
     _write(out, "differences", [pd.DataFrame(differences)])
     _write(out, "behaviour", [pd.DataFrame(behaviour)])
     _write(out, "histogram", [pd.DataFrame(histogram)])
@@ -79,6 +82,16 @@ def _curve(label: str, arm: str, values: dict[int, np.ndarray], study: Study) ->
         rows.append({"scenario": label, "estimator": arm, "N": N, "value": mean})
         rows[-1] |= {"low": low, "high": high}
     return pd.DataFrame(rows)
+
+
+def _runs(label: str, values: dict[str, dict[int, np.ndarray]]) -> list[dict[str, Any]]:
+    """Return what each training run comes to, the mean over prompts."""
+    return [
+        {"scenario": label, "estimator": arm, "seed": seed, "N": N, "value": value}
+        for arm, curve in values.items()
+        for N, seeds in curve.items()
+        for seed, value in enumerate(seeds.mean(axis=1))
+    ]
 
 
 def _differences(
