@@ -22,6 +22,7 @@ from analysis.lm_pool import save
 from analysis.lm_training_figures import START, Training
 
 TABLES = {
+    "tuning": ["scenario", "estimator", "rate", "N", "value"],
     "steps": ["scenario", "estimator", "seed", "step", "reward", "best", "rate"],
     "curves": ["scenario", "estimator", "N", "value", "low", "high"],
     "runs": ["scenario", "estimator", "seed", "N", "value"],

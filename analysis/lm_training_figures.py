@@ -24,6 +24,7 @@ START = "start"
 class Training:
     """The tables that `simulations.validate_lm` writes."""
 
+    tuning: pd.DataFrame
     steps: pd.DataFrame
     curves: pd.DataFrame
     runs: pd.DataFrame

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +191,13 @@ def test_what_is_never_trained_toward():
         "profanity",
         "profanity_logit",
     }
+
+
+def test_documentation_has_the_table_of_rewards():
+    page = Path(__file__).parents[1] / "docs" / "language_models.md"
+    row = re.compile(r"^\| `(\w+)` \| .* \| (.*) \|$", re.MULTILINE)
+    rows = row.findall(page.read_text(encoding="utf-8"))
+    assert rows == [(name, record.tail) for name, record in rewards.REWARDS.items()]
 
 
 # --- prompts --------------------------------------------------------------------------------------

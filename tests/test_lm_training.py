@@ -19,7 +19,16 @@ import typer
 from analysis import lm_training
 from analysis._load import ResultsError
 from simulations import _schema, _store, validate_lm
-from simulations.lm import evaluation, oracle, policies, rewards, rollouts, study, training
+from simulations.lm import (
+    evaluation,
+    oracle,
+    policies,
+    rewards,
+    rollouts,
+    study,
+    summary,
+    training,
+)
 from simulations.lm.prompts import Prompt
 from simulations.lm.schema import Study
 from tea_stats import advantages
@@ -280,6 +289,11 @@ def test_smoke_preset_writes_every_table(smoke):
     first = steps[steps["step"] == 0].groupby("seed")["reward"]
     assert (first.nunique() == 1).all()
     assert steps[steps["step"] == 0]["reward"].nunique() == plan.seeds
+    tuning = _store.read(smoke / "tuning.parquet")
+    assert len(tuning) == arms * 3
+    best = tuning.loc[tuning.groupby("estimator")["value"].idxmax()].set_index("estimator")["rate"]
+    chosen = steps.groupby("estimator")["rate"]
+    assert (chosen.nunique() == 1).all() and chosen.first().to_dict() == best.to_dict()
     curves = _store.read(smoke / "curves.parquet")
     assert set(curves["estimator"]) == {"start", *plan.estimators}
     assert (curves.groupby("estimator")["value"].apply(lambda v: v.is_monotonic_increasing)).all()
@@ -329,6 +343,26 @@ def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path):
     assert same(ours, theirs)
     now, then = (json.loads((f / "manifest.json").read_text()) for f in (tmp_path / "part", smoke))
     assert now["hash"] == then["hash"] and now["configuration"] == then["configuration"]
+
+
+def test_one_step_size_needs_no_tuning(tmp_path):
+    content = configuration(tuning__rates=[0.01]) | {"seeds": 1, "oracle": None}
+    content["estimators"] = {"RLOO": {"name": "rloo"}}
+    plan, done = Study.model_validate(content), 0
+
+    def after(rollouts, tokens):
+        nonlocal done
+        done += rollouts
+
+    study.run(plan, tmp_path, after, lambda text: None)
+    # what the progress bar promised is what was done
+    assert done == study.work(plan)
+    (folder,) = (tmp_path / "jobs").iterdir()
+    assert not (folder / "tuning").exists()
+    assert json.loads((folder / "rates.json").read_text()) == {"RLOO": 0.01}
+    summary.summarise(plan, tmp_path)
+    assert _store.read(tmp_path / "tuning.parquet").empty
+    assert _store.read(tmp_path / "steps.parquet")["rate"].unique() == [0.01]
 
 
 @pytest.mark.slow
@@ -407,10 +441,18 @@ def test_a_configuration_that_cannot_run_is_refused(changes, message):
         Study.model_validate(configuration(**changes))
 
 
-@pytest.mark.parametrize("preset", list(validate_lm.Preset))
-def test_presets_are_valid(preset):
-    plan = _schema.read(Study, validate_lm.GRIDS / f"lm_{preset}.toml")
-    assert study.work(plan) > 0
+CONFIGURATIONS = sorted(
+    set(validate_lm.GRIDS.glob("lm_*.toml")) - {validate_lm.GRIDS / "lm_pool.toml"}
+)
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_configurations_are_valid(path):
+    assert study.work(_schema.read(Study, path)) > 0
+
+
+def test_presets_have_configurations():
+    assert {f"lm_{preset}" for preset in validate_lm.Preset} <= {p.stem for p in CONFIGURATIONS}
 
 
 def test_budgets_are_powers_of_two():

@@ -46,12 +46,12 @@ class Training(Table):
 
 
 class Tuning(Table):
-    """How each arm's learning rate is chosen, on prompts of its own."""
+    """How each arm's learning rate is chosen, on prompts of its own; not at all if there is one."""
 
     prompts: str = "tuning"
     count: int = Field(12, ge=2)
-    rates: tuple[Positive, Positive, Positive]
-    steps: int = Field(ge=1)
+    rates: tuple[Positive, ...] = Field(min_length=1)
+    steps: int = Field(5, ge=1)
     rollouts: int = Field(16, ge=2)
     N: int = Field(8, ge=1, description="What is compared is best-of-N on these prompts.")
 

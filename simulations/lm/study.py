@@ -80,8 +80,9 @@ def work(study: Study) -> int:
         evaluated = study.evaluation.count * study.evaluation.rollouts
         tuned = study.training.batch * m * study.tuning.steps
         tuned += study.tuning.count * study.tuning.rollouts
+        tunings = len(study.tuning.rates) if len(study.tuning.rates) > 1 else 0
         trained = study.training.batch * m * study.training.steps + evaluated
-        total += evaluated + arms * (len(study.tuning.rates) * tuned + study.seeds * trained)
+        total += evaluated + arms * (tunings * tuned + study.seeds * trained)
         if study.oracle is not None:
             total += study.oracle.count * (study.oracle.rollouts + study.oracle.batches * m)
     return total
@@ -200,6 +201,8 @@ class _Scenario:
     def tune(self, label: str) -> float:
         """Return the step size whose policy has the best best-of-N on the tuning prompts."""
         plan = self.study.tuning
+        if len(plan.rates) == 1:
+            return plan.rates[0]
         scores = {}
         for rate in plan.rates:
             folder = self.folder / "tuning" / slug(label, rate)

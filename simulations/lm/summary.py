@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from simulations.lm.study import slug
 
 
 def summarise(study: Study, out: Path) -> None:
-    """Write steps, curves, runs, differences, behaviour, histogram, samples, oracle tables."""
-    steps, curves, runs, differences = [], [], [], []
+    """Write every table of the study, from its finished jobs."""
+    tuning, steps, curves, runs, differences = [], [], [], [], []
     behaviour, histogram, samples, cosine = [], [], [], []
     for label in study.scenarios:
         folder = out / "jobs" / slug(label)
@@ -29,6 +30,7 @@ def summarise(study: Study, out: Path) -> None:
         behaviour += [_behaviour(label, table) for table in tables.values()]
         histogram += _histogram(label, tables)
         samples += [_samples(table) for table in tables.values()]
+        tuning += _tuning(study, label, folder)
         steps += [
             _store.read(folder / "arms" / slug(arm, seed) / "steps.parquet")
             for arm in study.estimators
@@ -36,6 +38,8 @@ def summarise(study: Study, out: Path) -> None:
         ]
         if study.oracle is not None:
             cosine.append(_store.read(folder / "oracle.parquet"))
+    columns = ["scenario", "estimator", "rate", "N", "value"]
+    _write(out, "tuning", [pd.DataFrame(tuning, columns=columns)])
     _write(out, "steps", steps)
     _write(out, "curves", curves)
     _write(out, "runs", [pd.DataFrame(runs)])
@@ -82,6 +86,18 @@ def _curve(label: str, arm: str, values: dict[int, np.ndarray], study: Study) ->
         rows.append({"scenario": label, "estimator": arm, "N": N, "value": mean})
         rows[-1] |= {"low": low, "high": high}
     return pd.DataFrame(rows)
+
+
+def _tuning(study: Study, label: str, folder: Path) -> list[dict[str, Any]]:
+    """Return what each step size came to on the tuning prompts, if there was a choice."""
+    rows = []
+    rates = study.tuning.rates if len(study.tuning.rates) > 1 else ()
+    for arm in study.estimators:
+        for rate in rates:
+            path = folder / "tuning" / slug(arm, rate) / "score.json"
+            score = json.loads(path.read_text(encoding="utf-8"))
+            rows.append({"scenario": label, "estimator": arm, **score})
+    return rows
 
 
 def _runs(label: str, values: dict[str, dict[int, np.ndarray]]) -> list[dict[str, Any]]:
