@@ -55,11 +55,24 @@ def report(training: Training) -> str:
     """Return every arm's gain with its interval, behaviour, cosine, and answers to read."""
     parts = []
     for scenario in training.scenarios:
-        parts += ["", scenario, "", gains(training, scenario), "", behaviour(training, scenario)]
+        parts += ["", scenario]
+        if len(training.tuning):
+            parts += ["", tuning(training, scenario)]
+        parts += ["", gains(training, scenario), "", behaviour(training, scenario)]
         if training.oracle is not None:
             parts += ["", cosines(training, scenario)]
         parts += ["", answers(training, scenario)]
     return "\n".join(parts).lstrip("\n")
+
+
+def tuning(training: Training, scenario: str) -> str:
+    """Write what each step size came to on the tuning prompts."""
+    rows = training.tuning[training.tuning["scenario"] == scenario]
+    table = rows.pivot(index="estimator", columns="rate", values="value").round(3)
+    table = table.loc[_style.ordered(training.options)].rename_axis(index=None, columns=None)
+    return (
+        f"Tuning: best of {rows['N'].iloc[0]} on other prompts, by step size\n{table.to_string()}"
+    )
 
 
 def gains(training: Training, scenario: str) -> str:
@@ -136,19 +149,28 @@ def write_summary(training: Training, results: Path, folder: Path) -> None:
 
 
 def main(
-    results: Annotated[Path, typer.Argument(help="Folder of simulations.validate_lm.")],
+    results: Annotated[list[Path], typer.Argument(help="Folders of simulations.validate_lm.")],
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("figures/lm"),
     summary: Annotated[Path | None, typer.Option(help="Folder for a small copy.")] = None,
 ) -> None:
-    """Draw the figures of language-model training and print its tables."""
+    """Draw the figures of language-model training and print its tables.
+
+    Of several folders: their gains in one figure.
+    """
     matplotlib.use("Agg")
     try:
-        training = load(results)
+        studies = [load(folder) for folder in results]
+        if summary and len(studies) > 1:
+            raise ResultsError("--summary goes with one folder; give one at a time")
     except ResultsError as problem:
         typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(1) from None
+    if len(studies) > 1:
+        save({"lm_gain": lambda: lm_training_figures.gain(studies)}, out)
+        return typer.echo(f"1 figure, PNG and PDF: {out}")
+    (training,) = studies
     figures = {
-        "lm_gain": lambda: lm_training_figures.gain([training]),
+        "lm_gain": lambda: lm_training_figures.gain(studies),
         "lm_curves": lambda: lm_training_figures.curves(training),
         "lm_progress": lambda: lm_training_figures.progress(training),
         "lm_shift": lambda: lm_training_figures.shift(training),
@@ -157,9 +179,9 @@ def main(
         figures["lm_oracle"] = lambda: lm_training_figures.oracle(training)
     save(figures, out)
     if summary:
-        write_summary(training, results, summary)
+        write_summary(training, results[0], summary)
     typer.echo(report(training))
-    typer.echo(f"{len(figures)} figures, PNG and PDF: {out}")
+    return typer.echo(f"{len(figures)} figures, PNG and PDF: {out}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis import _style
 from analysis._panels import trellis
@@ -49,6 +51,12 @@ class Training:
         """Scenarios in the study's order."""
         return list(self.curves["scenario"].unique())
 
+    @cached_property
+    def step_sizes(self) -> str:
+        """How step sizes were chosen, in a word or two."""
+        rates = self.manifest["configuration"]["tuning"]["rates"]
+        return "tuned" if len(rates) > 1 else f"step size {rates[0]:g}"
+
     def against(self, scenario: str, other: str) -> pd.DataFrame:
         """Return the differences of a scenario's arms with one of them."""
         rows = self.differences
@@ -78,7 +86,7 @@ def gain(studies: Sequence[Training]) -> Figure:
         for axes, N in zip(row, (1, most), strict=True):
             _gains(axes, training, scenario, N)
             what = "mean reward" if N == 1 else f"best of {N}"
-            axes.set_title(f"{scenario}: {what}", loc="left")
+            axes.set_title(f"{scenario}, {training.step_sizes}: {what}", loc="left")
     figure.supxlabel("gain over the start on held-out prompts", fontsize=8)
     training, scenario = rows[0]
     last = training.against(scenario, START)
@@ -160,6 +168,7 @@ def progress(training: Training) -> Figure:
                 axes.plot(smooth.index + 1, smooth, **looks[label].line, markevery=5)
             axes.set_title(f"{scenario}: {name}", loc="left")
             axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _style.legend(figure, looks, labels)
     ends = training.steps[training.steps["step"] >= training.steps["step"].max() - 2]
     last = ends.groupby("estimator")["reward"].mean().sort_values(ascending=False)
@@ -183,12 +192,13 @@ def shift(training: Training) -> Figure:
             counts = mine.groupby(["low", "high"])["count"].sum().reset_index()
             share = counts["count"] / counts["count"].sum()
             edges = [*counts["low"], counts["high"].iloc[-1]]
-            colour = _style.INK if label == START else looks[label].colour
-            width = 1.8 if label == START else 0.9
-            axes.stairs(share, edges, color=colour, lw=width)
+            if label == START:
+                axes.stairs(share, edges, color=_style.GREY, alpha=0.35, fill=True)
+            else:
+                axes.stairs(share, edges, color=looks[label].colour, lw=0.9)
         axes.set_xlabel("reward on held-out prompts")
     figure.supylabel("share of rollouts", fontsize=8)
-    start = Line2D([], [], color=_style.INK, lw=1.8, label=START)
+    start = Line2D([], [], color=_style.GREY, alpha=0.35, lw=5.0, label=START)
     _style.legend(figure, looks, labels, start)
     means = training.behaviour.groupby("estimator")["reward"].mean()
     top = means.drop(START).sort_values(ascending=False)
@@ -207,7 +217,7 @@ def oracle(training: Training) -> Figure:
     columns = 2 if len(training.scenarios) > 1 else 1
     height = 0.5 + 0.16 * len(labels)
     figure, panels = trellis(training.scenarios, height=height, columns=columns, spare=0.9)
-    found = pd.Series(dtype=float)
+    found = []
     for scenario, axes in panels.items():
         rows = training.oracle[training.oracle["scenario"] == scenario]
         name = "cosine" if rows["cosine_corrected"].isna().any() else "cosine_corrected"
@@ -219,8 +229,15 @@ def oracle(training: Training) -> Figure:
         axes.axvline(0.0, color=_style.INK, lw=0.6)
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        found = mean.sort_values(ascending=False) if found.empty else found
+        found.append(_nearest(mean, se))
     figure.supxlabel("cosine of one step's gradient with the best-of-N oracle", fontsize=8)
-    told = ", ".join(f"{label} ({value:.2f})" for label, value in found.head(3).items())
-    _style.title(figure, f"One step's gradient is nearest to the oracle's for {told}")
+    _style.title(figure, f"Cosine of one step's gradient with the oracle's: {found[0]}")
     return figure
+
+
+def _nearest(mean: pd.Series, se: pd.Series) -> str:
+    """Say which arm has the largest cosine, or that it is not told from the least."""
+    first, last = mean.idxmax(), mean.idxmin()
+    if mean[first] - mean[last] < _style.Z * math.hypot(se[first], se[last]):
+        return f"{mean[last]:.2f} to {mean[first]:.2f}, not told apart"
+    return f"most {first} ({mean[first]:.2f}), least {last} ({mean[last]:.2f})"

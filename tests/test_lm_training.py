@@ -376,6 +376,12 @@ def test_figures_and_report_of_the_smoke_preset(smoke, tmp_path):
     assert "Gain over the start on held-out prompts; 95 % intervals over prompts and 2 seeds" in (
         found.output
     )
+    assert "Tuning: best of 4 on other prompts, by step size" in found.output
+    both = [smoke, tmp_path / "summary", "--out", tmp_path / "both"]
+    assert CliRunner().invoke(app, list(map(str, both))).exit_code == 0
+    assert [file.name for file in (tmp_path / "both").glob("*.pdf")] == ["lm_gain.pdf"]
+    refused = CliRunner().invoke(app, [*map(str, both), "--summary", str(tmp_path / "no")])
+    assert refused.exit_code == 1 and "one at a time" in refused.output
     # the summary is enough to draw and tell all of it again, to the digits shown
     again = lm_training.report(lm_training.load(tmp_path / "summary"))
     assert again == lm_training.report(lm_training.load(smoke))
