@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analysis import _bandit, lm_pool
+from analysis import _bandit, lm_pool, lm_training
 from analysis._load import Results, load
 from analysis.lm_pool_figures import Pools
+from analysis.lm_training_figures import Training
 
 SUMMARIES = Path("analysis/summaries")
 
@@ -54,3 +55,18 @@ class Studies:
     def lm_pool(self) -> Pools:
         """Pools of a language model's rollouts, each taken as a law."""
         return lm_pool.load(self.folder / "lm_pool")
+
+    @cached_property
+    def lm_training(self) -> Training:
+        """A language model trained for best-of-N, one arm for each estimator."""
+        return lm_training.load(self.folder / "lm_cpu")
+
+    @cached_property
+    def lm_training_equal(self) -> Training:
+        """The same with one step size for all arms."""
+        return lm_training.load(self.folder / "lm_cpu_equal")
+
+    @cached_property
+    def lm_training_second(self) -> Training:
+        """Another policy, trained toward another reward, with fewer arms."""
+        return lm_training.load(self.folder / "lm_cpu_second")

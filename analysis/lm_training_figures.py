@@ -110,6 +110,7 @@ def _gains(axes: Axes, training: Training, scenario: str, N: int) -> None:
         if len(own) > 1:
             axes.plot(own, [place + 0.3] * len(own), "|", color=looks[label].colour, ms=4)
     axes.axvline(0.0, color=_style.INK, lw=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
 

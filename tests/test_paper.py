@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import re
 import shutil
@@ -20,7 +21,17 @@ from typer.testing import CliRunner  # noqa: E402
 
 from analysis._load import ResultsError  # noqa: E402
 from analysis.paper import __main__ as command  # noqa: E402
-from analysis.paper import exact, figures, grid, latex, league, sources, tell, theory  # noqa: E402
+from analysis.paper import (  # noqa: E402
+    exact,
+    figures,
+    grid,
+    latex,
+    league,
+    lm_training,
+    sources,
+    tell,
+    theory,
+)
 from analysis.paper.studies import SUMMARIES, ClaimError, Studies, one  # noqa: E402
 from tea_stats import ESTIMATORS  # noqa: E402
 from tests import article  # noqa: E402
@@ -107,6 +118,18 @@ def test_a_claim_in_words_fails_with_its_numbers(studies, tmp_path):
     change = scaled("variance", 1e6, estimator="linear TEA", law="Normal")
     with pytest.raises(ClaimError, match=r"on Normal .* linear TEA .*rewrite paper/sections/off"):
         grid.numbers(copied(studies, tmp_path, "paper", change))
+
+
+def test_claims_of_training_fail_with_their_numbers(studies):
+    for training, hold in (
+        (studies.lm_training, lm_training._toward_tone),
+        (studies.lm_training_second, lm_training._toward_relevance),
+    ):
+        hold(training)
+        rows = training.differences
+        turned = rows.assign(difference=-rows["difference"], low=-rows["high"], high=-rows["low"])
+        with pytest.raises(ClaimError, match="rewrite paper/sections/lm_training.tex"):
+            hold(dataclasses.replace(training, differences=turned))
 
 
 def test_a_missing_row_is_named_with_the_cure(studies, tmp_path):

@@ -15,6 +15,7 @@ from analysis import (
     bias_variance_vs_ratio,
     bias_vs_m,
     lm_pool_figures,
+    lm_training_figures,
     regret,
     variance_vs_m,
     winners,
@@ -30,6 +31,9 @@ FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
     "regret": lambda studies: regret.draw(studies.league),
     "bandit_quality": lambda studies: bandit_figures.quality(studies.bandit),
     "lm_cosine": lambda studies: lm_pool_figures.cosine(studies.lm_pool),
+    "lm_gain": lambda studies: lm_training_figures.gain(
+        [studies.lm_training, studies.lm_training_equal, studies.lm_training_second]
+    ),
     "lm_tails": lambda studies: lm_pool_figures.tails(studies.lm_pool),
 }
 

@@ -14,48 +14,55 @@ START, END = "<!-- sources: written by `python -m analysis.paper --readme` -->",
 
 
 class Source(NamedTuple):
-    """What draws a figure or writes a table, and the summary it reads; "" where it is exact."""
+    """What draws a figure or writes a table, and the summaries it reads; none where it is exact."""
 
     script: str
-    summary: str
+    summaries: tuple[str, ...]
 
 
 #: figures and tables of the article by their file in paper/generated
 SOURCES: Mapping[str, Source] = {
-    "bias_vs_m.pdf": Source("analysis/bias_vs_m.py", "theory"),
-    "variance_vs_m.pdf": Source("analysis/variance_vs_m.py", "theory"),
-    "biases.tex": Source("analysis/paper/theory.py", "theory"),
-    "slopes.tex": Source("analysis/paper/theory.py", "theory"),
-    "winners.pdf": Source("analysis/winners.py", "paper"),
-    "bias_variance_vs_ratio.pdf": Source("analysis/bias_variance_vs_ratio.py", "paper"),
-    "errors.tex": Source("analysis/paper/grid.py", "paper"),
-    "regret.pdf": Source("analysis/regret.py", "league"),
-    "standings.tex": Source("analysis/paper/league.py", "league"),
-    "rollouts.tex": Source("analysis/paper/league.py", "rollouts"),
-    "bandit_quality.pdf": Source("analysis/bandit_figures.py", "bandit"),
-    "bandit.tex": Source("analysis/paper/bandit.py", "bandit"),
-    "lm_tails.pdf": Source("analysis/lm_pool_figures.py", "lm_pool"),
-    "lm_cosine.pdf": Source("analysis/lm_pool_figures.py", "lm_pool"),
-    "pools.tex": Source("analysis/paper/lm_pool.py", "lm_pool"),
-    "methods.tex": Source("analysis/paper/exact.py", ""),
-    "linear_condition.tex": Source("analysis/linear_tables.py", ""),
-    "linear_efficiency.tex": Source("analysis/linear_tables.py", ""),
-    "linear_error.tex": Source("analysis/linear_tables.py", ""),
+    "bias_vs_m.pdf": Source("analysis/bias_vs_m.py", ("theory",)),
+    "variance_vs_m.pdf": Source("analysis/variance_vs_m.py", ("theory",)),
+    "biases.tex": Source("analysis/paper/theory.py", ("theory",)),
+    "slopes.tex": Source("analysis/paper/theory.py", ("theory",)),
+    "winners.pdf": Source("analysis/winners.py", ("paper",)),
+    "bias_variance_vs_ratio.pdf": Source("analysis/bias_variance_vs_ratio.py", ("paper",)),
+    "errors.tex": Source("analysis/paper/grid.py", ("paper",)),
+    "regret.pdf": Source("analysis/regret.py", ("league",)),
+    "standings.tex": Source("analysis/paper/league.py", ("league",)),
+    "rollouts.tex": Source("analysis/paper/league.py", ("rollouts",)),
+    "bandit_quality.pdf": Source("analysis/bandit_figures.py", ("bandit",)),
+    "bandit.tex": Source("analysis/paper/bandit.py", ("bandit",)),
+    "lm_tails.pdf": Source("analysis/lm_pool_figures.py", ("lm_pool",)),
+    "lm_cosine.pdf": Source("analysis/lm_pool_figures.py", ("lm_pool",)),
+    "pools.tex": Source("analysis/paper/lm_pool.py", ("lm_pool",)),
+    "lm_gain.pdf": Source(
+        "analysis/lm_training_figures.py", ("lm_cpu", "lm_cpu_equal", "lm_cpu_second")
+    ),
+    "training.tex": Source("analysis/paper/lm_training.py", ("lm_cpu",)),
+    "methods.tex": Source("analysis/paper/exact.py", ()),
+    "linear_condition.tex": Source("analysis/linear_tables.py", ()),
+    "linear_efficiency.tex": Source("analysis/linear_tables.py", ()),
+    "linear_error.tex": Source("analysis/linear_tables.py", ()),
 }
 
 
 def table(studies: Studies) -> str:
     """Return the table as Markdown: file, script, grid, run time and the manifest's hash."""
     lines = ["| file | script | grid | run time | hash |", "|---|---|---|---|---|"]
-    for file, (script, summary) in SOURCES.items():
-        told = ["–", "seconds", "–"]
-        if summary:
-            path = studies.folder / summary / "manifest.json"
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            grid = manifest["runs"][-1].get("config", f"simulations/grids/{summary}.toml")
-            told = [f"`{grid}`", _time(manifest["runs"]), f"`{manifest['hash']}`"]
+    for file, (script, summaries) in SOURCES.items():
+        made = [_made(studies.folder / summary) for summary in summaries]
+        told = [", ".join(cells) for cells in zip(*made, strict=True)] or ["–", "seconds", "–"]
         lines.append(f"| `{file}` | `{script}` | {' | '.join(told)} |")
     return "\n".join(lines)
+
+
+def _made(folder: Path) -> tuple[str, str, str]:
+    """Return how a summary was made: its grid, run time and hash."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    grid = manifest["runs"][-1].get("config", f"simulations/grids/{folder.name}.toml")
+    return f"`{grid}`", _time(manifest["runs"]), f"`{manifest['hash']}`"
 
 
 def _time(runs: Sequence[Mapping[str, Any]]) -> str:
