@@ -13,6 +13,7 @@ from analysis._guide_situations import SITUATIONS, Situation
 from analysis._guide_sources import Sources, label
 from analysis._league import CELL, MUCH, standings
 from analysis.lm_pool_figures import Pools
+from analysis.lm_training_figures import START
 from analysis.report import plus_minus
 from tea_stats import RECOMMENDED
 
@@ -210,6 +211,25 @@ def pools_won(sources: Sources) -> str:
     return (
         f"{name} has the least error, or is not told from it, in {won} of {len(settings)} settings"
     )
+
+
+def trained(sources: Sources) -> str:
+    """Return what training a language model with each estimator gained, for each reward."""
+    columns, head = [], ["estimator"]
+    for study in (sources.lm_training_equal, sources.lm_training_second):
+        (scenario,) = study.scenarios
+        gains = study.against(scenario, START)
+        for N in (1, int(gains["N"].max())):
+            head.append(f"{scenario}: {'mean reward' if N == 1 else f'best of {N}'}")
+            columns.append(gains[gains["N"] == N].set_index("estimator").apply(_gain, axis=1))
+    table = pd.concat(columns, axis=1).fillna("–")
+    order = _style.ordered(sources.lm_training_equal.options)
+    return markdown(head, ([name, *table.loc[name]] for name in order))
+
+
+def _gain(row: pd.Series) -> str:
+    ends = (_style.number(row[end], 2) for end in ("low", "high"))
+    return f"{row['difference']:+.2f} [{', '.join(ends)}]".replace("-", "−")
 
 
 def _at_defaults(study: Pools, name: str) -> str:

@@ -1,7 +1,7 @@
 """The page "Which estimator when" of the documentation: `python -m analysis.guide`.
 
 Its text is `docs/templates/which_estimator.md`; every number in it is computed from the committed
-summaries of the grids, of the bandit study and of a language model's pools.
+summaries of the grids, of the bandit study, and of a language model's pools and training.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def page(folder: Path) -> str:
         training=tables.training(sources),
         pools=tables.pools(sources),
         pools_won=tables.pools_won(sources),
+        trained=tables.trained(sources),
         prompts=len(sources.lm_pool.prompts),
         names=tables.names(sources),
         default=sources.default,

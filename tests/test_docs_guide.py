@@ -89,19 +89,24 @@ def test_a_changed_error_changes_the_page(tmp_path, text):
     assert not any("[A heavy upper tail]" in line for line in new)
 
 
+FILES = {"bandit": "finals", "lm_cpu_equal": "differences", "lm_cpu_second": "differences"}
+
+
 @pytest.mark.parametrize(
     ("name", "estimator", "column", "make", "start"),
     [
         ("paper", "max@m", "variance", lambda x: tables.leaders(x, M_AT_LEAST_N), "| max@m |"),
         ("rollouts", "TEA .25", "variance", tables.worth, "| Logistic | 512 |"),
         ("bandit", "RLOO", "ratio_reference", tables.training, "| RLOO |"),
+        ("lm_cpu_equal", "GRPO", "difference", tables.trained, "| GRPO |"),
+        ("lm_cpu_second", "TEA .25", "difference", tables.trained, "| TEA .25 |"),
     ],
 )
 def test_every_summary_is_read(tmp_path, text, name, estimator, column, make, start):
     def scale(table):
         table.loc[table.estimator == estimator, column] *= 0.25
 
-    file = f"{name}/{'finals' if name == 'bandit' else 'table'}.parquet"
+    file = f"{name}/{FILES.get(name, 'table')}.parquet"
     other = make(Sources(changed(tmp_path, file, scale)))
     assert any(line.startswith(start) for line in lines_that_differ(other, text))
 

@@ -296,7 +296,7 @@ def test_the_league_in_the_article_is_the_one_that_is_printed(tables, studies):
     assert line.split(" & ")[6].strip() == f"{own['regret'].max():.0f}"
 
 
-@pytest.mark.parametrize("module", [latex, exact])
+@pytest.mark.parametrize("module", [latex, exact, lm_training])
 def test_examples(module):
     results = doctest.testmod(module)
     assert results.attempted > 0 and results.failed == 0
