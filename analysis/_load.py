@@ -184,17 +184,17 @@ def load(folder: Path | str) -> Results:
     return Results(folder, table, response, _manifest(folder / "manifest.json"))
 
 
-def _parquet(path: Path, columns: list[str]) -> pd.DataFrame:
+def _parquet(path: Path, columns: list[str], cure: str = CURE) -> pd.DataFrame:
     if not path.is_file():
-        raise ResultsError(f"{path}: missing; {CURE}")
+        raise ResultsError(f"{path}: missing; {cure}")
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as problem:
         reason = str(problem).splitlines()[0]
-        raise ResultsError(f"{path}: not readable ({reason}); delete it and {CURE}") from None
+        raise ResultsError(f"{path}: not readable ({reason}); delete it and {cure}") from None
     absent = [name for name in columns if name not in frame.columns]
     if absent:
-        raise ResultsError(f"{path}: no column {', '.join(absent)}; {CURE}")
+        raise ResultsError(f"{path}: no column {', '.join(absent)}; {cure}")
     narrow = frame.select_dtypes("float32").columns
     return frame.astype(dict.fromkeys(narrow, "float64"))
 

@@ -34,7 +34,7 @@ def load(folder: Path) -> Pools:
     """Read and check a results folder; ResultsError says what is wrong with it."""
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder; {CURE}")
-    tables = {name: _parquet(folder / f"{name}.parquet", TABLES[name]) for name in TABLES}
+    tables = {name: _parquet(folder / f"{name}.parquet", TABLES[name], CURE) for name in TABLES}
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
