@@ -13,7 +13,6 @@ from analysis._guide_situations import SITUATIONS, Situation
 from analysis._guide_sources import Sources, label
 from analysis._league import CELL, MUCH, standings
 from analysis.lm_pool_figures import Pools
-from analysis.lm_training_figures import START
 from analysis.report import plus_minus
 from tea_stats import RECOMMENDED
 
@@ -218,10 +217,9 @@ def trained(sources: Sources) -> str:
     columns, head = [], ["estimator"]
     for study in (sources.lm_training_equal, sources.lm_training_second):
         (scenario,) = study.scenarios
-        gains = study.against(scenario, START)
-        for N in (1, int(gains["N"].max())):
+        for N in (1, study.most):
             head.append(f"{scenario}: {'mean reward' if N == 1 else f'best of {N}'}")
-            columns.append(gains[gains["N"] == N].set_index("estimator").apply(_gain, axis=1))
+            columns.append(study.gains(scenario, N).apply(_gain, axis=1))
     table = pd.concat(columns, axis=1).fillna("–")
     order = _style.ordered(sources.lm_training_equal.options)
     return markdown(head, ([name, *table.loc[name]] for name in order))

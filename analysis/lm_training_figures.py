@@ -62,6 +62,16 @@ class Training:
         rows = self.differences
         return rows[(rows["scenario"] == scenario) & (rows["against"] == other)]
 
+    @cached_property
+    def most(self) -> int:
+        """The largest N of the best-of-N curves."""
+        return int(self.differences["N"].max())
+
+    def gains(self, scenario: str, N: int) -> pd.DataFrame:
+        """Return each arm's gain over the start at one N, with its interval, by arm."""
+        rows = self.against(scenario, START)
+        return rows[rows["N"] == N].set_index("estimator")
+
     def rates(self, scenario: str) -> pd.Series:
         """Return the step size of each arm."""
         rows = self.steps[self.steps["scenario"] == scenario]
@@ -82,23 +92,20 @@ def gain(studies: Sequence[Training]) -> Figure:
         height_ratios=heights,
     )
     for (training, scenario), row in zip(rows, grid, strict=True):
-        most = int(training.differences["N"].max())
-        for axes, N in zip(row, (1, most), strict=True):
+        for axes, N in zip(row, (1, training.most), strict=True):
             _gains(axes, training, scenario, N)
             what = "mean reward" if N == 1 else f"best of {N}"
             axes.set_title(f"{scenario}, {training.step_sizes}: {what}", loc="left")
     figure.supxlabel("gain over the start on held-out prompts", fontsize=8)
     training, scenario = rows[0]
-    last = training.against(scenario, START)
-    last = last[last["N"] == last["N"].max()].sort_values("difference", ascending=False)
-    _style.title(figure, _told(last, int(last["N"].iloc[0])))
+    _style.title(figure, _told(training, scenario))
     return figure
 
 
 def _gains(axes: Axes, training: Training, scenario: str, N: int) -> None:
     """Draw one gain for each arm with its interval, and small, that of each run if several."""
     looks, labels = _style.looks(training.options), _style.ordered(training.options)
-    means = training.against(scenario, START).query("N == @N").set_index("estimator")
+    means = training.gains(scenario, N)
     runs = training.runs[(training.runs["scenario"] == scenario) & (training.runs["N"] == N)]
     start = runs.loc[runs["estimator"] == START, "value"].mean()
     for place, label in enumerate(labels):
@@ -133,20 +140,21 @@ def curves(training: Training) -> Figure:
         axes.axhline(0.0, color=_style.INK, lw=0.6)
         _style.grid_ticks(axes, sorted(rows["N"].unique()))
         axes.set_xlabel("N")
-        last = rows[rows["N"] == rows["N"].max()].sort_values("difference", ascending=False)
-        found.append(_told(last, int(rows["N"].max())))
+        found.append(_told(training, scenario))
     figure.supylabel("gain in best-of-N over the start", fontsize=8)
     _style.legend(figure, looks, labels)
     _style.title(figure, found[0])
     return figure
 
 
-def _told(rows: pd.DataFrame, N: int) -> str:
+def _told(training: Training, scenario: str) -> str:
     """Say who gains most, and whether the intervals tell arms from the start."""
-    first = rows.iloc[0]
+    rows = training.gains(scenario, training.most)
+    label = rows["difference"].idxmax()
+    first = rows.loc[label]
     clear = int((rows["low"] > 0.0).sum())
     return (
-        f"Best of {N}: most by {first['estimator']} "
+        f"Best of {training.most}: most by {label} "
         f"(+{first['difference']:.3f} [{_style.number(first['low'], 3)}, "
         f"{_style.number(first['high'], 3)}]); arms above the start: {clear} of {len(rows)}"
     ).replace("+-", "−")

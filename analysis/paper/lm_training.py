@@ -8,9 +8,9 @@ import pandas as pd
 
 from analysis import _style
 from analysis._load import ResultsError
-from analysis.lm_training_figures import START, Training
+from analysis.lm_training_figures import Training
 from analysis.paper.latex import count, decimal, fixed, name, row
-from analysis.paper.studies import Studies, held, one
+from analysis.paper.studies import Studies, held
 
 FILE = "sections/lm_training.tex"
 MEAN = 1
@@ -38,12 +38,12 @@ def numbers(studies: Studies) -> dict[str, str]:
     told = _settings(studies.lm_training) | _oracle(studies) | _tuning(studies.lm_training)
     (second,) = studies.lm_training_second.manifest["configuration"]["scenarios"].values()
     told["second/temperature"] = decimal(second["temperature"], 1)
-    means = _gains(studies.lm_training_second, MEAN)
+    means = studies.lm_training_second.gains(studies.lm_training_second.scenarios[0], MEAN)
     told |= {f"second/{label}/mean": _signed(means.loc[label]) for label in TOLD["second"]}
     _toward_tone(studies.lm_training)
     _toward_relevance(studies.lm_training_second)
     for key, training in trained.items():
-        gains = _gains(training, _most(training))
+        gains = training.gains(training.scenarios[0], training.most)
         told |= {f"{key}/{label}": _signed(gains.loc[label]) for label in TOLD[key]}
     return told
 
@@ -102,17 +102,6 @@ def _oracle(studies: Studies) -> dict[str, str]:
 # --- who gained what ------------------------------------------------------------------------------
 
 
-def _most(training: Training) -> int:
-    return int(training.differences["N"].max())
-
-
-def _gains(training: Training, N: int) -> pd.DataFrame:
-    """Return each arm's gain over the start, with its interval."""
-    (scenario,) = training.scenarios
-    gains = training.against(scenario, START)
-    return gains[gains["N"] == N].set_index("estimator")
-
-
 def _above(training: Training, ours: str, theirs: str, N: int) -> bool:
     """Tell whether one arm is above another by more than the interval of their difference."""
     rows = training.differences[training.differences["N"] == N]
@@ -124,7 +113,7 @@ def _above(training: Training, ours: str, theirs: str, N: int) -> bool:
 def _toward_tone(training: Training) -> None:
     """Hold what the text and the abstract say of it in words."""
     others = set(training.options) - set(LEADERS)
-    sizes = (MEAN, _most(training))
+    sizes = (MEAN, training.most)
     ahead = (_above(training, a, b, N) for a in LEADERS for b in others for N in sizes)
     held(all(ahead), "RLOO and GRPO end above every other arm", FILE)
     forms = ("linear TEA", "auto TEA")
@@ -137,7 +126,7 @@ def _toward_tone(training: Training) -> None:
 
 def _toward_relevance(training: Training) -> None:
     """Hold what the text says of it in words."""
-    orders = {MEAN: ("RLOO", "max@m", "TEA .25"), _most(training): ("max@m", "RLOO", "TEA .25")}
+    orders = {MEAN: ("RLOO", "max@m", "TEA .25"), training.most: ("max@m", "RLOO", "TEA .25")}
     for N, order in orders.items():
         apart = (_above(training, a, b, N) for a, b in combinations(order, 2))
         held(all(apart), f"{' above '.join(order)} at N = {N}", FILE)
@@ -161,15 +150,14 @@ def _signed(line: pd.Series) -> str:
 def rows(studies: Studies) -> dict[str, list[str]]:
     """Return the table of arms: step size, gains with intervals, divergence, first cosine."""
     training = studies.lm_training
-    where = studies.folder / "lm_cpu"
     (scenario,) = training.scenarios
-    gains, rates = training.against(scenario, START), training.rates(scenario)
+    rates = training.rates(scenario)
     moved = training.behaviour.groupby("estimator")["kl"].mean()
     lines = []
     for label in _style.ordered(training.options):
         cells = [name(label), _small(rates[label])]
-        for N in (MEAN, _most(training)):
-            cells.append(_interval(one(gains, where, estimator=label, N=N)))
+        for N in (MEAN, training.most):
+            cells.append(_interval(training.gains(scenario, N).loc[label]))
         lines.append(row([*cells, decimal(moved[label], 1), _cosine(training, label)]))
     return {"training": lines}
 

@@ -55,6 +55,11 @@ class Tuning(Table):
     rollouts: int = Field(16, ge=2)
     N: int = Field(8, ge=1, description="What is compared is best-of-N on these prompts.")
 
+    @property
+    def choices(self) -> tuple[float, ...]:
+        """The rates that are tried: none where there is nothing to choose."""
+        return self.rates if len(self.rates) > 1 else ()
+
 
 class Evaluation(Table):
     """Rollouts on held-out prompts, before and after."""

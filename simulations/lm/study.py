@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -80,9 +81,8 @@ def work(study: Study) -> int:
         evaluated = study.evaluation.count * study.evaluation.rollouts
         tuned = study.training.batch * m * study.tuning.steps
         tuned += study.tuning.count * study.tuning.rollouts
-        tunings = len(study.tuning.rates) if len(study.tuning.rates) > 1 else 0
         trained = study.training.batch * m * study.training.steps + evaluated
-        total += evaluated + arms * (tunings * tuned + study.seeds * trained)
+        total += evaluated + arms * (len(study.tuning.choices) * tuned + study.seeds * trained)
         if study.oracle is not None:
             total += study.oracle.count * (study.oracle.rollouts + study.oracle.batches * m)
     return total
@@ -201,15 +201,15 @@ class _Scenario:
     def tune(self, label: str) -> float:
         """Return the step size whose policy has the best best-of-N on the tuning prompts."""
         plan = self.study.tuning
-        if len(plan.rates) == 1:
+        if not plan.choices:
             return plan.rates[0]
         scores = {}
-        for rate in plan.rates:
+        for rate in plan.choices:
             folder = self.folder / "tuning" / slug(label, rate)
             path = folder / "score.json"
             cost = self.study.training.batch * self.scenario.m * plan.steps
             if path.exists():
-                scores[rate] = _store_json(path)["value"]
+                scores[rate] = read_json(path)["value"]
                 self.after(cost + plan.count * plan.rollouts, 0)
                 continue
             self.told(f"{self.label}: {label}, tuning {rate:g}")
@@ -274,9 +274,8 @@ class _Scenario:
         _store.write(table, path)
 
 
-def _store_json(path: Path) -> dict[str, Any]:
-    import json
-
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a tuning's score; ValueError with the cure if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pandas as pd
 from simulations import _store
 from simulations.lm import evaluation
 from simulations.lm.schema import START, Study
-from simulations.lm.study import slug
+from simulations.lm.study import read_json, slug
 
 
 def summarise(study: Study, out: Path) -> None:
@@ -91,11 +90,9 @@ def _curve(label: str, arm: str, values: dict[int, np.ndarray], study: Study) ->
 def _tuning(study: Study, label: str, folder: Path) -> list[dict[str, Any]]:
     """Return what each step size came to on the tuning prompts, if there was a choice."""
     rows = []
-    rates = study.tuning.rates if len(study.tuning.rates) > 1 else ()
     for arm in study.estimators:
-        for rate in rates:
-            path = folder / "tuning" / slug(arm, rate) / "score.json"
-            score = json.loads(path.read_text(encoding="utf-8"))
+        for rate in study.tuning.choices:
+            score = read_json(folder / "tuning" / slug(arm, rate) / "score.json")
             rows.append({"scenario": label, "estimator": arm, **score})
     return rows
 
