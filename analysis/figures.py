@@ -8,23 +8,22 @@ from pathlib import Path
 
 import typer
 
-from analysis import (
+from analysis.benchmark import frontier as tradeoff
+from analysis.benchmark import heatmap, performance_profile
+from analysis.core.read import Absent, Results
+from analysis.core.write import Draw, Folder, Out, opened, save
+from analysis.grid import (
     bias_variance_vs_ratio,
     bias_vs_m,
     cosine,
     efficiency,
     frontier,
-    league,
     overview,
-    regret,
     response,
     response_laws,
-    tradeoff,
     variance_vs_m,
     winners,
 )
-from analysis._figure import Draw, Folder, Out, opened, save
-from analysis._load import Absent, Results
 
 #: one script, one figure
 FIGURES: Mapping[str, Draw] = {
@@ -38,8 +37,8 @@ FIGURES: Mapping[str, Draw] = {
     "efficiency": efficiency.draw,
     "overview": overview.draw,
     "winners": winners.draw,
-    "league": league.draw,
-    "regret": regret.draw,
+    "league": heatmap.draw,
+    "regret": performance_profile.draw,
     "tradeoff": tradeoff.draw,
 }
 #: figures of batches; the others are of single groups

@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "extensions")]
 import registry  # noqa: E402
 
 import tea_stats  # noqa: E402
-from analysis import guide  # noqa: E402
+from analysis.guide import page  # noqa: E402
 
 project = "tea_stats"
 author = "the tea_stats authors"
@@ -50,7 +50,7 @@ myst_heading_anchors = 3
 def make_pages(app: Sphinx) -> None:
     """Write the pages that come from tables: of estimators and laws, and the guide."""
     registry.write(HERE / "reference")
-    guide.write()
+    page.write()
 
 
 def setup(app: Sphinx) -> None:

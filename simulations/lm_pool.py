@@ -22,10 +22,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from simulations import _schema, _store
-from simulations.lm import measure as measuring
-from simulations.lm import progress
-from simulations.lm.pool_schema import Pools, read_pools
+from simulations.core import progress, schema, store
+from simulations.lm.pools import measure as measuring
+from simulations.lm.pools.schema import Pools, read_pools
 
 HERE = Path(__file__).parent
 console = Console(stderr=True)
@@ -46,11 +45,11 @@ def draw(
 ) -> None:
     """Draw pools of rollouts; parts that are finished are kept in OUT/parts."""
     try:
-        plan = _schema.read(Pools, config)
+        plan = schema.read(Pools, config)
         if rows is not None:
             plan = Pools.model_validate(plan.model_dump() | {"rows": rows})
         draw_pools(plan, out or Path("results") / config.stem, pools)
-    except (ValueError, _store.Damaged) as error:
+    except (ValueError, store.Damaged) as error:
         _end(error)
     console.print(f"{pools}: {plan.count} pools of {plan.rollouts} rollouts", highlight=False)
 
@@ -65,8 +64,8 @@ def measure(
     """Measure every estimator on the pools that are there."""
     try:
         folder = out or Path("results") / config.stem
-        measure_pools(_schema.read(Pools, config), pools, folder, workers)
-    except (ValueError, _store.Damaged) as error:
+        measure_pools(schema.read(Pools, config), pools, folder, workers)
+    except (ValueError, store.Damaged) as error:
         _end(error)
     console.print(
         f"{folder}: table, model, response, tails, quantiles are written", highlight=False
@@ -81,14 +80,14 @@ def _end(error: Exception) -> None:
 def draw_pools(plan: Pools, out: Path, pools: Path) -> None:
     """Draw pools, with a bar that shows the time left; parts go to out/parts."""
     try:
-        from simulations.lm import draw as drawing
+        from simulations.lm.pools import draw as drawing
     except ImportError as error:
         raise ValueError(
             f"{error.name or error} is not installed; pip install 'tea-stats[lm]'"
         ) from None
     work = out / "parts"
-    manifest = _store.opened(work, _store.describe(plan.drawing()))
-    _store.write(manifest, work / "manifest.json")
+    manifest = store.opened(work, store.describe(plan.drawing()))
+    store.write(manifest, work / "manifest.json")
     with progress.bar(console, plan.count * plan.rollouts, "drawing") as told:
         drawing.draw(plan, work, pools, told.after)
 
@@ -103,7 +102,7 @@ def measure_pools(plan: Pools, pools: Path, out: Path, workers: int) -> None:
                     f"{pools / name}.npz has no reward {reward!r}; it has {', '.join(rewards)}"
                 )
     drawn = json.loads((pools / "provenance.json").read_text(encoding="utf-8"))
-    run = _store.circumstances(pools=drawn.get("hash"))
+    run = store.circumstances(pools=drawn.get("hash"))
     begun = time.monotonic()
     with Progress(console=console) as bar:
         total = len(measuring.jobs(plan.measure, held)) + 1
@@ -112,20 +111,20 @@ def measure_pools(plan: Pools, pools: Path, out: Path, workers: int) -> None:
             plan.measure, held, workers, lambda: bar.advance(task)
         )
         normal = measuring.predicted(plan.measure)
-        _store.write(pd.concat([table, normal], ignore_index=True), out / "table.parquet")
-        _store.write(response, out / "response.parquet")
-        _store.write(model, out / "model.parquet")
-        _store.write(measuring.tails(held, plan.measure.seed), out / "tails.parquet")
-        _store.write(measuring.quantiles(held), out / "quantiles.parquet")
+        store.write(pd.concat([table, normal], ignore_index=True), out / "table.parquet")
+        store.write(response, out / "response.parquet")
+        store.write(model, out / "model.parquet")
+        store.write(measuring.tails(held, plan.measure.seed), out / "tails.parquet")
+        store.write(measuring.quantiles(held), out / "quantiles.parquet")
         bar.advance(task)
-    manifest = _store.describe(plan.model_dump(mode="json"))
+    manifest = store.describe(plan.model_dump(mode="json"))
     manifest["informed"] = {
         name: {r: measuring.informed(rewards[r], scores) for r in rewards}
         for name, (rewards, scores) in held.items()
     }
     run |= {"seconds": round(time.monotonic() - begun, 1), "workers": workers, "finished": True}
     manifest["runs"].append(run)
-    _store.write(manifest, out / "manifest.json")
+    store.write(manifest, out / "manifest.json")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ console = Console()
 
 def ours(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int) -> list[dict]:
     """Return the parts of our steps' seconds."""
-    from simulations.lm import policies, rewards, training
+    from simulations.lm import policies, rewards, train
     from simulations.lm import prompts as asked
     from simulations.lm.schema import Adapter
 
@@ -32,13 +32,11 @@ def ours(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int)
     policies.adapt(policy, **Adapter().model_dump(), seed=0)
     reward = ("letters", rewards.load("letters", policy))
     sizes = {"rows": prompts * m, "train_rows": rows, "save_every": 10**9}
-    course = training.Course(
-        asked.read("train"), prompts, repeats, tokens, seed=0, key=(0,), **sizes
-    )
-    arm = training.Arm("tea", {}, m=m, N=128, rate=1e-6)
+    course = train.Course(asked.read("train"), prompts, repeats, tokens, seed=0, key=(0,), **sizes)
+    arm = train.Arm("tea", {}, m=m, N=128, rate=1e-6)
     with tempfile.TemporaryDirectory() as folder:
-        log = training.train(policy, arm, course, reward, Path(folder))
-    return log[["tokens", *training.TIMES]].to_dict("records")
+        log = train.train(policy, arm, course, reward, Path(folder))
+    return log[["tokens", *train.TIMES]].to_dict("records")
 
 
 def theirs(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int) -> list[float]:

@@ -20,8 +20,8 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from simulations import _schema, _store
-from simulations.lm import packages, progress
+from simulations.core import progress, schema, store
+from simulations.lm import packages
 from simulations.lm.schema import Study
 
 GRIDS = Path(__file__).parent / "grids"
@@ -47,7 +47,7 @@ def changed(study: Study, **changes: Any) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:
-        raise ValueError(_schema._first(error, Study)) from None
+        raise ValueError(schema._first(error, Study)) from None
 
 
 def run_study(study: Study, out: Path) -> None:
@@ -60,10 +60,10 @@ def run_study(study: Study, out: Path) -> None:
             f"{error.name or error} is not installed; pip install 'tea-stats[lm]'"
         ) from None
     # a further training run of each arm is a job of its own
-    manifest = _store.opened(out, _store.describe(study.model_dump(mode="json")), ["seeds"])
-    run = _store.circumstances(packages=packages())
+    manifest = store.opened(out, store.describe(study.model_dump(mode="json")), ["seeds"])
+    run = store.circumstances(packages=packages())
     manifest["runs"].append(run)
-    _store.write(manifest, out / "manifest.json")
+    store.write(manifest, out / "manifest.json")
     begun = time.monotonic()
     with progress.bar(console, jobs.work(study)) as told:
         jobs.run(study, out, told.after, told.doing)
@@ -73,7 +73,7 @@ def run_study(study: Study, out: Path) -> None:
         "tokens": told.tokens(),
         "finished": True,
     }
-    _store.write(manifest, out / "manifest.json")
+    store.write(manifest, out / "manifest.json")
 
 
 def main(
@@ -96,8 +96,8 @@ def main(
     changes = {"model": model, "reward": reward, "seeds": seeds, "rows": rows}
     changes |= {"train_rows": train_rows, "device": device, "dtype": dtype}
     try:
-        run_study(changed(_schema.read(Study, path), **changes), out)
-    except (ValueError, _store.Damaged) as error:
+        run_study(changed(schema.read(Study, path), **changes), out)
+    except (ValueError, store.Damaged) as error:
         console.print(f"error: {error}", soft_wrap=True, markup=False, highlight=False)
         raise typer.Exit(2) from None
     console.print(f"{out}: steps, curves, differences, samples are written", highlight=False)

@@ -1,6 +1,7 @@
 """Best-of-N policy gradients from m rollouts: laws, exact truth, estimators, measurement."""
 
-from tea_stats import best_of_n, diagnosis, efficiency, monte_carlo, prediction, reward_log, tails
+from tea_stats import best_of_n, diagnosis, monte_carlo, prediction, reward_log, tails
+from tea_stats.best_of_n import efficiency
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, advantages
 from tea_stats.estimators.adaptive_tea import adaptive_tea
 from tea_stats.estimators.auto_tea import auto_tea
@@ -37,7 +38,7 @@ from tea_stats.families import (
     StudentT,
     Weibull,
 )
-from tea_stats.linear_design import LinearDesign, linear_tea_design
+from tea_stats.linear.design import LinearDesign, linear_tea_design
 
 __version__ = "0.1.0"
 

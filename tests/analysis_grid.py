@@ -10,8 +10,8 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 
 from analysis import figures
-from simulations import grid
-from simulations.grid_schema import read_grid
+from simulations.grid import run
+from simulations.grid.schema import read_grid
 
 GRID = """
 seed = 3
@@ -64,7 +64,7 @@ def one_thread():
 def measure(place):
     """Run the grid in a folder and return its results folder."""
     (place / "small.toml").write_text(GRID)
-    grid.run(read_grid(place / "small.toml"), place / "small", one_thread())
+    run.run(read_grid(place / "small.toml"), place / "small", one_thread())
     return place / "small"
 
 

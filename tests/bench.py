@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import tea_stats
-from simulations.grid_schema import read_grid
+from simulations.grid.schema import read_grid
 from tea_stats import Normal, best_of_n, monte_carlo
 from tests.numpy_twin import measured, power_sums
 

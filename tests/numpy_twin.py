@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from tea_stats import order_statistics, tail_library, tails
-from tea_stats._calibration import influence_means
+from tea_stats import tails
+from tea_stats.best_of_n import order_statistics
 from tea_stats.estimators.beta_binomial import priors as beta_priors
 from tea_stats.estimators.prefix_tea import default_prefixes, prefix_weights
-from tea_stats.linear_design import linear_tea_design
+from tea_stats.linear import library
+from tea_stats.linear.design import linear_tea_design
+from tea_stats.tails.calibration import influence_means
 
 
 def tea(r, N, alpha=0.25, calibrated=False):
@@ -182,8 +184,8 @@ def pass_at_k(r, N, k=None):
 def adaptive_tea(r, N, prompts=64):
     """Group by group, with full covariance matrices in place of their axes."""
     m = r.shape[-1]
-    designs = tail_library.designs(m, N, prompts)
-    sizes = [k for k in tail_library.CURVE if k <= m]
+    designs = library.designs(m, N, prompts)
+    sizes = [k for k in library.CURVE if k <= m]
     j = np.arange(1, m + 1)
     best_of = np.array([special.binom(j - 1, k - 1) / special.binom(m, k) for k in sizes])
     rises = np.diff(best_of, axis=0)
@@ -193,12 +195,12 @@ def adaptive_tea(r, N, prompts=64):
     for g in range(len(r)):
         others = np.delete(x, g, axis=0)
         scales = others @ gini
-        logs = np.zeros(len(tail_library.LIBRARY))
-        for place, law in enumerate(tail_library.LIBRARY.values()):
+        logs = np.zeros(len(library.LIBRARY))
+        for place, law in enumerate(library.LIBRARY.values()):
             if scales.max() <= 0:
                 break
             order = order_statistics.means(law, m)
-            products = order_statistics.gap_second_moments(law, m, tail_library.COARSE)
+            products = order_statistics.gap_second_moments(law, m, library.COARSE)
             # from gaps to rewards: the covariance of r_(i) − r_(1)
             above = np.tri(m, m - 1, -1)
             gaps = np.diff(order)
@@ -208,7 +210,7 @@ def adaptive_tea(r, N, prompts=64):
             uneven = (scales**2).mean() / scales.mean() ** 2
             effective = len(others) * min(1.0, square / uneven)
             relative = rises @ covariance @ rises.T / np.outer(expected, expected) / effective
-            relative += tail_library.MISFIT**2 * np.eye(len(expected))
+            relative += library.MISFIT**2 * np.eye(len(expected))
             logs[place] = _log_evidence(others.mean(axis=0) @ rises.T, expected, relative)
         weights = special.softmax(logs) / designs.risk
         mixed = weights / weights.sum() @ designs.coefficients

@@ -17,10 +17,10 @@ from tea_stats import (
     adaptive_tea,
     advantages,
     monte_carlo,
-    tail_library,
 )
 from tea_stats.estimators.adaptive_tea import tail_weights
-from tea_stats.linear_design import LinearDesign
+from tea_stats.linear import library
+from tea_stats.linear.design import LinearDesign
 from tests.enumeration import VALUED, best_of, expected_gradient
 
 BATCH = np.random.default_rng(1).gumbel(size=(6, 12))
@@ -28,7 +28,7 @@ BATCH = np.random.default_rng(1).gumbel(size=(6, 12))
 
 def mixed_coefficients(others, N, prompts=64):
     """Return the slopes and the weight of max@m that the other groups of a batch speak for."""
-    designs = tail_library.designs(others.shape[1], N, prompts)
+    designs = library.designs(others.shape[1], N, prompts)
     weights = np.array(list(tail_weights(others).values())) / designs.risk
     return weights / weights.sum() @ designs.coefficients
 
@@ -82,7 +82,7 @@ def test_the_order_of_the_groups_and_all_leading_axes_do_not_matter():
 def test_without_others_whose_rewards_differ_all_designs_count(others):
     group = BATCH[:1]
     batch = np.vstack([group, np.ones((others, 12))])
-    designs = tail_library.designs(12, 64, 64)
+    designs = library.designs(12, 64, 64)
     weights = 1.0 / designs.risk
     x = weights / weights.sum() @ designs.coefficients
     design = LinearDesign(12, 64, 1, x[:-1], float(x[-1]), 0.0, MappingProxyType({}), 1.0)
@@ -97,7 +97,7 @@ def test_without_others_whose_rewards_differ_all_designs_count(others):
 
 @pytest.mark.parametrize("name", ["normal", "gumbel", "gumbel_min", "uniform", "student_t4"])
 def test_a_batch_shows_the_law_it_comes_from(name):
-    law = tail_library.LIBRARY[name]
+    law = library.LIBRARY[name]
     rewards = law.sample((512, 64), np.random.default_rng(3))
     # prompts of different location and scale
     rewards = 5.0 * rewards * np.geomspace(1.0, 1.5, 512)[:, None] + np.arange(512.0)[:, None]
@@ -108,8 +108,8 @@ def test_a_batch_shows_the_law_it_comes_from(name):
 
 def test_curves_of_the_library_are_those_of_its_draws():
     m, groups = 16, 100_000
-    known = tail_library.curves(m)
-    for place, (name, law) in enumerate(tail_library.LIBRARY.items()):
+    known = library.curves(m)
+    for place, (name, law) in enumerate(library.LIBRARY.items()):
         if place % 4:
             continue
         gaps = np.diff(

@@ -19,18 +19,19 @@ matplotlib = pytest.importorskip("matplotlib")
 pytest.importorskip("rich")
 pytest.importorskip("typer")
 
-from matplotlib.colors import to_rgb  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
-from analysis import _load, _style, slopes  # noqa: E402
-from tea_stats import ESTIMATORS  # noqa: E402
+from analysis.core import read, style
+from analysis.grid import slopes
+from tea_stats import ESTIMATORS
 
 GRIDS = Path(__file__).parents[1] / "simulations" / "grids"
 
 
 def cell(**changes):
     """Return one row of a whole cell, as the grid writes it."""
-    row = dict.fromkeys(_load.TABLE_COLUMNS, 0.0) | {
+    row = dict.fromkeys(read.TABLE_COLUMNS, 0.0) | {
         "law": "Normal",
         "family": "Normal(loc=0.0, scale=1.0)",
         "note": "",
@@ -48,7 +49,7 @@ def cell(**changes):
 
 def judged(**changes):
     """Return one row after `add_errors`."""
-    return _load.add_errors(pd.DataFrame([cell(**changes)])).iloc[0]
+    return read.add_errors(pd.DataFrame([cell(**changes)])).iloc[0]
 
 
 # --- the errors of a batch ----------------------------------------------------------------------
@@ -107,11 +108,11 @@ def test_the_squared_bias_is_unbiased_and_its_error_calibrated():
     row = pd.DataFrame([cell(exact=1.0, bias_mcse=sd, variance=64.0 * sd**2)])
     rows = row.loc[np.zeros(runs, int)].reset_index(drop=True).assign(bias=np.abs(found))
     # what is cut off at zero is less than a thousandth of a standard deviation here
-    square = _load.add_errors(rows)["bias_part"]
+    square = read.add_errors(rows)["bias_part"]
     se = square.std() / np.sqrt(runs)
     assert abs(square.mean() - truth**2) < 5 * se
     assert abs((found**2).mean() - truth**2) > 30 * se
-    at_truth = _load.add_errors(row.assign(bias=np.hypot(truth, sd)))
+    at_truth = read.add_errors(row.assign(bias=np.hypot(truth, sd)))
     assert_allclose(at_truth["bias_part_mcse"], square.std(), rtol=0.01)
 
 
@@ -158,7 +159,7 @@ def test_growth_is_a_line_in_log_n():
 
 def results(rows):
     """Return results of a table made by hand."""
-    return _load.Results(Path("by hand"), pd.DataFrame(rows), None, {})
+    return read.Results(Path("by hand"), pd.DataFrame(rows), None, {})
 
 
 def test_the_table_of_slopes_finds_every_rate():
@@ -216,21 +217,21 @@ MANY = {f"TEA {a}": {"name": "tea", "alpha": a} for a in np.linspace(0.01, 1.0, 
 
 @pytest.mark.parametrize("options", [DEFAULTS, MANY | DEFAULTS, *shipped()])
 def test_looks_are_unique_as_far_as_there_are_any(options):
-    given = _style.looks(options)
+    given = style.looks(options)
     marks = [(look.colour, look.marker) for look in given.values()]
-    spare = len(options) - len(_style.KNOWN)
-    assert len(set(marks)) == len(marks) or spare > len(_style.SPARE)
-    if len(options) <= len(_style.KNOWN):
+    spare = len(options) - len(style.KNOWN)
+    assert len(set(marks)) == len(marks) or spare > len(style.SPARE)
+    if len(options) <= len(style.KNOWN):
         assert len(set(marks)) == len(marks)
-    assert sorted(_style.ordered(options)) == sorted(options)
+    assert sorted(style.ordered(options)) == sorted(options)
 
 
 def test_an_estimator_keeps_its_look_whatever_else_is_drawn():
-    everything = _style.looks(DEFAULTS)
+    everything = style.looks(DEFAULTS)
     for name in DEFAULTS:
-        assert _style.looks({"x": {"name": name}})["x"] == everything[name]
+        assert style.looks({"x": {"name": name}})["x"] == everything[name]
     default, written_out = {"name": "tea"}, {"name": "tea", "alpha": 0.25}
-    assert _style.looks({"x": default}) == _style.looks({"x": written_out})
+    assert style.looks({"x": default}) == style.looks({"x": written_out})
 
 
 #: Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
@@ -258,7 +259,7 @@ def lab(colour, sight):
 
 @pytest.mark.parametrize("sight", SIGHTS)
 def test_colours_can_be_told_apart(sight):
-    for left, right in itertools.combinations([look for _, _, look in _style.KNOWN], 2):
+    for left, right in itertools.combinations([look for _, _, look in style.KNOWN], 2):
         distance = np.linalg.norm(lab(left.colour, sight) - lab(right.colour, sight))
         if (left.core and right.core) or left.marker == right.marker:
             assert distance > 12.0, (left, right)
@@ -269,10 +270,10 @@ def test_a_title_fits_its_figure_and_keeps_numbers_with_their_words():
     text = (
         "m = 32, N = 256: least error by TEA .5 (12), max@m (34 %) and CAT-BoN at slope −1.2 " * 3
     )
-    for width in (_style.COLUMN, _style.PAGE):
+    for width in (style.COLUMN, style.PAGE):
         figure = Figure(figsize=(width, 3.0))
-        with matplotlib.rc_context(_style.RC):
-            _style.title(figure, text)
+        with matplotlib.rc_context(style.RC):
+            style.title(figure, text)
             figure.canvas.draw()
             box = figure._suptitle.get_window_extent()
         assert box.x1 <= figure.bbox.x1
@@ -281,7 +282,7 @@ def test_a_title_fits_its_figure_and_keeps_numbers_with_their_words():
         for line in lines:
             assert not re.match(r"[=(%−\d.]", line), line
             assert not line.endswith("="), line
-        _style.title(figure, "CAT-BoN " * 40)
+        style.title(figure, "CAT-BoN " * 40)
         assert "-\n" not in figure.get_suptitle()
 
 
@@ -297,7 +298,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_is_loaded(folder):
-    found = _load.load(str(folder))
+    found = read.load(str(folder))
     assert (found.laws, found.m, found.N) == (["Normal"], [16], [64])
     assert found.options == {"TEA": {"name": "tea"}}
     assert found.theory_laws == ["Normal"]
@@ -345,8 +346,8 @@ WRONG = {
 def test_a_folder_that_cannot_be_used_is_one_line_with_its_cure(wrong, folder):
     spoil, message = WRONG[wrong]
     spoil(folder)
-    with pytest.raises(_load.ResultsError, match=message) as error:
-        _load.load(folder)
+    with pytest.raises(read.ResultsError, match=message) as error:
+        read.load(folder)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(str(folder))
     assert "python -m simulations.grid" in str(error.value)

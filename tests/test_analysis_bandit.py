@@ -16,11 +16,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from analysis import _style, bandit, bandit_figures
-from analysis._bandit import EXACT, OWN, Scenario, Study, load
-from analysis._load import ResultsError
-from simulations.bandit import run
-from simulations.bandit_schema import read_study
+from analysis.bandit import figures, report
+from analysis.bandit.read import EXACT, OWN, Scenario, Study, load
+from analysis.core import style as _style
+from analysis.core.read import ResultsError
+from simulations.bandit.run import run
+from simulations.bandit.schema import read_study
 
 CONFIG = """
 seed = 3
@@ -145,7 +146,7 @@ def test_what_cannot_be_read_is_one_line_with_file_and_cure(
 
 def test_the_command_says_what_is_missing(tmp_path):
     app = typer.Typer()
-    app.command()(bandit.main)
+    app.command()(report.main)
     done = CliRunner().invoke(app, [str(tmp_path / "none")])
     assert done.exit_code == 1 and done.output.startswith("error: ")
     assert "no such folder; make it with `python -m simulations.bandit" in done.output
@@ -194,7 +195,7 @@ def with_finals(study, **columns):
 
 def test_the_report_says_what_the_results_say(folder):
     study = with_finals(load(folder), share=0.4321, share_se=0.0123, edge="highest")
-    text = bandit.report(study)
+    text = report.report(study)
     shares = text.split("Rollouts")[0]
     (line,) = [x for x in shares.split("tabular")[0].splitlines() if x.startswith("RLOO")]
     assert "43.2 ± 1.2↑" in line
@@ -218,7 +219,7 @@ def test_fewer_rollouts_are_counted(ratio, se, less, clear, folder):
         less += coin["ratio_50"] < 1.0
         clear += coin["ratio_50"] + 2.0 * coin["ratio_50_se"] < 1.0
     total = 1 + (not np.isnan(coin["ratio_50"]))
-    table = bandit.fewer(study).split("until 50 %")[1]
+    table = report.fewer(study).split("until 50 %")[1]
     (line,) = [x for x in table.split("until")[0].splitlines() if x.startswith("RLOO")]
     assert line.split()[1:5] == [str(less), "of", str(total), f"({clear})"]
 
@@ -232,14 +233,14 @@ def title(figure):
 
 def test_every_figure_is_drawn_and_titles_are_findings(folder, tmp_path):
     study = load(folder)
-    files = bandit.draw_all(study, tmp_path)
+    files = report.draw_all(study, tmp_path)
     assert [path.stem for path in files] == [
         *("quality", "shares", "regret_linear_m8_N64", "regret_tabular_m8_N64")
     ]
     for path in files:
         assert path.stat().st_size > 20_000 and path.with_suffix(".pdf").stat().st_size > 5_000
     means = study.means.loc[tuple(LINEAR), "share"].sort_values()
-    said = title(bandit_figures.regret(study, LINEAR))
+    said = title(figures.regret(study, LINEAR))
     assert f"least by {means.index[0]} ({100 * means.iloc[0]:.0f} %)" in said
 
 
@@ -247,13 +248,13 @@ def test_the_figure_of_quality_names_the_factor_that_it_is_off(folder):
     study = load(folder)
     rows = study.arms.query("policy == 'linear' and estimator != 'TEA .25'")
     off = np.exp(np.median(np.abs(np.log(rows[f"ratio_{OWN}"] / rows["foretold"]))))
-    said = title(bandit_figures.quality(study))
+    said = title(figures.quality(study))
     assert (f"{off:.2f} (linear)" if off < 5 else "over 5 (linear)") in said
 
 
 def test_regret_is_drawn_with_its_band(folder):
     study = load(folder)
-    (panel, *_) = bandit_figures.regret(study, LINEAR).axes
+    (panel, *_) = figures.regret(study, LINEAR).axes
     curves = study.rows(LINEAR, "curves").query("law == 'Normal'").set_index("estimator")
     exact = curves.loc[EXACT, "value_mean"].to_numpy()
     gain = exact[-1] - exact[0]
@@ -266,14 +267,14 @@ def test_regret_is_drawn_with_its_band(folder):
 
 def test_a_summary_says_the_same(folder, tmp_path):
     study = load(folder)
-    sizes = bandit.write_summary(study, folder, tmp_path)
+    sizes = report.write_summary(study, folder, tmp_path)
     assert sum(sizes.values()) < 60_000
     small = load(tmp_path)
     assert set(small.curves["step"]) == {0, 5, 10, 12}
     numbers = small.finals.select_dtypes("float64").columns
     assert len(numbers) > 15
     pd.testing.assert_frame_equal(small.finals, study.finals, rtol=2e-4)
-    assert bandit.fewer(small) == bandit.fewer(study)
-    bandit_figures.regret(small, LINEAR)
-    bandit_figures.quality(small)
-    bandit_figures.shares(small)
+    assert report.fewer(small) == report.fewer(study)
+    figures.regret(small, LINEAR)
+    figures.quality(small)
+    figures.shares(small)

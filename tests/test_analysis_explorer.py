@@ -24,11 +24,13 @@ pytest.importorskip("rich")
 pytest.importorskip("statsmodels")
 typer = pytest.importorskip("typer")
 
-from matplotlib.colors import to_rgb  # noqa: E402
-from typer.testing import CliRunner  # noqa: E402
+from matplotlib.colors import to_rgb
+from typer.testing import CliRunner
 
-from analysis import _style, _svg, explorer  # noqa: E402
-from analysis._load import BATCH, load  # noqa: E402
+from analysis.core import style as _style
+from analysis.core.read import BATCH, load
+from analysis.explorer import page as explorer
+from analysis.explorer import svg
 
 ROOT = Path(__file__).parents[1]
 SUMMARIES = ROOT / "analysis" / "summaries"
@@ -179,14 +181,14 @@ def test_looks_are_those_of_the_figures(results, read):
     assert [x["name"] for x in shown] == _style.ordered(results.options)
     assert {x["name"]: x["day"] for x in shown} == {e: look.colour for e, look in looks.items()}
     assert {x["name"]: x["marker"] for x in shown} == {
-        e: _svg.outline(look.marker) for e, look in looks.items()
+        e: svg.outline(look.marker) for e, look in looks.items()
     }
     assert {x["name"] for x in shown if x["main"]} == set(_style.chosen(results.options))
 
 
 def test_markers_differ_and_are_of_a_size():
     markers = {look.marker for *_, look in _style.KNOWN}
-    outlines = {_svg.outline(marker) for marker in markers}
+    outlines = {svg.outline(marker) for marker in markers}
     assert len(outlines) == len(markers) >= 10
     for text in outlines:
         reach = np.abs([float(x) for x in re.findall(r"-?[\d.]+", text)])
@@ -201,12 +203,12 @@ def luminance(colour):
 
 
 def test_every_colour_is_seen_in_the_dark():
-    assert f"--paper: {_svg.NIGHT_PAPER};" in (explorer.PAGE / "page.css").read_text()
-    paper = luminance(_svg.NIGHT_PAPER) + 0.05
+    assert f"--paper: {svg.NIGHT_PAPER};" in (explorer.PAGE / "page.css").read_text()
+    paper = luminance(svg.NIGHT_PAPER) + 0.05
     for look in [*(look for *_, look in _style.KNOWN), *_style.SPARE]:
-        assert (luminance(_svg.night(look.colour)) + 0.05) / paper >= 3.0
-        if (luminance(look.colour) + 0.05) / paper >= _svg.CONTRAST:
-            assert _svg.night(look.colour) == look.colour.lower()
+        assert (luminance(svg.night(look.colour)) + 0.05) / paper >= 3.0
+        if (luminance(look.colour) + 0.05) / paper >= svg.CONTRAST:
+            assert svg.night(look.colour) == look.colour.lower()
 
 
 # --- the page stands alone ----------------------------------------------------------------------

@@ -11,15 +11,15 @@ pytest.importorskip("statsmodels")
 pytest.importorskip("typer")
 pytest.importorskip("selenium")
 
-from matplotlib.colors import to_rgb  # noqa: E402
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
+from matplotlib.colors import to_rgb
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
-from analysis import explorer  # noqa: E402
-from analysis._load import load  # noqa: E402
-from tests.browser import look, skip_without, start  # noqa: E402
+from analysis.core.read import load
+from analysis.explorer import page
+from tests.browser import look, skip_without, start
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), skip_without]
 
@@ -35,7 +35,7 @@ def pages(tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("pages"), {}
     for name in ("paper", "league"):
         file = folder / f"{name}.html"
-        file.write_text(explorer.page(load(SUMMARIES / name)), encoding="utf-8")
+        file.write_text(page.page(load(SUMMARIES / name)), encoding="utf-8")
         found[name] = file.as_uri()
     return found
 
@@ -254,7 +254,7 @@ def test_tab_reaches_everything_once_and_shows_where(browser, pages):
         press(browser, Keys.TAB)
         order.append(focused(browser))
         assert ask(browser, "getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    sorts = ["name", *(metric.key for metric in explorer.METRICS)]
+    sorts = ["name", *(metric.key for metric in page.METRICS)]
     controls = ["law", "m", "N", "metric", "against", "variants"]
     assert order == [*controls, "TEA .25", "to-response", *sorts]
 

@@ -15,12 +15,14 @@ matplotlib = pytest.importorskip("matplotlib")
 pytest.importorskip("rich")
 pytest.importorskip("typer")
 
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
-from analysis import _figure, _load, _response, _style, _winners, figures  # noqa: E402
-from analysis._panels import MARKS  # noqa: E402
-from tests.analysis_grid import changed, finding, measure, scale  # noqa: E402
-from tests.readable import check_text  # noqa: E402
+from analysis import figures
+from analysis.core import read, style, write
+from analysis.core.panels import MARKS
+from analysis.grid import least_error, responses
+from tests.analysis_grid import changed, finding, measure, scale
+from tests.readable import check_text
 
 NAMES = list(figures.FIGURES)
 
@@ -34,15 +36,15 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(folder):
     """Return the small grid's results."""
-    return _load.load(folder)
+    return read.load(folder)
 
 
 @pytest.fixture(autouse=True)
 def drawing(monkeypatch):
     """Draw as the commands do, at a coarser resolution, and close what was drawn."""
-    monkeypatch.setitem(_style.RC, "savefig.dpi", 75)
+    monkeypatch.setitem(style.RC, "savefig.dpi", 75)
     matplotlib.use("Agg")
-    with matplotlib.rc_context(_style.RC):
+    with matplotlib.rc_context(style.RC):
         yield
     plt.close("all")
 
@@ -57,8 +59,8 @@ def test_every_kind_of_cell_is_there(results):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_is_the_same_to_the_byte_when_drawn_again(name, results, tmp_path):
     draw = figures.FIGURES[name]
-    files = _figure.save(draw, results, tmp_path / "first")
-    again = _figure.save(draw, results, tmp_path / "second")
+    files = write.save(draw, results, tmp_path / "first")
+    again = write.save(draw, results, tmp_path / "second")
     assert [path.name for path in files] == [f"{name}.png", f"{name}.pdf"]
     for one, other in zip(files, again, strict=True):
         assert one.read_bytes() == other.read_bytes()
@@ -70,7 +72,7 @@ def test_a_figure_is_the_same_to_the_byte_when_drawn_again(name, results, tmp_pa
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_can_be_read_in_one_column(name, results):
     figure = figures.FIGURES[name](results)
-    assert figure.get_figwidth() == _style.COLUMN
+    assert figure.get_figwidth() == style.COLUMN
     check_text(figure)
 
 
@@ -110,7 +112,7 @@ def test_every_figure_is_in_these_tests():
 
 
 def test_the_winner_is_the_one_of_least_error(results):
-    found = _winners.winners(results).set_index(["law", "m", "N"])
+    found = least_error.winners(results).set_index(["law", "m", "N"])
     assert len(found) == 5 * 3 * 3
     for key, won in found.iterrows():
         cells = results.cells.set_index(["law", "m", "N"]).loc[[key]]
@@ -133,28 +135,28 @@ def test_a_winner_is_clear_where_the_runner_up_is_two_standard_errors_away(resul
                 / np.hypot(x.batch_nmse_mcse, first.batch_nmse_mcse)
                 for x in others[:1]
             ]
-            found = _winners.winners(results).query(f"law == '{law}' and m == {m} and N == 128")
+            found = least_error.winners(results).query(f"law == '{law}' and m == {m} and N == 128")
             assert found["clear"].item() == all(gap > 2.0 for gap in gaps)
 
 
 def test_cells_that_no_estimator_measures_have_no_winner(results):
     none = changed(results, lambda t: t.assign(finite_second_moment=False))
-    found = _winners.winners(none).query("status != 'saturated'")
+    found = least_error.winners(none).query("status != 'saturated'")
     assert len(found) > 5 * 3 * 2
     assert found["estimator"].isna().all() and not found["clear"].any()
     assert set(found["status"]) == {"infinite"}
-    assert _winners.by_band(found) == {}
+    assert least_error.by_band(found) == {}
 
 
 def test_bands_count_every_unsaturated_cell_once(results):
-    found = _winners.winners(results)
-    counts = sum(wins.sum() for wins in _winners.by_band(found).values())
+    found = least_error.winners(results)
+    counts = sum(wins.sum() for wins in least_error.by_band(found).values())
     assert counts == (found["status"] == "").sum()
-    assert _winners.by_band(found)["m ≥ N"].sum() == 2 * 5  # (16, 16) and (32, 16)
+    assert least_error.by_band(found)["m ≥ N"].sum() == 2 * 5  # (16, 16) and (32, 16)
 
 
 def test_the_title_of_winners_counts_them(results):
-    found = _winners.winners(results).query("status == ''")
+    found = least_error.winners(results).query("status == ''")
     title = finding("winners", results)
     for band, rows in (("m ≤ N/8", found.query("8 * m <= N")), ("m ≥ N", found.query("m >= N"))):
         wins = [list(rows["estimator"]).count(label) for label in results.options]
@@ -192,14 +194,14 @@ def test_distances_from_the_exact_advantage_by_hand(results):
     gap = gap - weight @ gap
     square = weight @ (gap**2 - rows["response_mcse"].to_numpy() ** 2)
     size = weight @ rows["exact"].to_numpy() ** 2
-    found = _response.distances(_response.curves(results))
+    found = responses.distances(responses.curves(results))
     assert found["verifier", "max@m"] == pytest.approx(np.sqrt(max(0.0, square) / size))
     assert ("heavy tail", "max@m") not in found.index  # its variance is infinite
 
 
 def test_a_response_may_be_shifted(results):
     moved = replace(results, response=results.response.assign(response=lambda t: t.response + 7.0))
-    before, after = (_response.distances(_response.curves(x)) for x in (results, moved))
+    before, after = (responses.distances(responses.curves(x)) for x in (results, moved))
     pd.testing.assert_series_equal(before, after, rtol=1e-6)
 
 
@@ -240,7 +242,7 @@ def test_what_lies_off_the_scale_is_counted(results):
     for axes in figure.axes:
         low, high = axes.get_ylim()
         values = results.cells.query(f"law == '{axes.get_title(loc='left')}' and status == ''")
-        values = values[values["estimator"].isin(_style.chosen(results.options, 6))]["batch_nmse"]
+        values = values[values["estimator"].isin(style.chosen(results.options, 6))]["batch_nmse"]
         texts = " ".join(text.get_text() for text in axes.texts)
         for count, arrow in (((values > high).sum(), "↑"), ((values < low).sum(), "↓")):
             assert (f"{count}{arrow}" in texts) == (count > 0)

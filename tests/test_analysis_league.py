@@ -14,14 +14,17 @@ pytest.importorskip("pydantic")
 pytest.importorskip("statsmodels")
 pytest.importorskip("matplotlib")
 pytest.importorskip("typer")
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-from analysis import _league, _load, figures, rollouts, standings, tradeoff  # noqa: E402
-from analysis._load import Absent  # noqa: E402
-from simulations import grid  # noqa: E402
-from simulations.grid_schema import read_grid  # noqa: E402
-from tea_stats import best_of_n  # noqa: E402
-from tests.analysis_grid import changed, measure, one_thread  # noqa: E402
+from analysis import figures
+from analysis.benchmark import frontier, ranking, ratios
+from analysis.core import read
+from analysis.core.read import Absent
+from analysis.grid import sample_efficiency
+from simulations.grid import run
+from simulations.grid.schema import read_grid
+from tea_stats import best_of_n
+from tests.analysis_grid import changed, measure, one_thread
 
 LEAGUE = """
 seed = 3
@@ -59,13 +62,13 @@ def league(tmp_path_factory):
     """Return the folder of a small league of batches."""
     place = tmp_path_factory.mktemp("league")
     (place / "league.toml").write_text(LEAGUE)
-    grid.run(read_grid(place / "league.toml"), place / "league", one_thread())
+    run.run(read_grid(place / "league.toml"), place / "league", one_thread())
     return place / "league"
 
 
 @pytest.fixture(scope="module")
 def results(league):
-    return _load.load(league)
+    return read.load(league)
 
 
 def test_every_m_has_budgets_of_its_own(results):
@@ -91,8 +94,8 @@ def read_grid_of(results):
 
 
 def test_regrets_are_errors_over_the_least_one(results):
-    found = _league.regrets(results).set_index([*_league.CELL, "estimator"])
-    cells = results.cells.set_index([*_league.CELL, "estimator"]).sort_index()
+    found = ratios.regrets(results).set_index([*ratios.CELL, "estimator"])
+    cells = results.cells.set_index([*ratios.CELL, "estimator"]).sort_index()
     assert len(found) == 3 * 4 * 3
     for key, row in found.iterrows():
         errors = cells.loc[key[:3], "batch_nmse"]
@@ -107,9 +110,9 @@ def test_regrets_are_errors_over_the_least_one(results):
 
 
 def test_standings_count_what_the_cells_say(results):
-    found = _league.regrets(results)
+    found = ratios.regrets(results)
     for _, own in found.groupby("part"):
-        for row in _league.standings(own).itertuples():
+        for row in ratios.standings(own).itertuples():
             mine = own[own["estimator"] == row.estimator]
             assert row.cells == len(mine)
             assert row.worst_regret == mine["regret"].max()
@@ -125,8 +128,8 @@ def test_standings_count_what_the_cells_say(results):
 
 
 def test_the_frontier_is_what_nothing_beats_in_mean_and_in_worst(results):
-    found = _league.regrets(results)
-    table = tradeoff.frontier(found)
+    found = ratios.regrets(results)
+    table = frontier.frontier(found)
     for one in table.itertuples():
         beaten = any(
             x.mean_versus < one.mean_versus and x.worst_versus < one.worst_versus
@@ -143,11 +146,11 @@ def test_blocks_hold_whole_batches(results):
 
 def test_infinite_errors_are_told_and_compared_with_nothing(tmp_path):
     """Under a tail without a second moment only GRPO has an error."""
-    found = _league.regrets(_load.load(measure(tmp_path)))
+    found = ratios.regrets(read.load(measure(tmp_path)))
     heavy = found[found["law"] == "heavy tail"]
     assert set(heavy.loc[heavy["regret"] < np.inf, "estimator"]) == {"GRPO"}
     assert heavy["versus"].isna().all()
-    table = _league.standings(found).set_index("estimator")
+    table = ratios.standings(found).set_index("estimator")
     assert table.loc["TEA .25", "worst_regret"] == np.inf
     assert "heavy tail" in table.loc["TEA .25", "worst_regret_at"]
     # "all laws" where the configuration tells no parts apart
@@ -155,7 +158,7 @@ def test_infinite_errors_are_told_and_compared_with_nothing(tmp_path):
 
 
 def test_the_printed_table_has_every_estimator_and_part(league):
-    done = CliRunner().invoke(_command(standings.main), [str(league)])
+    done = CliRunner().invoke(_command(ranking.main), [str(league)])
     assert done.exit_code == 0
     for text in ("known: 1 laws, 4 cells", "new: 2 laws, 8 cells", "adaptive TEA", "RLOO", "± "):
         assert text in done.output
@@ -180,7 +183,7 @@ def test_only_the_figures_of_batches_are_drawn(results, tmp_path):
 def test_without_the_papers_tea_there_is_no_league(results):
     none = changed(results, lambda table: table[table["estimator"] != "TEA"])
     with pytest.raises(Absent, match=r"needs TEA at alpha = 0\.25"):
-        _league.regrets(none)
+        ratios.regrets(none)
 
 
 # --- rollouts needed ------------------------------------------------------------------------------
@@ -190,10 +193,10 @@ def test_without_the_papers_tea_there_is_no_league(results):
 def test_rollouts_needed_are_those_of_a_power_law(rate):
     m = np.array([16.0, 32, 64, 128, 256])
     for goal_at in (16.0, 20.0, 64.0, 100.0, 256.0):
-        found = rollouts.needed(m, 7.0 * m**-rate, 7.0 * goal_at**-rate)
+        found = sample_efficiency.needed(m, 7.0 * m**-rate, 7.0 * goal_at**-rate)
         assert found == pytest.approx(goal_at, rel=1e-9)
-    assert rollouts.needed(m, 7.0 * m**-rate, 6.9 * 256.0**-rate) == np.inf
-    assert rollouts.needed(m, 7.0 * m**-rate, 1e3) == 16.0
+    assert sample_efficiency.needed(m, 7.0 * m**-rate, 6.9 * 256.0**-rate) == np.inf
+    assert sample_efficiency.needed(m, 7.0 * m**-rate, 1e3) == 16.0
 
 
 def test_the_table_of_rollouts_finds_each_estimators_m(results):
@@ -205,11 +208,13 @@ def test_the_table_of_rollouts_finds_each_estimators_m(results):
         for m in (8, 16, 32, 64)
     ]
     by_hand = SimpleNamespace(cells=pd.concat(cells, ignore_index=True))
-    found = rollouts.table(by_hand, "few", 8).set_index("estimator")
+    found = sample_efficiency.table(by_hand, "few", 8).set_index("estimator")
     assert found.loc["TEA", "m"] == pytest.approx(32.0)
     # two standard errors of 1 % on either side move a 1/m law by 4 %
     assert found.loc["TEA", "low"] == pytest.approx(32.0 * 0.98 / 1.02)
     assert found.loc["TEA", "high"] == pytest.approx(32.0 * 1.02 / 0.98)
     assert found.loc["worse", "m"] == np.inf
-    text = "".join(map(str, rollouts.printed(rollouts.table(by_hand, "few", 8), "few", 8)))
+    text = "".join(
+        map(str, sample_efficiency.printed(sample_efficiency.table(by_hand, "few", 8), "few", 8))
+    )
     assert "few has with m = 8" in text

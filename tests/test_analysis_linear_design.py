@@ -12,25 +12,28 @@ pytest.importorskip("pyarrow")
 matplotlib = pytest.importorskip("matplotlib")
 typer = pytest.importorskip("typer")
 
-import matplotlib.pyplot as plt  # noqa: E402
-from typer.testing import CliRunner  # noqa: E402
+import matplotlib.pyplot as plt
+from typer.testing import CliRunner
 
-from analysis import _load, _style, linear_design, lm_pool  # noqa: E402
-from tea_stats import efficiency, linear_tea_design  # noqa: E402
-from tea_stats.families import Normal  # noqa: E402
-from tests.linear_definitions import bernstein  # noqa: E402
-from tests.readable import check_text  # noqa: E402
+from analysis.core import read, style
+from analysis.linear import designs
+from analysis.lm import pools
+from tea_stats import linear_tea_design
+from tea_stats.best_of_n import efficiency
+from tea_stats.families import Normal
+from tests.linear_definitions import bernstein
+from tests.readable import check_text
 
 app = typer.Typer()
-app.command()(linear_design.main)
+app.command()(designs.main)
 
 
 @pytest.fixture(autouse=True)
 def drawing(monkeypatch):
     """Draw as the command does, at a coarser resolution, and close what was drawn."""
-    monkeypatch.setitem(_style.RC, "savefig.dpi", 75)
+    monkeypatch.setitem(style.RC, "savefig.dpi", 75)
     matplotlib.use("Agg")
-    with matplotlib.rc_context(_style.RC):
+    with matplotlib.rc_context(style.RC):
         yield
     plt.close("all")
 
@@ -38,18 +41,18 @@ def drawing(monkeypatch):
 @pytest.fixture(scope="module")
 def plain():
     """Return TEA's cells on the Normal law."""
-    table = _load.load(linear_design.SUMMARY).table
+    table = read.load(designs.SUMMARY).table
     rows = table[(table["law"] == "Normal") & (table["parameter"] == "all")]
-    return rows[rows["estimator"].isin(linear_design.PLAIN)]
+    return rows[rows["estimator"].isin(designs.PLAIN)]
 
 
 @pytest.fixture
 def figures(plain):
     """Return what draws each figure."""
     return {
-        "slopes": linear_design.slopes,
-        "weights": linear_design.weights,
-        "efficiency": lambda: linear_design.efficiency(plain),
+        "slopes": designs.slopes,
+        "weights": designs.weights,
+        "efficiency": lambda: designs.efficiency(plain),
     }
 
 
@@ -67,7 +70,7 @@ def title(figure):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_is_the_same_to_the_byte_when_drawn_again(name, figures, tmp_path):
     for folder in ("first", "second"):
-        lm_pool.save({name: figures[name]}, tmp_path / folder)
+        pools.save({name: figures[name]}, tmp_path / folder)
     for kind in ("png", "pdf"):
         one, other = (tmp_path / folder / f"{name}.{kind}" for folder in ("first", "second"))
         assert one.read_bytes() == other.read_bytes()
@@ -78,7 +81,7 @@ def test_a_figure_is_the_same_to_the_byte_when_drawn_again(name, figures, tmp_pa
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_can_be_read_on_a_page(name, figures):
     figure = figures[name]()
-    assert figure.get_figwidth() == _style.PAGE
+    assert figure.get_figwidth() == style.PAGE
     check_text(figure)
     figure.canvas.draw()
     boxes = [axes.get_window_extent() for axes in figure.axes]
@@ -103,22 +106,22 @@ def test_a_summary_that_is_missing_is_one_line(tmp_path):
 # --- what they show -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("m", "N"), linear_design.BUDGETS)
-@pytest.mark.parametrize("share", linear_design.SHARES)
+@pytest.mark.parametrize(("m", "N"), designs.BUDGETS)
+@pytest.mark.parametrize("share", designs.SHARES)
 def test_the_response_is_the_polynomial_of_the_slopes(m, N, share):
-    design = linear_tea_design(m, N, k_min=linear_design.k_min(m, share))
+    design = linear_tea_design(m, N, k_min=designs.k_min(m, share))
     for u in (0.0, 0.3, 0.77, 1.0):
         exact = bernstein(design.slopes, u) + design.top * m * u ** (m - 1)
-        found = linear_design.response(design, np.array([u]))
+        found = designs.response(design, np.array([u]))
         assert found == pytest.approx(exact, rel=1e-10, abs=1e-10)
 
 
 def test_slopes_are_drawn_at_their_gaps():
-    for axes, (m, N) in zip(linear_design.slopes().axes, linear_design.BUDGETS, strict=True):
+    for axes, (m, N) in zip(designs.slopes().axes, designs.BUDGETS, strict=True):
         exact, *lines = axes.lines
         assert exact.get_ydata()[-1] == N
         dots = [line for line in lines if line.get_linestyle() == "None"]
-        for line, share in zip(dots, linear_design.SHARES, strict=True):
+        for line, share in zip(dots, designs.SHARES, strict=True):
             k_min = max(1, int(share * m))
             slopes = linear_tea_design(m, N, k_min=k_min).slopes
             np.testing.assert_allclose(line.get_xdata() * m, np.arange(k_min, m))
@@ -126,8 +129,8 @@ def test_slopes_are_drawn_at_their_gaps():
 
 
 def test_the_title_of_slopes_by_another_road():
-    m, N = linear_design.BUDGETS[-1]
-    told = title(linear_design.slopes())
+    m, N = designs.BUDGETS[-1]
+    told = title(designs.slopes())
     ends, zeros = [], []
     for k_min in (1, m // 2):
         design = linear_tea_design(m, N, k_min=k_min)
@@ -141,10 +144,10 @@ def test_the_title_of_slopes_by_another_road():
 
 
 def test_weights_are_those_of_the_designs():
-    figure = linear_design.weights()
-    for axes, (m, N) in zip(figure.axes, linear_design.BUDGETS, strict=True):
+    figure = designs.weights()
+    for axes, (m, N) in zip(figure.axes, designs.BUDGETS, strict=True):
         largest = 0.0
-        for line, share in zip(axes.lines, linear_design.SHARES, strict=True):
+        for line, share in zip(axes.lines, designs.SHARES, strict=True):
             k, w = line.get_data()
             assert np.array_equal(k, np.arange(max(1, int(share * m)), m + 1))
             assert list(w) == list(linear_tea_design(m, N, k_min=int(k[0])).weights.values())
@@ -157,16 +160,16 @@ def test_weights_are_those_of_the_designs():
 
 
 def test_efficiency_is_the_bound_over_the_variance(plain):
-    figure = linear_design.efficiency(plain)
-    for axes, ratio in zip(figure.axes, linear_design.RATIOS, strict=True):
-        for line, share in zip(axes.lines[1:4], linear_design.SHARES, strict=True):
+    figure = designs.efficiency(plain)
+    for axes, ratio in zip(figure.axes, designs.RATIOS, strict=True):
+        for line, share in zip(axes.lines[1:4], designs.SHARES, strict=True):
             for m, found in zip(*line.get_data(), strict=True):
                 design = linear_tea_design(m, ratio * m, k_min=max(1, int(share * m)))
                 exact = efficiency.least_square(Normal(), ratio * m) / design.variance
                 assert found == pytest.approx(exact, rel=1e-9)
                 assert 0.0 < found < 1.0
         drawn = [x.lines[0] for x in axes.containers]
-        for line, label in zip(drawn, linear_design.PLAIN, strict=True):
+        for line, label in zip(drawn, designs.PLAIN, strict=True):
             rows = plain.query(f"estimator == '{label}' and N == {ratio} * m")
             assert len(rows) >= 2
             assert dict(zip(*line.get_data(), strict=True)) == pytest.approx(
@@ -175,10 +178,10 @@ def test_efficiency_is_the_bound_over_the_variance(plain):
 
 
 def test_the_title_of_efficiency_says_what_the_lines_say(plain):
-    figure = linear_design.efficiency(plain)
+    figure = designs.efficiency(plain)
     told = title(figure)
     for place in range(3):
         y = np.concatenate([axes.lines[1 + place].get_ydata() for axes in figure.axes])
         assert f"{100 * y.min():.0f} to {100 * y.max():.0f} % with" in told
     more = plain.assign(efficiency=plain["efficiency"] * 1.1)
-    assert linear_design.efficiency_finding(more) != linear_design.efficiency_finding(plain)
+    assert designs.efficiency_finding(more) != designs.efficiency_finding(plain)

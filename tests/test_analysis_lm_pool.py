@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import lm_pool_tables
-from analysis.lm_pool_figures import GAUSSIAN, NORMAL, POOL, Pools
+from analysis.lm import pool_tables
+from analysis.lm.pool_figures import GAUSSIAN, NORMAL, POOL, Pools
 
 LABELS = {"TEA": "tea", "max@m": "max_at_k", "RLOO": "rloo"}
 
@@ -63,7 +63,7 @@ def pools():
 
 
 def test_means_over_prompts_with_their_standard_error(pools):
-    found = lm_pool_tables.over_prompts(pools, "tone").set_index(["estimator", "m"])
+    found = pool_tables.over_prompts(pools, "tone").set_index(["estimator", "m"])
     row = found.loc[("TEA", 16)]
     assert row["cosine"] == pytest.approx(0.8)
     # ± .05: sample variance 4 · .05²/3, and of a mean of 4 a quarter of it
@@ -72,15 +72,15 @@ def test_means_over_prompts_with_their_standard_error(pools):
 
 def test_equals_are_told_prompt_by_prompt(pools):
     # the cosines differ by .1 on each prompt, though each varies by more than that over prompts
-    best, value, _, equals = lm_pool_tables.nearest(pools, "tone", 16, 128, "cosine")
+    best, value, _, equals = pool_tables.nearest(pools, "tone", 16, 128, "cosine")
     assert (best, equals) == ("TEA", []) and value == pytest.approx(0.8)
     # the errors differ by .02 on average, by -.12 and .08 in turn
-    best, _, _, equals = lm_pool_tables.nearest(pools, "tone", 16, 128, "scaled_nmse")
+    best, _, _, equals = pool_tables.nearest(pools, "tone", 16, 128, "scaled_nmse")
     assert (best, equals) == ("TEA", ["max@m"])
 
 
 def test_slopes_of_the_bias(pools):
-    found = lm_pool_tables.slopes(pools)
+    found = pool_tables.slopes(pools)
     rows = found[found["kind"] == POOL].set_index("estimator")
     assert rows.loc["TEA", "slope"] == pytest.approx(-1.0)
     assert rows.loc["TEA", "slope_se"] == pytest.approx(0.0, abs=1e-12)
@@ -91,7 +91,7 @@ def test_slopes_of_the_bias(pools):
 
 
 def test_report_says_all_of_it_and_no_more_than_is_known(pools):
-    text = lm_pool_tables.report(pools)
+    text = pool_tables.report(pools)
     assert "pools: best cosine TEA (0.80 ± 0.03)\n" in text
     assert "least error TEA (0.30 ± 0.03); not told from max@m" in text
     assert "model: cosine TEA 0.85 ± 0.05" in text
@@ -104,4 +104,4 @@ def test_report_says_all_of_it_and_no_more_than_is_known(pools):
         pools.quantiles,
         {},
     )
-    assert "its gradient is not told from noise" in lm_pool_tables.report(vague)
+    assert "its gradient is not told from noise" in pool_tables.report(vague)

@@ -19,11 +19,13 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("rich")
 typer = pytest.importorskip("typer")
 
-from rich.console import Console  # noqa: E402
-from typer.testing import CliRunner  # noqa: E402
+from rich.console import Console
+from typer.testing import CliRunner
 
-from analysis import _load, _style, _winners, figures, report, summary  # noqa: E402
-from tests.analysis_grid import changed, finding, measure, scale  # noqa: E402
+from analysis import figures
+from analysis.core import read, style
+from analysis.grid import least_error, report, summary
+from tests.analysis_grid import changed, finding, measure, scale
 
 app = typer.Typer()
 app.command("figures")(figures.main)
@@ -45,7 +47,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(folder):
     """Return the small grid's results."""
-    return _load.load(folder)
+    return read.load(folder)
 
 
 # --- commands -----------------------------------------------------------------------------------
@@ -79,7 +81,7 @@ def test_the_report_prints_what_the_table_says(results, tmp_path):
     states = results.cells["status"].value_counts()
     assert f"{len(results.cells)} cells: {states['']} measured" in text
     assert f"{states['infinite']} infinite" in text and f"{states['undefined']} undefined" in text
-    found = _winners.winners(results).query("law == 'Normal' and ratio >= 1")
+    found = least_error.winners(results).query("law == 'Normal' and ratio >= 1")
     first, count = next(iter(found["estimator"].value_counts().items()))
     line = next(x for x in text.splitlines() if x.startswith("Normal  "))
     assert line.rstrip().endswith(f"{first} {count}/{len(found)}")
@@ -97,7 +99,7 @@ def test_the_report_sets_biases_beside_the_reference_of_the_theory(results, tmp_
         row = rows[rows["parameter"] == parameter].iloc[0]
         assert abs(row["bias"] - reference) < 5 * row["bias_mcse"] + 0.005
         assert report.plus_minus(row["bias"], row["bias_mcse"]) in text
-        assert _style.number(reference, 3) in text
+        assert style.number(reference, 3) in text
     more = changed(results, scale("bias", 2.0, law="Normal", parameter="loc", estimator="TEA .25"))
     assert printed(more, tmp_path) != text
     # a Normal law that is not the standard one has no reference
@@ -121,7 +123,7 @@ def test_the_report_names_the_files(results, tmp_path):
 def test_a_summary_is_small_and_draws_the_same(results, folder, tmp_path):
     done = run("summary", folder, tmp_path / "small")
     assert done.exit_code == 0, done.output
-    small = _load.load(tmp_path / "small")
+    small = read.load(tmp_path / "small")
     size = sum(path.stat().st_size for path in (tmp_path / "small").iterdir())
     whole = sum((folder / f"{x}.parquet").stat().st_size for x in ("table", "response"))
     assert size < 0.6 * whole

@@ -18,9 +18,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from simulations import _command, _engines, _store, bandit, bandit_cells
-from simulations.bandit_cells import Cell, best_step_size, cells, run_cell
-from simulations.bandit_schema import EXACT, read_study
+from simulations.bandit import cells as bandit_cells
+from simulations.bandit import run as bandit
+from simulations.bandit.cells import Cell, best_step_size, cells, run_cell
+from simulations.bandit.schema import EXACT, read_study
+from simulations.core import command as _command
+from simulations.core import engines, store
 
 ROOT = Path(__file__).parents[1]
 GRIDS = ROOT / "simulations" / "grids"
@@ -109,7 +112,7 @@ def reference(tmp_path_factory):
     """SMALL, run by one worker process: the result that every other way must give."""
     folder = tmp_path_factory.mktemp("reference")
     (folder / "bandit.toml").write_text(SMALL)
-    manifest = run(folder / "bandit.toml", folder / "out", _engines.local(1))
+    manifest = run(folder / "bandit.toml", folder / "out", engines.local(1))
     return manifest, contents(folder / "out"), folder / "out"
 
 
@@ -181,7 +184,7 @@ def test_the_exact_path_is_one_run_and_no_arm_is_better(reference):
 
 
 def test_two_workers_give_the_same_to_the_bit(reference, written, tmp_path):
-    manifest = run(written(SMALL), tmp_path / "out", _engines.local(2))
+    manifest = run(written(SMALL), tmp_path / "out", engines.local(2))
     assert contents(tmp_path / "out") == reference[1]
     assert manifest["runs"][-1]["cells"] == {"computed": CELLS, "kept": 0}
     assert len(reference[1]) == CELLS + 2
@@ -192,7 +195,7 @@ def test_two_workers_give_the_same_to_the_bit(reference, written, tmp_path):
 @pytest.mark.xdist_group("dask")
 def test_a_dask_cluster_gives_the_same_to_the_bit(reference, written, tmp_path):
     pytest.importorskip("distributed")
-    run(written(SMALL), tmp_path / "out", _engines.dask(1, None))
+    run(written(SMALL), tmp_path / "out", engines.dask(1, None))
     assert contents(tmp_path / "out") == reference[1]
 
 
@@ -274,7 +277,7 @@ def test_a_damaged_or_missing_cell_is_computed_again_and_no_other(
 )
 def test_a_folder_of_another_configuration_is_refused(change, reference, written):
     out = reference[2]
-    with pytest.raises(_store.Refused, match="another configuration .* give another --out"):
+    with pytest.raises(store.Refused, match="another configuration .* give another --out"):
         run(written(SMALL.replace(*change)), out)
     assert contents(out) == reference[1]
 
@@ -282,7 +285,7 @@ def test_a_folder_of_another_configuration_is_refused(change, reference, written
 def test_a_folder_that_is_not_of_a_study_is_refused(written, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("x")
-    with pytest.raises(_store.Refused, match=r"not empty and has no manifest.json; give another"):
+    with pytest.raises(store.Refused, match=r"not empty and has no manifest.json; give another"):
         run(written(SMALL), tmp_path / "home")
 
 

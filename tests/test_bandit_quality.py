@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from simulations.bandit_quality import jackknife_se, quality
-from simulations.training import Bandit, gradient, sampled_gradient
+from simulations.bandit.quality import jackknife_se, quality
+from simulations.bandit.training import Bandit, gradient, sampled_gradient
 from tea_stats import advantages
 
 M, NUISANCE = 3, 5

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from simulations.bandit_quality import jackknife_se
-from simulations.bandit_schema import EXACT, Study
-from simulations.bandit_summary import mean_se, reached, steps_needed, summarize
+from simulations.bandit.quality import jackknife_se
+from simulations.bandit.schema import EXACT, Study
+from simulations.bandit.summary import mean_se, reached, steps_needed, summarize
 
 STUDY = Study.model_validate(
     {

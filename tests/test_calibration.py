@@ -8,8 +8,9 @@ from numpy.polynomial import legendre
 from scipy import integrate, special
 
 import tea_stats
-from tea_stats import Gumbel, GumbelMin, Normal, _calibration, monte_carlo, tails
-from tea_stats._calibration import influence_means
+from tea_stats import Gumbel, GumbelMin, Normal, monte_carlo, tails
+from tea_stats.tails import calibration
+from tea_stats.tails.calibration import influence_means
 
 SIZES = [(3, 3), (4, 3), (16, 4), (16, 8), (16, 16), (64, 3), (64, 16), (256, 13), (256, 256)]
 
@@ -56,8 +57,8 @@ def test_they_are_the_integrals_that_they_stand_for(m):
 @pytest.mark.parametrize(("m", "k"), SIZES)
 def test_more_points_change_nothing(m, k, monkeypatch):
     found = np.array(influence_means(m, k))
-    monkeypatch.setattr(_calibration, "POINTS", (110, 160, 110))
-    monkeypatch.setattr(_calibration, "WIDTHS", (-12.0, 20.0))
+    monkeypatch.setattr(calibration, "POINTS", (110, 160, 110))
+    monkeypatch.setattr(calibration, "WIDTHS", (-12.0, 20.0))
     finer = np.array(influence_means.__wrapped__(m, k))
     assert finer != pytest.approx(found, rel=1e-16, abs=0)  # they were used
     assert found == pytest.approx(finer, rel=1e-9, abs=1e-11)

@@ -14,9 +14,9 @@ from tea_stats.reward_log import RewardLog
 pytest.importorskip("typer")
 pytest.importorskip("matplotlib")
 
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-from tea_stats.command_line import app  # noqa: E402
+from tea_stats.command_line import app
 
 QUICK = ["--N", "128", "--m", "8", "--batches", "8", "--prompts", "16"]
 

@@ -22,10 +22,10 @@ from tea_stats.families import (
 
 pytest.importorskip("typer")
 
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-from tea_stats.command_line import _shared, app  # noqa: E402
-from tea_stats.command_line._laws import KNOWN, parse_law, parse_options  # noqa: E402
+from tea_stats.command_line import app, shared
+from tea_stats.command_line.laws import KNOWN, parse_law, parse_options
 
 
 def run(*arguments):
@@ -174,7 +174,7 @@ def test_simulate_refuses_in_one_line(arguments, message):
 
 
 def test_the_registry_is_listed(monkeypatch):
-    monkeypatch.setattr(_shared, "PIPE_WIDTH", 400)  # nothing is folded
+    monkeypatch.setattr(shared, "PIPE_WIDTH", 400)  # nothing is folded
     done = run("estimators")
     assert done.exit_code == 0
     for estimator in ESTIMATORS.values():

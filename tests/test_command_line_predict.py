@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-from tea_stats import prediction, reward_log  # noqa: E402
-from tea_stats.command_line import app  # noqa: E402
+from tea_stats import prediction, reward_log
+from tea_stats.command_line import app
 
 RUNNER = CliRunner()
 
@@ -125,7 +125,7 @@ def test_the_figure_can_be_read(log, successes, monkeypatch):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from tea_stats.command_line import _predict_figure
+    from tea_stats.command_line import predict_figure
     from tests.readable import check_text
 
     def check(figure, path):
@@ -135,7 +135,7 @@ def test_the_figure_can_be_read(log, successes, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", check)
     for path, N in ((log, 1000), (successes, 10**6), (log, 16)):
         forecast = prediction.predict(reward_log.read(path), N)
-        _predict_figure.draw(forecast, path, target_reward=0.5)
+        predict_figure.draw(forecast, path, target_reward=0.5)
 
 
 @pytest.mark.parametrize(

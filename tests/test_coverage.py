@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
-import pandas as pd  # noqa: E402
+import pandas as pd
 
-from analysis.coverage import tables  # noqa: E402
-from simulations import coverage  # noqa: E402
-from tea_stats.prediction import METHODS  # noqa: E402
+from analysis.checks.coverage import tables
+from simulations.checks import coverage
+from tea_stats.prediction import METHODS
 
 SUMMARY = Path(__file__).parents[1] / "analysis" / "summaries" / "coverage" / "table.parquet"
 

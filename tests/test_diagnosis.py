@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tea_stats import order_statistics, tails
-from tea_stats.diagnosis import ASSUMPTIONS, Interval, Kind, Verdict, _sets, _tail, diagnose, judge
-from tea_stats.diagnosis._sets import Sets
-from tea_stats.diagnosis._values import count, share
+from tea_stats import tails
+from tea_stats.best_of_n import order_statistics
+from tea_stats.diagnosis import ASSUMPTIONS, Interval, Kind, Verdict, diagnose, judge, sets
+from tea_stats.diagnosis import tail as _tail
+from tea_stats.diagnosis.sets import Sets
+from tea_stats.diagnosis.values import count, share
 from tea_stats.families import (
     Gamma,
     GaussianTail,
@@ -126,7 +128,7 @@ def test_weights_are_those_of_mean_excess_and_half_gini_difference():
 def test_larger_groups_count_by_the_mean_over_all_their_subsets():
     rng = np.random.default_rng(2)
     groups = [rng.normal(size=size) for size in (4, 4, 7, 2, 6, 5, *[4] * 40)]
-    found = _sets.sets(groups, rng)
+    found = sets.sets(groups, rng)
     assert found is not None
     assert (found.m, found.prompts, found.cut) == (4, 45, False)
     subsets = [sorted(chosen) for chosen in combinations(groups[2], 4)]
@@ -136,17 +138,17 @@ def test_larger_groups_count_by_the_mean_over_all_their_subsets():
 def test_few_prompts_are_cut_at_random_into_sets():
     # a file may be sorted by reward: sets of neighbours would have no spread
     groups = [np.sort(np.random.default_rng(3).normal(size=320)) for _ in range(4)]
-    found = _sets.sets(groups, np.random.default_rng(0))
+    found = sets.sets(groups, np.random.default_rng(0))
     assert found is not None
     assert (found.m, found.cut, len(found.rewards)) == (40, True, 32)
     assert (found.prompts, found.rollouts) == (4, 1280)
     assert 0.9 < _tail.examine(found).spread < 1.1
-    again = _sets.sets(groups, np.random.default_rng(0))
+    again = sets.sets(groups, np.random.default_rng(0))
     np.testing.assert_array_equal(found.rewards, again.rewards)
 
 
 def test_no_sets_without_a_group_of_four():
-    assert _sets.sets([np.zeros(3), np.ones(2)], np.random.default_rng(0)) is None
+    assert sets.sets([np.zeros(3), np.ones(2)], np.random.default_rng(0)) is None
 
 
 # --- intervals -----------------------------------------------------------------------------------

@@ -7,12 +7,13 @@ import pytest
 from scipy import stats
 
 from tea_stats import ESTIMATORS, RECOMMENDED, best_of_n, monte_carlo
-from tea_stats.diagnosis import _candidates, _few_valued, _recommend, _sets, _tail, recommend
-from tea_stats.diagnosis._simulation import Score, Setting, Simulated, ratio
+from tea_stats.diagnosis import candidates, few_valued, recommend, recommendation, tail
+from tea_stats.diagnosis import sets as _sets
+from tea_stats.diagnosis.simulation import Score, Setting, Simulated, ratio
 from tea_stats.families import Affine, Discrete, Gumbel, Normal
 from tea_stats.families.location_scale import LocationScale
+from tea_stats.linear.library import LIBRARY
 from tea_stats.reward_log import RewardLog
-from tea_stats.tail_library import LIBRARY
 
 # --- batches of few-valued prompts ---------------------------------------------------------------
 
@@ -22,9 +23,9 @@ CHANCES = np.array([[0.7, 0.2, 0.1], [0.05, 0.05, 0.9], [0.98, 0.01, 0.01]])
 
 def z_scores(estimators, N, *, truth_N=None, m=4):
     """Return how many standard errors each estimator's mean gradient is off, at worst."""
-    exact = _few_valued.truths(VALUES, CHANCES, truth_N or N)
+    exact = few_valued.truths(VALUES, CHANCES, truth_N or N)
     rng = np.random.default_rng(0)
-    found = _few_valued.measure(
+    found = few_valued.measure(
         VALUES, CHANCES, exact, estimators, m, N, prompts=8, batches=8000, rng=rng
     )
     _, truth = found.pop("exact")
@@ -52,9 +53,9 @@ def test_one_prompt_is_one_discrete_law():
     requests = {"tea": ("tea", {"alpha": 0.5}), "auto_tea": ("auto_tea", {})}
     table = monte_carlo.measure(law, requests, 8, 16, reps=8 * 1500, prompts=8, reference="tea")
     known = table[table.parameter == "all"].set_index("estimator")
-    exact = _few_valued.truths(VALUES, CHANCES[:1], 16)
+    exact = few_valued.truths(VALUES, CHANCES[:1], 16)
     np.testing.assert_allclose(exact[0], best_of_n.gradient(law, 16))
-    found = _few_valued.measure(
+    found = few_valued.measure(
         VALUES,
         CHANCES[:1],
         exact,
@@ -75,7 +76,7 @@ def test_one_prompt_is_one_discrete_law():
 def test_ratios_have_the_error_of_the_jackknife():
     x = np.random.default_rng(0).gamma(4.0, size=(300, 2))
     x[:, 0] += 2.0 * x[:, 1]  # errors of a batch go with the size of its gradient
-    known = _tail.jackknife(lambda mean: mean[..., 0] / mean[..., 1], x)
+    known = tail.jackknife(lambda mean: mean[..., 0] / mean[..., 1], x)
     value, error = ratio(*x.T)
     assert value == pytest.approx(known.estimate)
     assert error * stats.t.isf(0.025, 299) == pytest.approx(known.high - value, rel=0.01)
@@ -83,7 +84,7 @@ def test_ratios_have_the_error_of_the_jackknife():
 
 def test_gradients_of_verifiers_in_closed_form():
     p = np.array([0.001, 0.2, 0.9])
-    found = _few_valued.truths(np.array([0.0, 1.0]), np.column_stack([1 - p, p]), 64)
+    found = few_valued.truths(np.array([0.0, 1.0]), np.column_stack([1 - p, p]), 64)
     # ∂/∂ log odds of 1 − (1 − p)^N
     np.testing.assert_allclose(found[:, 1], 64 * p * (1 - p) ** 64, rtol=1e-9)
 
@@ -93,14 +94,14 @@ def test_how_much_prompts_differ_is_recovered(concentration):
     rng = np.random.default_rng(0)
     p = rng.dirichlet(concentration * np.array([0.6, 0.3, 0.1]), size=4000)
     counts = rng.multinomial(8, p)
-    found, frequencies = _few_valued.dirichlet_prior(counts)
+    found, frequencies = few_valued.dirichlet_prior(counts)
     assert found == pytest.approx(concentration, rel=0.15)  # some 4 standard errors
     np.testing.assert_allclose(frequencies, [0.6, 0.3, 0.1], atol=0.03)
 
 
 @pytest.mark.parametrize("chance", [[[8, 0]] * 5, [[8, 0], [0, 8]] * 5, [[4, 4]] * 5])
 def test_prompts_that_are_all_alike_or_all_certain(chance):
-    concentration, _ = _few_valued.dirichlet_prior(np.array([*chance, [1, 0], [7, 1]]))
+    concentration, _ = few_valued.dirichlet_prior(np.array([*chance, [1, 0], [7, 1]]))
     assert np.isfinite(concentration)
     assert concentration > 0.0
 
@@ -108,11 +109,11 @@ def test_prompts_that_are_all_alike_or_all_certain(chance):
 def test_simulated_prompts_are_those_of_the_log():
     rewards = np.zeros((600, 200))
     rewards[300:, :100] = 1.0
-    values, chances = _few_valued.prompt_laws(
+    values, chances = few_valued.prompt_laws(
         RewardLog.from_groups(rewards), np.random.default_rng(0)
     )
     assert values.tolist() == [0.0, 1.0]
-    assert len(chances) == _few_valued.MOST_PROMPTS
+    assert len(chances) == few_valued.MOST_PROMPTS
     np.testing.assert_allclose(chances.sum(axis=1), 1.0)
     rare = chances[:, 1] < 0.25
     assert 0.4 < rare.mean() < 0.6
@@ -124,32 +125,32 @@ def test_simulated_prompts_are_those_of_the_log():
 
 
 def test_every_estimator_is_tried_where_it_exists():
-    everywhere = _candidates.estimators(32, 512, values=2, binary=True)
+    everywhere = candidates.estimators(32, 512, values=2, binary=True)
     assert {name for name, _ in everywhere.values()} == set(ESTIMATORS)
-    continuous = _candidates.estimators(8, 512, values=None, binary=False)
+    continuous = candidates.estimators(8, 512, values=None, binary=False)
     assert not {"max_rl", "pass_at_k", "beta_binomial", "prefix_tea"} & set(continuous)
     assert "tea(alpha=0.5)" in continuous
-    assert RECOMMENDED in _candidates.estimators(2, 4, values=None, binary=False)
+    assert RECOMMENDED in candidates.estimators(2, 4, values=None, binary=False)
 
 
 @pytest.mark.parametrize("law", ["gumbel", "normal", "uniform"])
 def test_the_law_of_a_large_log_is_likely(law):
     rewards = 3.0 * LIBRARY[law].sample((1000, 32), np.random.default_rng(0)) - 5.0
     sets = _sets.sets(list(rewards), np.random.default_rng(0))
-    found = _candidates.likely_laws(sets)
+    found = candidates.likely_laws(sets)
     assert law in found
     assert sum(found.values()) == pytest.approx(1.0)
-    assert len(found) <= _candidates.MOST_LAWS
+    assert len(found) <= candidates.MOST_LAWS
 
 
 def test_laws_move_in_location_and_scale_where_they_can():
     for name in LIBRARY:
-        law = _candidates.simulated(name)
+        law = candidates.simulated(name)
         movable = isinstance(law, LocationScale)
         assert movable or not isinstance(LIBRARY[name], LocationScale)
         if isinstance(law, Affine):
             assert law.base == LIBRARY[name]
-    assert isinstance(_candidates.simulated("rare_mode(0.01, 2.5)"), Affine)
+    assert isinstance(candidates.simulated("rare_mode(0.01, 2.5)"), Affine)
 
 
 # --- the rule ------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def chosen(**errors):
     scores = [Score(RECOMMENDED, 16, 0.3, 0.01, 0.0, 0.0, 1.0), Score("tea", 16, 1, 1, 0.7, 1, 1)]
     scores += [Score(k, 16, e, 0.01, e - 0.3, se, 1.0) for k, (e, se) in errors.items()]
     setting = Setting(128, (16,), 64, 100, 0)
-    return _recommend._choose(Simulated({"normal": 1.0}, scores, 1.0), setting, 16)
+    return recommendation._choose(Simulated({"normal": 1.0}, scores, 1.0), setting, 16)
 
 
 def test_the_default_stays_unless_another_is_clearly_better():
@@ -177,9 +178,9 @@ def test_alpha_is_that_of_the_best_tea():
 
 
 def test_how_many_rollouts_are_enough():
-    assert _recommend.enough({8: 0.05, 16: 0.01}) == 8
-    assert _recommend.enough({8: 0.5, 16: 0.3, 32: 0.29, 64: 0.1}) == 16
-    assert _recommend.enough({8: 0.5, 12: 0.4, 16: 0.3}) is None
+    assert recommendation.enough({8: 0.05, 16: 0.01}) == 8
+    assert recommendation.enough({8: 0.5, 16: 0.3, 32: 0.29, 64: 0.1}) == 16
+    assert recommendation.enough({8: 0.5, 12: 0.4, 16: 0.3}) is None
 
 
 # --- whole logs ----------------------------------------------------------------------------------
@@ -229,7 +230,7 @@ def test_default_sizes_are_the_logs_own_and_powers_of_two():
 def test_a_saturated_verifier():
     rewards = np.random.default_rng(0).random((100, 16)) < 0.6
     found = recommend(RewardLog.from_groups(rewards), 64, m=16, batches=8)
-    assert found.saturation < _recommend.SATURATED
+    assert found.saturation < recommendation.SATURATED
 
 
 @pytest.mark.parametrize(

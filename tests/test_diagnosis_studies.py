@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("typer")
 
-from simulations import recommendation_regret, verdict_rates  # noqa: E402
-from tea_stats.diagnosis import Verdict  # noqa: E402
-from tea_stats.families import Normal  # noqa: E402
+from simulations.checks import recommendation_regret, verdict_rates
+from tea_stats.diagnosis import Verdict
+from tea_stats.families import Normal
 
 SUMMARIES = Path(__file__).parents[1] / "analysis" / "summaries"
 

@@ -14,11 +14,13 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("jinja2")
 typer = pytest.importorskip("typer")
 
-from analysis import _guide_tables as tables  # noqa: E402
-from analysis import guide  # noqa: E402
-from analysis._guide_situations import SITUATIONS  # noqa: E402
-from analysis._guide_sources import Sources  # noqa: E402
-from analysis._load import Absent  # noqa: E402
+from analysis.core.read import Absent
+from analysis.guide import (
+    page,
+    tables,
+)
+from analysis.guide.situations import SITUATIONS
+from analysis.guide.sources import Sources
 
 M_AT_LEAST_N = next(s for s in SITUATIONS if s.grid == "paper")
 
@@ -26,18 +28,18 @@ M_AT_LEAST_N = next(s for s in SITUATIONS if s.grid == "paper")
 @pytest.fixture(scope="module")
 def sources():
     """Return the committed summaries."""
-    return Sources(guide.SUMMARIES)
+    return Sources(page.SUMMARIES)
 
 
 @pytest.fixture(scope="module")
 def text():
     """Return the page as it is."""
-    return guide.page(guide.SUMMARIES)
+    return page.page(page.SUMMARIES)
 
 
 def changed(folder, name, change):
     """Copy the summaries into a folder, with one table changed; return the folder."""
-    shutil.copytree(guide.SUMMARIES, folder, dirs_exist_ok=True)
+    shutil.copytree(page.SUMMARIES, folder, dirs_exist_ok=True)
     path = folder / name
     table = pd.read_parquet(path)
     change(table)
@@ -59,7 +61,7 @@ def test_a_changed_error_on_the_pools_changes_who_is_nearest(tmp_path, text):
         assert chosen.sum() > 8
         table.loc[chosen, "scaled_nmse"] = 0.999
 
-    other = guide.page(changed(tmp_path, "lm_pool/table.parquet", worsen))
+    other = page.page(changed(tmp_path, "lm_pool/table.parquet", worsen))
     told = [line for line in text.splitlines() if "has the least error, or is not told" in line]
     again = [line for line in other.splitlines() if "has the least error, or is not told" in line]
     assert len(told) == len(again) == 1 and told != again
@@ -68,7 +70,7 @@ def test_a_changed_error_on_the_pools_changes_who_is_nearest(tmp_path, text):
 
 
 def test_the_template_has_no_digits():
-    template = guide.TEMPLATE.read_text(encoding="utf-8")
+    template = page.TEMPLATE.read_text(encoding="utf-8")
     assert not re.findall(r".*\d.*", template)
     assert len(re.findall(r"\{\{", template)) > 15
 
@@ -80,7 +82,7 @@ def test_a_changed_error_changes_the_page(tmp_path, text):
         assert chosen.sum() == 1
         table.loc[chosen, "bias"] = 100.0 * table.loc[chosen, "exact"]
 
-    other = guide.page(changed(tmp_path, "league/table.parquet", worsen))
+    other = page.page(changed(tmp_path, "league/table.parquet", worsen))
     new = lines_that_differ(other, text)
     assert any(line.startswith("| GumbelMin, m = 32, N = 512 |") for line in new)
     assert any("[Skewed to the left]" in line for line in new)
@@ -193,19 +195,19 @@ def test_numbers_agree_with_the_league(sources, text):
 
 
 def test_a_page_that_is_there_is_left_alone(tmp_path, monkeypatch, text):
-    monkeypatch.setattr(guide, "page", lambda folder: text)
+    monkeypatch.setattr(page, "page", lambda folder: text)
     out = tmp_path / "page.md"
-    guide.write(out=out)
+    page.write(out=out)
     assert out.read_text(encoding="utf-8") == text
     before = out.stat().st_mtime_ns
-    guide.write(out=out)
+    page.write(out=out)
     assert out.stat().st_mtime_ns == before
     out.write_text("old")
-    guide.write(out=out)
+    page.write(out=out)
     assert out.read_text(encoding="utf-8") == text
 
 
 def test_a_folder_that_cannot_be_used_is_told(tmp_path, capsys):
     with pytest.raises(typer.Exit):
-        guide.main(tmp_path, tmp_path / "page.md")
+        page.main(tmp_path, tmp_path / "page.md")
     assert "league: no such folder; make it with" in capsys.readouterr().err

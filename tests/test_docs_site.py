@@ -18,8 +18,8 @@ pytest.importorskip("myst_parser")
 pytest.importorskip("numpydoc")
 pytest.importorskip("selenium")
 
-import tea_stats  # noqa: E402
-from tests.browser import look, skip_without, start  # noqa: E402
+import tea_stats
+from tests.browser import look, skip_without, start
 
 ROOT = Path(__file__).parents[1]
 BUILD = ["--fail-on-warning", "--keep-going", "--quiet", "-b", "html"]

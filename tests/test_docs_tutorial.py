@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("markdown_it")
 
-from tests.page_blocks import run_page  # noqa: E402
+from tests.page_blocks import run_page
 
 PAGE = Path(__file__).parents[1] / "docs" / "tutorial.md"
 

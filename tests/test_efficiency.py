@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tea_stats import best_of_n, efficiency, linear_tea_design, max_at_k, monte_carlo
+from tea_stats import best_of_n, linear_tea_design, max_at_k, monte_carlo
+from tea_stats.best_of_n import efficiency
 from tea_stats.families import (
     Beta,
     Discrete,

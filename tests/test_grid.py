@@ -18,8 +18,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from simulations import _engines, _store, blocks, grid
-from simulations.grid_schema import read_grid
+from simulations.core import engines, store
+from simulations.grid import blocks
+from simulations.grid import run as grid
+from simulations.grid.schema import read_grid
 from tea_stats import ESTIMATORS, FAMILIES, monte_carlo
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +95,7 @@ def reference(tmp_path_factory):
     """SMALL, run by one worker: the result that every other way must give."""
     folder = tmp_path_factory.mktemp("reference")
     (folder / "grid.toml").write_text(SMALL)
-    manifest = run(folder / "grid.toml", folder / "out", _engines.local(1))
+    manifest = run(folder / "grid.toml", folder / "out", engines.local(1))
     return manifest, contents(folder / "out"), pd.read_parquet(folder / "out" / "table.parquet")
 
 
@@ -182,7 +184,7 @@ def test_the_cap_on_groups_holds_and_is_told(written, tmp_path):
 
 
 def test_two_workers_give_the_same_to_the_bit(reference, written, tmp_path):
-    run(written(SMALL), tmp_path / "out", _engines.local(2))
+    run(written(SMALL), tmp_path / "out", engines.local(2))
     assert contents(tmp_path / "out") == reference[1]
 
 
@@ -206,7 +208,7 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_same_to_the_bit(reference,
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(grid, "Queue", Killing)
-            machine = _engines.dask(2, cluster.scheduler_address)
+            machine = engines.dask(2, cluster.scheduler_address)
             manifest = run(written(SMALL), tmp_path / "out", machine)
         assert victim not in {worker.pid for worker in cluster.workers.values()}
     assert manifest["runs"][-1]["blocks"] == reference[0]["runs"][-1]["blocks"]
@@ -239,7 +241,7 @@ def test_killed_it_loses_no_finished_block_and_resumes_to_the_same_bits(written,
     assert kept >= 3
     assert not (tmp_path / "killed" / "table.parquet").exists()
     subprocess.run([*command, tmp_path / "killed"], check=True, **options)
-    run(config, tmp_path / "whole", _engines.local(2))
+    run(config, tmp_path / "whole", engines.local(2))
     manifest = json.loads((tmp_path / "killed" / "manifest.json").read_text())
     assert manifest["runs"][-1]["blocks"]["kept"] == kept
     assert manifest["runs"][-1]["blocks"]["computed"] > 0
@@ -327,7 +329,7 @@ def test_a_damaged_response_curve_is_named_and_computed_again(
 def test_a_folder_of_another_configuration_is_refused(change, written, tmp_path):
     run(written(SMALL), tmp_path / "out")
     before = contents(tmp_path / "out")
-    with pytest.raises(_store.Refused, match="another configuration .* give another --out"):
+    with pytest.raises(store.Refused, match="another configuration .* give another --out"):
         run(written(SMALL.replace(*change)), tmp_path / "out")
     assert contents(tmp_path / "out") == before
 
@@ -335,30 +337,30 @@ def test_a_folder_of_another_configuration_is_refused(change, written, tmp_path)
 def test_a_folder_that_is_not_of_a_grid_is_refused(written, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("x")
-    with pytest.raises(_store.Refused, match=r"not empty and has no manifest.json; give another"):
+    with pytest.raises(store.Refused, match=r"not empty and has no manifest.json; give another"):
         run(written(SMALL), tmp_path / "home")
     (tmp_path / "home" / "manifest.json").write_text("{")
-    with pytest.raises(_store.Refused, match=r"manifest.json is damaged"):
+    with pytest.raises(store.Refused, match=r"manifest.json is damaged"):
         run(written(SMALL), tmp_path / "home")
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "table.parquet"
     frame = pd.DataFrame({"value": np.arange(3.0)})
-    _store.write(frame, path, mark="one")
-    pd.testing.assert_frame_equal(_store.read(path, mark="one"), frame)
-    with pytest.raises(_store.Damaged, match="its mark mark is not two"):
-        _store.read(path, mark="two")
+    store.write(frame, path, mark="one")
+    pd.testing.assert_frame_equal(store.read(path, mark="one"), frame)
+    with pytest.raises(store.Damaged, match="its mark mark is not two"):
+        store.read(path, mark="two")
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        _store.write(frame + 1, path)
-    pd.testing.assert_frame_equal(_store.read(path), frame)
+        store.write(frame + 1, path)
+    pd.testing.assert_frame_equal(store.read(path), frame)
 
 
 def test_the_manifest_tells_how_the_results_were_made(reference):
     manifest = reference[0]
     assert manifest["configuration"]["laws"]["Normal"] == "Normal(loc=0.0, scale=1.0)"
-    assert manifest["hash"] == _store.digest(manifest["configuration"])
+    assert manifest["hash"] == store.digest(manifest["configuration"])
     assert manifest["seeds"]["master"] == 3
     (this,) = manifest["runs"]
     assert {"started", "finished", "seconds", "revision", "dirty", "code", "machine"} <= set(this)
@@ -503,7 +505,7 @@ def test_a_dask_address_that_does_not_answer_is_one_line(written, tmp_path, monk
     pytest.importorskip("distributed")
     said = []
     monkeypatch.setattr(grid, "tell", said.append)
-    monkeypatch.setattr(_engines, "PATIENCE", "1s")
+    monkeypatch.setattr(engines, "PATIENCE", "1s")
     arguments = ("--engine", "dask", "--address", "tcp://127.0.0.1:9", "--out", tmp_path / "out")
     assert command(written(SMALL), *arguments).exit_code == 2
     assert "'tcp://127.0.0.1:9', which does not answer" in said[-1]

@@ -21,7 +21,7 @@ pytest.importorskip("torch")
 import torch
 
 from tea_stats import ESTIMATORS
-from tea_stats.integrations import _groups
+from tea_stats.integrations import groups
 from tests import trainer_stand_ins
 from tests.trainer_stand_ins import GROUPS, HAVE_VERL, MASK, REWARDS, TOKENS, by_hand
 
@@ -68,7 +68,7 @@ def test_verl_advantages(verl_registry, name, options):
         index=np.array(GROUPS, dtype=object),
         reward_baselines=None,
     )
-    expected = _groups.batch_advantages(name, REWARDS, GROUPS, 32, options)
+    expected = groups.batch_advantages(name, REWARDS, GROUPS, 32, options)
     torch.testing.assert_close(advantages, expected.float()[:, None] * MASK, rtol=1e-6, atol=0)
     assert torch.equal(advantages, returns)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tea_stats import best_of_n, linear_tea, linear_tea_design, max_at_k, monte_carlo
+from tea_stats.best_of_n.order_statistics import means
 from tea_stats.families import Gumbel, GumbelMin, Logistic, Normal, StudentT
-from tea_stats.linear_design import TAILS, advantage_square, location, value
-from tea_stats.order_statistics import means
+from tea_stats.linear.design import TAILS, advantage_square, location, value
 from tests.enumeration import LAWS, best_of, expected_gradient, tuples
 
 #: options that take the designs through all their parts, for groups of 4 to 6

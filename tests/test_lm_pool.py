@@ -15,12 +15,13 @@ import typer
 from scipy import stats
 from typer.testing import CliRunner
 
-from analysis import lm_pool as lm_pool_analysis
-from analysis import lm_pool_tables
-from analysis._load import ResultsError
-from simulations import _schema, _store, lm_pool
-from simulations.lm import halves, measure
-from simulations.lm.pool_schema import Pools, read_pools, write_pool
+from analysis.core.read import ResultsError
+from analysis.lm import pool_tables
+from analysis.lm import pools as lm_pool_analysis
+from simulations import lm_pool
+from simulations.core import schema, store
+from simulations.lm.pools import halves, measure
+from simulations.lm.pools.schema import Pools, read_pools, write_pool
 from tea_stats import EmpiricalPool, best_of_n, monte_carlo, tails
 
 TINY = """
@@ -121,15 +122,15 @@ def test_pools_hold_what_was_drawn(drawn):
         assert len(np.unique(rewards["likelihood"])) > 250
         described = provenance["pools"][name]["rewards"]["likelihood"]
         assert described["mean"] == pytest.approx(rewards["likelihood"].mean(), rel=1e-5)
-    law = _schema.LawTable(family="EmpiricalPool", file="pool-001.npz").law(drawn / "pools")
+    law = schema.LawTable(family="EmpiricalPool", file="pool-001.npz").law(drawn / "pools")
     assert best_of_n.value(law, 64) > best_of_n.value(law, 1)
     assert sum(f.stat().st_size for f in (drawn / "pools").iterdir()) < 40_000
 
 
 def test_killed_drawing_goes_on_with_the_same_pools(drawn, configuration, tmp_path):
-    from simulations.lm import draw
+    from simulations.lm.pools import draw
 
-    pools, seen = _schema.read(Pools, configuration), []
+    pools, seen = schema.read(Pools, configuration), []
 
     def kill(rollouts, tokens):
         seen.append(rollouts)
@@ -187,19 +188,19 @@ def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
         "measure", configuration, "--pools", drawn / "pools", "--out", tmp_path, "--workers", 1
     )
     assert found.exit_code == 0, found.output
-    table = _store.read(tmp_path / "table.parquet")
+    table = store.read(tmp_path / "table.parquet")
     # 2 pools × (2 rewards + 1 with a normal tail), and the Normal law, each × 2 estimators
     assert len(table) == (2 * 3 + 1) * 3
-    model = _store.read(tmp_path / "model.parquet")
+    model = store.read(tmp_path / "model.parquet")
     assert len(model) == 3 * 3 and (model["pools"] == 2).all()
-    assert set(_store.read(tmp_path / "tails.parquet")["pool"]) == {
+    assert set(store.read(tmp_path / "tails.parquet")["pool"]) == {
         "pool-001",
         "pool-002",
         "chance",
     }
-    response = _store.read(tmp_path / "response.parquet")
+    response = store.read(tmp_path / "response.parquet")
     assert response.groupby(["pool", "reward", "kind", "estimator"])["q"].nunique().min() == 32
-    assert _store.read(tmp_path / "quantiles.parquet").notna().all().all()
+    assert store.read(tmp_path / "quantiles.parquet").notna().all().all()
     assert (
         0
         < json.loads((tmp_path / "manifest.json").read_text())["informed"]["pool-001"]["likelihood"]
@@ -213,8 +214,8 @@ def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
     assert len(list((tmp_path / "f").glob("*.png"))) == 4
     assert "Gaussian, by chance" in figures.output
     # the summary is enough to tell all of it again
-    again = lm_pool_tables.report(lm_pool_analysis.load(tmp_path / "s"))
-    assert again == lm_pool_tables.report(lm_pool_analysis.load(tmp_path))
+    again = pool_tables.report(lm_pool_analysis.load(tmp_path / "s"))
+    assert again == pool_tables.report(lm_pool_analysis.load(tmp_path))
 
 
 def test_results_that_cannot_be_drawn_end_with_one_line(tmp_path):
@@ -240,7 +241,7 @@ def test_response_curve_is_the_exact_one_for_an_unbiased_estimator():
 
 
 def test_estimators_that_pool_are_measured_in_batches(configuration):
-    plan = _schema.read(Pools, configuration).measure
+    plan = schema.read(Pools, configuration).measure
     law = EmpiricalPool(*random_pool())
     rows = measure.measured(plan, law, 1280).set_index("estimator")
     assert list(rows.index) == ["TEA", "RLOO", "auto TEA"]
@@ -415,6 +416,6 @@ def test_half_a_pool_smaller_than_N():
 
 
 def test_the_projects_configuration_is_valid():
-    plan = _schema.read(Pools, lm_pool.DEFAULT)
+    plan = schema.read(Pools, lm_pool.DEFAULT)
     # half precision: below 3 MB
     assert plan.count * plan.rollouts * (2 * plan.core[0] * plan.core[1] + 4 * 6) < 3e6

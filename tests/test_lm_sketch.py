@@ -9,7 +9,8 @@ pytest.importorskip("transformers")
 
 import torch
 
-from simulations.lm import policies, rollouts, sketch
+from simulations.lm import policies, rollouts
+from simulations.lm.pools import sketch
 
 pytestmark = pytest.mark.torch
 

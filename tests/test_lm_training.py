@@ -16,19 +16,11 @@ pytest.importorskip("peft")
 import torch
 import typer
 
-from analysis import lm_training
-from analysis._load import ResultsError
-from simulations import _schema, _store, validate_lm
-from simulations.lm import (
-    evaluation,
-    oracle,
-    policies,
-    rewards,
-    rollouts,
-    study,
-    summary,
-    training,
-)
+from analysis.core.read import ResultsError
+from analysis.lm import training as lm_training
+from simulations import validate_lm
+from simulations.core import schema, store
+from simulations.lm import evaluation, oracle, policies, rewards, rollouts, study, summary, train
 from simulations.lm.prompts import Prompt
 from simulations.lm.schema import Study
 from tea_stats import advantages
@@ -37,7 +29,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("lm_training")]
 
 SMOKE = validate_lm.GRIDS / "lm_smoke.toml"
 PROMPTS = [Prompt("a", "Hello"), Prompt("b", "A longer question?"), Prompt("c", "x y")]
-ARM = training.Arm("tea", {}, m=8, N=32, rate=0.01, kl=0.05)
+ARM = train.Arm("tea", {}, m=8, N=32, rate=0.01, kl=0.05)
 
 
 def adapted(dtype="float32", rank=2):
@@ -55,16 +47,16 @@ def letters(policy):
 
 def course(steps, save_every=2):
     sizes = {"rows": 16, "train_rows": 5, "save_every": save_every}
-    return training.Course(PROMPTS, 2, steps, 6, seed=3, key=(0, 0), **sizes)
+    return train.Course(PROMPTS, 2, steps, 6, seed=3, key=(0, 0), **sizes)
 
 
 def log_of(folder, steps, **changes):
     policy = adapted(**changes)
-    return policy, training.train(policy, ARM, course(steps), letters(policy), folder)
+    return policy, train.train(policy, ARM, course(steps), letters(policy), folder)
 
 
 def same(left: pd.DataFrame, right: pd.DataFrame) -> bool:
-    return left.drop(columns=training.TIMES).equals(right.drop(columns=training.TIMES))
+    return left.drop(columns=train.TIMES).equals(right.drop(columns=train.TIMES))
 
 
 # --- one step -------------------------------------------------------------------------------------
@@ -93,19 +85,19 @@ def test_gradient_is_the_sum_over_rollouts_in_however_many_pieces(rank):
     for rows in (1, 3, 5, 99):
         for weight in weights:
             weight.grad = None
-        row = training.backward(policy, drawn, A, 0.3, rows)
-        assert torch.allclose(training.flat_gradient(weights), exact, rtol=0.0, atol=1e-6)
+        row = train.backward(policy, drawn, A, 0.3, rows)
+        assert torch.allclose(train.flat_gradient(weights), exact, rtol=0.0, atol=1e-6)
         assert row["kl"] == pytest.approx(float(gap.sum(1).mean()), abs=1e-5)
 
 
 def test_advantages_have_unit_size_over_the_batch():
     rated = torch.tensor(np.random.default_rng(0).normal(size=(3, 8)))
-    A, row = training.scaled_advantages(ARM, rated)
+    A, row = train.scaled_advantages(ARM, rated)
     plain = advantages("tea", rated.numpy(), 32)
     assert float(A.square().mean()) == pytest.approx(1.0)
     assert np.allclose(A.numpy() * row["size"], plain)
     tied = torch.zeros(2, 8, dtype=torch.float64)
-    A, row = training.scaled_advantages(ARM, tied)
+    A, row = train.scaled_advantages(ARM, tied)
     assert (A == 0.0).all() and row == {"size": 0.0, "degenerate": 2}
 
 
@@ -128,21 +120,21 @@ def test_every_prompt_comes_before_any_comes_again():
     seen = [prompt.id for step in range(9) for prompt in course(9).chosen(step)]
     for lap in range(6):
         assert sorted(seen[3 * lap : 3 * lap + 3]) == ["a", "b", "c"]
-    other = training.Course(PROMPTS, 2, 9, 6, 4, (0, 0), 16, 5, 2)
+    other = train.Course(PROMPTS, 2, 9, 6, 4, (0, 0), 16, 5, 2)
     assert seen != [prompt.id for step in range(9) for prompt in other.chosen(step)]
 
 
 @pytest.mark.slow
 def test_training_raises_the_reward(tmp_path):
     policy = adapted(rank=0)
-    arm = training.Arm("rloo", {}, m=16, N=32, rate=0.01)
-    log = training.train(policy, arm, course(15), letters(policy), tmp_path)
+    arm = train.Arm("rloo", {}, m=16, N=32, rate=0.01)
+    log = train.train(policy, arm, course(15), letters(policy), tmp_path)
     assert log["reward"][-3:].mean() > log["reward"][:3].mean() + 0.1
     # and the same steps against the reward lower it
     policy = adapted(rank=0)
     name, reward = letters(policy)
     against = (name, lambda prompts, completions: -reward(prompts, completions))
-    log = training.train(policy, arm, course(15), against, tmp_path / "against")
+    log = train.train(policy, arm, course(15), against, tmp_path / "against")
     assert log["reward"][-3:].mean() > log["reward"][:3].mean()
 
 
@@ -165,8 +157,8 @@ def test_killed_and_resumed_gives_the_same_digits(tmp_path, rank):
     left = 3  # dies in step 4, after the checkpoint of step 2
     policy = adapted(rank=rank)
     with pytest.raises(Killed):
-        training.train(policy, ARM, course(5), letters(policy), tmp_path / "part", kill)
-    held = training.read_state(tmp_path / "part" / "state.pt")
+        train.train(policy, ARM, course(5), letters(policy), tmp_path / "part", kill)
+    held = train.read_state(tmp_path / "part" / "state.pt")
     assert len(held["log"]) == 2
     resumed_policy, resumed = log_of(tmp_path / "part", 5, rank=rank)
     assert same(whole, resumed)
@@ -253,7 +245,7 @@ def test_oracle_and_cosines_on_a_law_with_a_known_answer(tmp_path):
         policy, PROMPTS[:1], 2000, 2, folder=tmp_path, after=lambda *_: None, **common
     )
     assert all(torch.equal(a, b) for a, b in zip(halves, again, strict=True))
-    arm = training.Arm("rloo", {}, m=400, N=2, rate=1.0)
+    arm = train.Arm("rloo", {}, m=400, N=2, rate=1.0)
     table = oracle.cosines(policy, {"RLOO": arm}, PROMPTS[:1], halves, batch=0, **common)
     assert table["cosine_corrected"].item() > 0.8
     flipped = tuple(-half for half in halves)
@@ -280,37 +272,37 @@ def smoke(tmp_path_factory):
 
 @pytest.mark.slow
 def test_smoke_preset_writes_every_table(smoke):
-    plan = _schema.read(Study, SMOKE)
+    plan = schema.read(Study, SMOKE)
     arms = len(plan.estimators)
-    steps = _store.read(smoke / "steps.parquet")
+    steps = store.read(smoke / "steps.parquet")
     assert len(steps) == arms * plan.seeds * plan.training.steps
     assert steps.drop(columns=["kl"]).notna().all().all()
     # the same prompts and luck: before any update all arms see the same rollouts
     first = steps[steps["step"] == 0].groupby("seed")["reward"]
     assert (first.nunique() == 1).all()
     assert steps[steps["step"] == 0]["reward"].nunique() == plan.seeds
-    tuning = _store.read(smoke / "tuning.parquet")
+    tuning = store.read(smoke / "tuning.parquet")
     assert len(tuning) == arms * 3
     best = tuning.loc[tuning.groupby("estimator")["value"].idxmax()].set_index("estimator")["rate"]
     chosen = steps.groupby("estimator")["rate"]
     assert (chosen.nunique() == 1).all() and chosen.first().to_dict() == best.to_dict()
-    curves = _store.read(smoke / "curves.parquet")
+    curves = store.read(smoke / "curves.parquet")
     assert set(curves["estimator"]) == {"start", *plan.estimators}
     assert (curves.groupby("estimator")["value"].apply(lambda v: v.is_monotonic_increasing)).all()
     assert ((curves["low"] <= curves["value"]) & (curves["value"] <= curves["high"])).all()
-    runs = _store.read(smoke / "runs.parquet")
+    runs = store.read(smoke / "runs.parquet")
     mean = runs.groupby(["estimator", "N"])["value"].mean()
     known = curves.set_index(["estimator", "N"])["value"]
     assert mean.loc[known.index].to_numpy() == pytest.approx(known.to_numpy(), rel=1e-12)
     assert set(runs["seed"]) == set(range(plan.seeds))
-    differences = _store.read(smoke / "differences.parquet")
+    differences = store.read(smoke / "differences.parquet")
     pairs = len(plan.estimators) * (len(plan.estimators) + 1) // 2
     assert len(differences) == pairs * differences["N"].nunique()
-    behaviour = _store.read(smoke / "behaviour.parquet").set_index("estimator")
+    behaviour = store.read(smoke / "behaviour.parquet").set_index("estimator")
     assert behaviour.loc["start", "kl"] == pytest.approx(0.0, abs=1e-4)
-    samples = _store.read(smoke / "samples.parquet")
+    samples = store.read(smoke / "samples.parquet")
     assert set(samples["kind"]) == {"best", "first"}
-    assert set(_store.read(smoke / "oracle.parquet")["estimator"]) == set(plan.estimators)
+    assert set(store.read(smoke / "oracle.parquet")["estimator"]) == set(plan.estimators)
     manifest = json.loads((smoke / "manifest.json").read_text())
     assert manifest["runs"][-1]["finished"] and "torch" in manifest["runs"][-1]["packages"]
 
@@ -318,7 +310,7 @@ def test_smoke_preset_writes_every_table(smoke):
 @pytest.mark.slow
 def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path):
     # killed at its first seed, then gone on with and given another: all jobs as in one run
-    plan = _schema.read(Study, SMOKE).model_copy(update={"seeds": 1})
+    plan = schema.read(Study, SMOKE).model_copy(update={"seeds": 1})
     done = 0
 
     class Killed(KeyboardInterrupt):
@@ -332,14 +324,14 @@ def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path):
 
     with pytest.raises(Killed):
         study.run(plan, tmp_path / "part", kill, lambda text: None)
-    manifest = _store.describe(plan.model_dump(mode="json"))
-    _store.write(manifest, tmp_path / "part" / "manifest.json")
+    manifest = store.describe(plan.model_dump(mode="json"))
+    store.write(manifest, tmp_path / "part" / "manifest.json")
     found = command("--preset", "smoke", "--out", tmp_path / "part")
     assert found.exit_code == 0, found.output
     for name in ("curves", "differences", "behaviour", "samples", "histogram"):
-        ours, theirs = (_store.read(f / f"{name}.parquet") for f in (smoke, tmp_path / "part"))
+        ours, theirs = (store.read(f / f"{name}.parquet") for f in (smoke, tmp_path / "part"))
         assert ours.equals(theirs), name
-    ours, theirs = (_store.read(f / "steps.parquet") for f in (smoke, tmp_path / "part"))
+    ours, theirs = (store.read(f / "steps.parquet") for f in (smoke, tmp_path / "part"))
     assert same(ours, theirs)
     now, then = (json.loads((f / "manifest.json").read_text()) for f in (tmp_path / "part", smoke))
     assert now["hash"] == then["hash"] and now["configuration"] == then["configuration"]
@@ -361,8 +353,8 @@ def test_one_step_size_needs_no_tuning(tmp_path):
     assert not (folder / "tuning").exists()
     assert json.loads((folder / "rates.json").read_text()) == {"RLOO": 0.01}
     summary.summarise(plan, tmp_path)
-    assert _store.read(tmp_path / "tuning.parquet").empty
-    assert _store.read(tmp_path / "steps.parquet")["rate"].unique() == [0.01]
+    assert store.read(tmp_path / "tuning.parquet").empty
+    assert store.read(tmp_path / "steps.parquet")["rate"].unique() == [0.01]
 
 
 @pytest.mark.slow
@@ -426,7 +418,7 @@ def test_bad_arguments_end_with_one_line(tmp_path, arguments, message, monkeypat
 
 
 def configuration(**changes):
-    content = _schema.read(Study, SMOKE).model_dump()
+    content = schema.read(Study, SMOKE).model_dump()
     for name, value in changes.items():
         table, key = name.split("__")
         content[table] = {**content[table], key: value}
@@ -454,7 +446,7 @@ CONFIGURATIONS = sorted(
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
 def test_configurations_are_valid(path):
-    assert study.work(_schema.read(Study, path)) > 0
+    assert study.work(schema.read(Study, path)) > 0
 
 
 def test_presets_have_configurations():

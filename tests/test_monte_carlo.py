@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tea_stats import ESTIMATORS, Discrete, Normal, StudentT, advantages, best_of_n, monte_carlo
-from tea_stats._moments import Moments, PowerSums
+from tea_stats.monte_carlo.moments import Moments, PowerSums
 from tests.enumeration import few_valued
 from tests.numpy_twin import TWINS, measured, power_sums
 

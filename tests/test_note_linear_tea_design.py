@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from tea_stats import efficiency, linear_tea_design, prediction
+from tea_stats import linear_tea_design, prediction
+from tea_stats.best_of_n import efficiency
+from tea_stats.best_of_n.order_statistics import gap_second_moments
 from tea_stats.families import Beta, Gumbel, Logistic, Normal
-from tea_stats.linear_design import advantage_square
-from tea_stats.order_statistics import gap_second_moments
+from tea_stats.linear.design import advantage_square
 from tests.linear_definitions import (
     SLOPES,
     WEIGHTS,

@@ -14,15 +14,15 @@ typer = pytest.importorskip("typer")
 for package in ("pandas", "pyarrow", "statsmodels", "matplotlib", "rich"):
     pytest.importorskip(package)
 
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-from analysis import linear_tables  # noqa: E402
-from analysis.paper import exact  # noqa: E402
-from analysis.paper.studies import Studies  # noqa: E402
-from tea_stats import linear_tea_design  # noqa: E402
-from tea_stats.families import Normal  # noqa: E402
-from tea_stats.linear_design import advantage_square  # noqa: E402
-from tests import (  # noqa: E402
+from analysis.linear import tables
+from analysis.paper import exact
+from analysis.paper.studies import Studies
+from tea_stats import linear_tea_design
+from tea_stats.families import Normal
+from tea_stats.linear.design import advantage_square
+from tests import (
     article,
     test_note_linear_tea,
     test_note_linear_tea_design,
@@ -55,7 +55,7 @@ def test_every_numbered_line_has_a_label():
 
 def test_the_appendix_has_the_tables_that_the_command_prints():
     shown = re.findall(r"\\tablerows\{linear_(\w+)\}", SOURCE)
-    assert shown == list(linear_tables.TABLES)
+    assert shown == list(tables.TABLES)
     printed = CliRunner().invoke(_app(), []).output.splitlines()
     told = exact.rows(Studies())
     assert printed == [
@@ -65,13 +65,13 @@ def test_the_appendix_has_the_tables_that_the_command_prints():
 
 def _app():
     app = typer.Typer()
-    app.command()(linear_tables.main)
+    app.command()(tables.main)
     return app
 
 
 @pytest.mark.parametrize("m", [3, 8])
 def test_the_two_maps_are_inverse(m):
-    product = linear_tables.to_weights(m) @ linear_tables.to_slopes(m)
+    product = tables.to_weights(m) @ tables.to_slopes(m)
     np.testing.assert_allclose(product, np.eye(m), rtol=0, atol=1e-10)
 
 
@@ -93,18 +93,18 @@ def test_condition_in_weights_by_arithmetic_of_many_digits(m):
                 scaled[j, k] = square[j, k] / scale[j] / scale[k]
         found = mpmath.eigsy(scaled, eigvals_only=True)
         exact = float(max(found) / min(found))
-    assert linear_tables.condition_in_weights(m) == pytest.approx(exact, rel=1e-6)
+    assert tables.condition_in_weights(m) == pytest.approx(exact, rel=1e-6)
 
 
 def test_what_is_said_of_condition_numbers():
     for m in (64, 128, 256):
         assert linear_tea_design(m, 8 * m, k_min=1).condition == pytest.approx(m**2 / 2, rel=0.04)
     # the first m at which double precision is lost
-    assert linear_tables.condition_in_weights(18) < 2.0**53 < linear_tables.condition_in_weights(19)
+    assert tables.condition_in_weights(18) < 2.0**53 < tables.condition_in_weights(19)
 
 
 def test_the_lowest_slope_of_every_design_in_the_tables_is_negative():
-    for m, N in {*linear_tables.BUDGETS, *linear_tables.RATIOS}:
+    for m, N in {*tables.BUDGETS, *tables.RATIOS}:
         for k_min in (1, 4, m // 4, m // 2):
             design = linear_tea_design(m, N, k_min=k_min)
             assert design.slopes[k_min - 1] < 0.0 < design.slopes[-1]

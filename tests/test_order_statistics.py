@@ -9,6 +9,7 @@ import pytest
 from scipy import integrate, stats
 
 from tea_stats import best_of_n
+from tea_stats.best_of_n.order_statistics import gap_second_moments, means
 from tea_stats.families import (
     Beta,
     Gamma,
@@ -21,7 +22,6 @@ from tea_stats.families import (
     StudentT,
     Weibull,
 )
-from tea_stats.order_statistics import gap_second_moments, means
 
 SMOOTH = [Normal(), Logistic(), Gumbel(), StudentT(5.0), Weibull(0.7), Gamma(2.0), Beta(2.0, 5.0)]
 SMOOTH += [GenPareto(-0.45), NormalMixture(0.1, 0.0, 1.0, 3.0, 0.6)]

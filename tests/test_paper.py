@@ -17,11 +17,11 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("rich")
 typer = pytest.importorskip("typer")
 
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-from analysis._load import ResultsError  # noqa: E402
-from analysis.paper import __main__ as command  # noqa: E402
-from analysis.paper import (  # noqa: E402
+from analysis.core.read import ResultsError
+from analysis.paper import __main__ as command
+from analysis.paper import (
     exact,
     figures,
     grid,
@@ -32,9 +32,9 @@ from analysis.paper import (  # noqa: E402
     tell,
     theory,
 )
-from analysis.paper.studies import SUMMARIES, ClaimError, Studies, one  # noqa: E402
-from tea_stats import ESTIMATORS  # noqa: E402
-from tests import article  # noqa: E402
+from analysis.paper.studies import SUMMARIES, ClaimError, Studies, one
+from tea_stats import ESTIMATORS
+from tests import article
 
 ROOT = Path(__file__).parents[1]
 #: tails of TEA; the only decimals that stand in the text's formulas

@@ -121,7 +121,7 @@ def test_prefix():
 def test_batch_error():
     """The error of a batch, from a measured table, by its definition."""
     pytest.importorskip("pandas")
-    load = pytest.importorskip("analysis._load")
+    load = pytest.importorskip("analysis.core.read")
     table = monte_carlo.measure(Normal(), ["tea"], 16, [64], 20_000, 0)
     parts = table[table["parameter"] != "all"]
     cell = load.add_errors(table[table["parameter"] == "all"].assign(note="")).iloc[0]

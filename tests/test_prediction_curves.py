@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from tea_stats import _calibration, best_of_n, prediction, tails
+from tea_stats import best_of_n, prediction, tails
 from tea_stats.families import GaussianTail, GenPareto, Gumbel, Normal
 from tea_stats.prediction import METHODS, bands, gen_pareto, max_at_k
-from tea_stats.prediction import _fit as fits
+from tea_stats.prediction import fit as fits
 from tea_stats.prediction.beta_binomial import best_of
 from tea_stats.prediction.linear import lowest_k
 from tea_stats.reward_log import RewardLog
+from tea_stats.tails import calibration
 from tests.enumeration import LAWS, tuples
 
 GRID = np.array([8, 32, 128, 1024])
@@ -64,7 +65,7 @@ def test_linear_is_linear_value():
 
 @pytest.mark.parametrize(("m", "alpha"), [(16, 0.25), (64, 0.25), (16, 1.0), (8, 0.5)])
 def test_gaussian_tail_is_unbiased_on_the_normal_law(m, alpha):
-    mean, spread = _calibration.tail_means(m, tails.tail_count(m, alpha))
+    mean, spread = calibration.tail_means(m, tails.tail_count(m, alpha))
     grid, groups = np.array([16, 1024]), 40_000
     rewards = Normal(2.0, 0.5).sample((groups, m), np.random.default_rng(2))
     found = fit("gaussian_tail", rewards, grid, alpha).values
@@ -82,11 +83,11 @@ def test_gaussian_tail_is_unbiased_on_the_normal_law(m, alpha):
 def test_the_constants_tend_to_those_of_tea():
     for alpha in (0.1, 0.25, 1.0):
         _, mean, spread = tails.gaussian_tail_moments(alpha)
-        found = _calibration.tail_means(20_000, int(alpha * 20_000))
+        found = calibration.tail_means(20_000, int(alpha * 20_000))
         assert found == pytest.approx((mean, spread), abs=1e-3)
     # k = m: c₄ of quality control, in closed form
     c4 = np.sqrt(2 / 16) * np.exp(special.gammaln(8.0) - special.gammaln(7.5))
-    assert _calibration.tail_means(16, 16) == pytest.approx((0.0, c4), abs=1e-11)
+    assert calibration.tail_means(16, 16) == pytest.approx((0.0, c4), abs=1e-11)
 
 
 @pytest.mark.parametrize("shape", [-0.4, -1e-9, 0.0, 0.2, 0.45])

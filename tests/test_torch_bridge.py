@@ -23,10 +23,10 @@ from tests.test_package import documented_names, sections
 
 torch = pytest.importorskip("torch")
 
-from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tea_stats import torch_bridge  # noqa: E402
-from tea_stats.torch_bridge import _advantages, _constants, _twins  # noqa: E402
+from tea_stats import torch_bridge
+from tea_stats.torch_bridge import _advantages, _constants, _twins
 
 pytestmark = pytest.mark.torch
 

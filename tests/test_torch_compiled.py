@@ -14,15 +14,15 @@ from tea_stats import ESTIMATORS
 
 torch = pytest.importorskip("torch")
 
-from torch._subclasses.fake_tensor import (  # noqa: E402
+from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     FakeTensorMode,
 )
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from tea_stats import torch_bridge  # noqa: E402
-from tea_stats.torch_bridge import _constants  # noqa: E402
-from tests.test_torch_bridge import ALL, outcome, variants  # noqa: E402
+from tea_stats import torch_bridge
+from tea_stats.torch_bridge import _constants
+from tests.test_torch_bridge import ALL, outcome, variants
 
 pytestmark = pytest.mark.torch
 

@@ -12,10 +12,10 @@ from tests.enumeration import LAWS, Array, SmallLaw, best_of
 
 torch = pytest.importorskip("torch")
 
-from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tea_stats import torch_bridge  # noqa: E402
-from tea_stats.torch_bridge import policy_gradient_loss  # noqa: E402
+from tea_stats import torch_bridge
+from tea_stats.torch_bridge import policy_gradient_loss
 
 pytestmark = pytest.mark.torch
 

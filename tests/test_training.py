@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
-from simulations.training import (
+from simulations.bandit.training import (
     Bandit,
     build,
     draw,

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from analysis._load import Absent, ResultsError
+from analysis.core.read import Absent, ResultsError
 from analysis.paper import figures, sources, tell
 from analysis.paper.studies import SUMMARIES, ClaimError, Studies
 

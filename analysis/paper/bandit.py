@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 
-from analysis import _style
-from analysis._bandit import OWN, Study, mean_se
-from analysis.bandit import ALIKE
+from analysis.bandit.read import OWN, Study, mean_se
+from analysis.bandit.report import ALIKE
+from analysis.core import style
 from analysis.paper.latex import count, decimal, name, percent, pm, row, span
 from analysis.paper.studies import Studies, held
 
@@ -109,7 +109,7 @@ def rows(studies: Studies) -> dict[str, list[str]]:
     """Return the table of lost shares: estimators by policies, with cosine and alignment."""
     study, overall = studies.bandit, _overall(studies.bandit)
     lines = []
-    for label in _style.ordered(study.options):
+    for label in style.ordered(study.options):
         if label not in overall.loc[TABULAR].index:
             continue
         cells = [name(label)]

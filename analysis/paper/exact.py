@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from analysis import linear_tables
+from analysis.linear import tables
 from analysis.paper.latex import count, decimal, row
 from analysis.paper.studies import Studies
 from tea_stats import ESTIMATORS, Normal, best_of_n, tails
@@ -98,7 +98,7 @@ def numbers(studies: Studies) -> dict[str, str]:
         found[f"tail coefficient/{N}"] = decimal(tails.tail_coefficient(0.25, N))
     for m, N in EFFICIENT:
         for k_min, key in ((1, "whole"), (m // 2, "half")):
-            efficiency = linear_tables.normal_efficiency(m, N, k_min)
+            efficiency = tables.normal_efficiency(m, N, k_min)
             found[f"efficiency/{m}/{N}/{key}"] = decimal(efficiency, 3)
     return found
 
@@ -129,5 +129,5 @@ def rows(studies: Studies) -> dict[str, list[str]]:
         works = ",".join(CITED[key])
         source = rf"\citet{{{works}}}" if works else UNCITED[key]
         methods.append(row([TITLES[key], described(estimator.unbiased_for), source]))
-    designs = {f"linear_{name}": make() for name, make in linear_tables.TABLES.items()}
+    designs = {f"linear_{name}": make() for name, make in tables.TABLES.items()}
     return {"methods": methods, **designs}

@@ -9,17 +9,11 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from analysis import (
-    _style,
-    bandit_figures,
-    bias_variance_vs_ratio,
-    bias_vs_m,
-    lm_pool_figures,
-    lm_training_figures,
-    regret,
-    variance_vs_m,
-    winners,
-)
+from analysis.bandit import figures
+from analysis.benchmark import performance_profile
+from analysis.core import style
+from analysis.grid import bias_variance_vs_ratio, bias_vs_m, variance_vs_m, winners
+from analysis.lm import pool_figures, training_figures
 from analysis.paper.studies import Studies
 
 #: name of the file, without its ending, and how it is drawn
@@ -28,13 +22,13 @@ FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
     "variance_vs_m": lambda studies: variance_vs_m.draw(studies.theory),
     "winners": lambda studies: winners.draw(studies.grid),
     "bias_variance_vs_ratio": lambda studies: bias_variance_vs_ratio.draw(studies.grid),
-    "regret": lambda studies: regret.draw(studies.league),
-    "bandit_quality": lambda studies: bandit_figures.quality(studies.bandit),
-    "lm_cosine": lambda studies: lm_pool_figures.cosine(studies.lm_pool),
-    "lm_gain": lambda studies: lm_training_figures.gain(
+    "regret": lambda studies: performance_profile.draw(studies.league),
+    "bandit_quality": lambda studies: figures.quality(studies.bandit),
+    "lm_cosine": lambda studies: pool_figures.cosine(studies.lm_pool),
+    "lm_gain": lambda studies: training_figures.gain(
         [studies.lm_training, studies.lm_training_equal, studies.lm_training_second]
     ),
-    "lm_tails": lambda studies: lm_pool_figures.tails(studies.lm_pool),
+    "lm_tails": lambda studies: pool_figures.tails(studies.lm_pool),
 }
 
 
@@ -43,7 +37,7 @@ def draw(studies: Studies, out: Path) -> list[Path]:
     matplotlib.use("Agg")
     out.mkdir(parents=True, exist_ok=True)
     files = []
-    with matplotlib.rc_context(_style.RC):
+    with matplotlib.rc_context(style.RC):
         for name, make in FIGURES.items():
             figure = make(studies)
             files.append(out / f"{name}.pdf")

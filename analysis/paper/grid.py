@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis._load import BATCH, Results
-from analysis._winners import by_band, winners
+from analysis.core.read import BATCH, Results
+from analysis.grid.least_error import by_band, winners
 from analysis.paper.latex import count, decimal, ends, name, percent, row, size, span
 from analysis.paper.studies import Studies, held, one
 

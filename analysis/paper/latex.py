@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from analysis import _style
-from analysis.report import plus_minus
+from analysis.core import style
+from analysis.grid.report import plus_minus
 
 #: signs of the reports, as LaTeX mathematics
 SIGNS = {
@@ -45,7 +45,7 @@ def pm(value: float, se: float, scale: float = 1.0) -> str:
 
 def fixed(value: float, se: float, digits: int = 2) -> str:
     """Write a number ± its standard error with so many decimals, for columns of a table."""
-    return number(f"{_style.number(value, digits)} ± {se:.{digits}f}")
+    return number(f"{style.number(value, digits)} ± {se:.{digits}f}")
 
 
 def size(value: float) -> str:
@@ -56,12 +56,12 @@ def size(value: float) -> str:
     >>> size(1.166), size(44.21), size(28942.0)
     ('1.17', '44', '28\\,942')
     """
-    return count(value) if 1000.0 <= value < float("inf") else number(_style.size(value))
+    return count(value) if 1000.0 <= value < float("inf") else number(style.size(value))
 
 
 def decimal(value: float, digits: int = 2) -> str:
     """Write a number with so many decimals and a true minus sign."""
-    return number(_style.number(value, digits))
+    return number(style.number(value, digits))
 
 
 def count(value: float) -> str:

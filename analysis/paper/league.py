@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis import rollouts
-from analysis._league import CELL, MUCH, regrets, standings
-from analysis._load import Results
+from analysis.benchmark.ratios import CELL, MUCH, regrets, standings
+from analysis.core.read import Results
+from analysis.grid import sample_efficiency
 from analysis.paper.latex import count, decimal, ends, name, number, percent, pm, row, size, span
 from analysis.paper.studies import Studies, held, one
 
@@ -115,13 +115,13 @@ def _verifiers(found: pd.DataFrame) -> dict[str, str]:
 def _worth(results: Results) -> dict[str, str]:
     """Return how many rollouts others need for the error that ours have with 16."""
     told = {"rollouts/m": count(GROUP), "rollouts/most": count(max(results.m))}
-    whole = rollouts.table(results, WHOLE, GROUP)
+    whole = sample_efficiency.table(results, WHOLE, GROUP)
     for label in NEEDS:
         line = one(whole, results.folder, law="Normal", N=128, estimator=label)
         told[f"worth/Normal/{label}"] = needed(line)
     never = whole.loc[whole["estimator"].isin(["RLOO", "GRPO"]), "m"]
     held(bool(np.isinf(never).all()), "RLOO and GRPO never reach the error of ours", FILE)
-    adaptive = rollouts.table(results, ADAPTIVE, GROUP)
+    adaptive = sample_efficiency.table(results, ADAPTIVE, GROUP)
     tea = adaptive[adaptive["estimator"] == TEA]["m"]
     held(bool(np.isfinite(tea).all()), "TEA reaches adaptive TEA's error on every law", FILE)
     told["worth/least"], told["worth/most"] = count(tea.min()), count(tea.max())
@@ -155,7 +155,7 @@ def _standing_rows(results: Results) -> list[str]:
 
 
 def _need_rows(results: Results) -> list[str]:
-    table = rollouts.table(results, ADAPTIVE, GROUP)
+    table = sample_efficiency.table(results, ADAPTIVE, GROUP)
     lines = []
     for (law, N), own in table.groupby(["law", "N"], sort=False):
         own = own.set_index("estimator")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis import _style
-from analysis import lm_pool_tables as measured
-from analysis.lm_pool_figures import GAUSSIAN, NORMAL, POOL, Pools
+from analysis.core import style
+from analysis.lm import pool_tables as measured
+from analysis.lm.pool_figures import GAUSSIAN, NORMAL, POOL, Pools
 from analysis.paper.latex import count, decimal, ends, fixed, name, percent, row
 from analysis.paper.studies import Studies, held, one
 
@@ -121,7 +121,7 @@ def rows(studies: Studies) -> dict[str, list[str]]:
     model = pools.model[(pools.model["kind"] == POOL) & (pools.model["m"] == M)]
     model = model[model["N"] == N]
     lines = []
-    for label in _style.ordered(pools.options):
+    for label in style.ordered(pools.options):
         cells = [name(label)]
         for reward, columns in SHOWN.items():
             cell = one(model, where, reward=reward, estimator=label)

@@ -6,9 +6,9 @@ from itertools import combinations
 
 import pandas as pd
 
-from analysis import _style
-from analysis._load import ResultsError
-from analysis.lm_training_figures import Training
+from analysis.core import style
+from analysis.core.read import ResultsError
+from analysis.lm.training_figures import Training
 from analysis.paper.latex import count, decimal, fixed, name, row
 from analysis.paper.studies import Studies, held
 
@@ -154,7 +154,7 @@ def rows(studies: Studies) -> dict[str, list[str]]:
     rates = training.rates(scenario)
     moved = training.behaviour.groupby("estimator")["kl"].mean()
     lines = []
-    for label in _style.ordered(training.options):
+    for label in style.ordered(training.options):
         cells = [name(label), _small(rates[label])]
         for N in (MEAN, training.most):
             cells.append(_interval(training.gains(scenario, N).loc[label]))

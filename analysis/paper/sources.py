@@ -22,29 +22,29 @@ class Source(NamedTuple):
 
 #: figures and tables of the article by their file in paper/generated
 SOURCES: Mapping[str, Source] = {
-    "bias_vs_m.pdf": Source("analysis/bias_vs_m.py", ("theory",)),
-    "variance_vs_m.pdf": Source("analysis/variance_vs_m.py", ("theory",)),
+    "bias_vs_m.pdf": Source("analysis/grid/bias_vs_m.py", ("theory",)),
+    "variance_vs_m.pdf": Source("analysis/grid/variance_vs_m.py", ("theory",)),
     "biases.tex": Source("analysis/paper/theory.py", ("theory",)),
     "slopes.tex": Source("analysis/paper/theory.py", ("theory",)),
-    "winners.pdf": Source("analysis/winners.py", ("paper",)),
-    "bias_variance_vs_ratio.pdf": Source("analysis/bias_variance_vs_ratio.py", ("paper",)),
+    "winners.pdf": Source("analysis/grid/winners.py", ("paper",)),
+    "bias_variance_vs_ratio.pdf": Source("analysis/grid/bias_variance_vs_ratio.py", ("paper",)),
     "errors.tex": Source("analysis/paper/grid.py", ("paper",)),
-    "regret.pdf": Source("analysis/regret.py", ("league",)),
+    "regret.pdf": Source("analysis/benchmark/performance_profile.py", ("league",)),
     "standings.tex": Source("analysis/paper/league.py", ("league",)),
     "rollouts.tex": Source("analysis/paper/league.py", ("rollouts",)),
-    "bandit_quality.pdf": Source("analysis/bandit_figures.py", ("bandit",)),
+    "bandit_quality.pdf": Source("analysis/bandit/figures.py", ("bandit",)),
     "bandit.tex": Source("analysis/paper/bandit.py", ("bandit",)),
-    "lm_tails.pdf": Source("analysis/lm_pool_figures.py", ("lm_pool",)),
-    "lm_cosine.pdf": Source("analysis/lm_pool_figures.py", ("lm_pool",)),
+    "lm_tails.pdf": Source("analysis/lm/pool_figures.py", ("lm_pool",)),
+    "lm_cosine.pdf": Source("analysis/lm/pool_figures.py", ("lm_pool",)),
     "pools.tex": Source("analysis/paper/lm_pool.py", ("lm_pool",)),
     "lm_gain.pdf": Source(
-        "analysis/lm_training_figures.py", ("lm_cpu", "lm_cpu_equal", "lm_cpu_second")
+        "analysis/lm/training_figures.py", ("lm_cpu", "lm_cpu_equal", "lm_cpu_second")
     ),
     "training.tex": Source("analysis/paper/lm_training.py", ("lm_cpu",)),
     "methods.tex": Source("analysis/paper/exact.py", ()),
-    "linear_condition.tex": Source("analysis/linear_tables.py", ()),
-    "linear_efficiency.tex": Source("analysis/linear_tables.py", ()),
-    "linear_error.tex": Source("analysis/linear_tables.py", ()),
+    "linear_condition.tex": Source("analysis/linear/tables.py", ()),
+    "linear_efficiency.tex": Source("analysis/linear/tables.py", ()),
+    "linear_error.tex": Source("analysis/linear/tables.py", ()),
 }
 
 

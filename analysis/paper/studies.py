@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis._load import ResultsError
-from analysis._studies import SUMMARIES, Studies
+from analysis.core.read import ResultsError
+from analysis.studies import SUMMARIES, Studies
 
 __all__ = ["SUMMARIES", "ClaimError", "Studies", "held", "one"]
 

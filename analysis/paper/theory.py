@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis import slopes
-from analysis._load import Results
+from analysis.core.read import Results
+from analysis.grid import slopes
+from analysis.grid.report import REFERENCE, REFERENCE_N
 from analysis.paper.latex import count, decimal, ends, name, number, pm, row, span
 from analysis.paper.studies import Studies, held, one
-from analysis.report import REFERENCE, REFERENCE_N
 
 FILE = "sections/theory.tex"
 LAWS = ("Normal", "GaussianTail")
@@ -16,7 +16,7 @@ TEA, SAME, CROSS, CROSS3 = "TEA .25", "Prefix-TEA", "Prefix-TEA cross", "Prefix-
 #: the N at which slopes are told: the largest m/N mismatch that the grid has
 N = 1024
 #: predictions made before this code was written, for (loc, log scale) of the standard Normal law at
-#: N = 128: TEA's in `analysis.report`; good to ±.005, from m = 256 on ±.002, Prefix-TEA's ±.01
+#: N = 128: TEA's in `analysis.grid.report`; good to ±.005, from m = 256 on ±.002, Prefix-TEA's ±.01
 PREDICTED = {
     **{(TEA, m): pair for m, pair in REFERENCE.items()},
     (SAME, 64): (-0.082, -0.25),

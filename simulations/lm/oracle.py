@@ -19,7 +19,7 @@ from torch import Tensor
 from simulations.lm import rewards, rollouts
 from simulations.lm.policies import Policy
 from simulations.lm.prompts import Prompt
-from simulations.lm.training import ORACLE, Arm, flat_gradient, read_state, scaled_advantages
+from simulations.lm.train import ORACLE, Arm, flat_gradient, read_state, scaled_advantages
 from tea_stats import torch_bridge
 
 After = Callable[[int, int], None]

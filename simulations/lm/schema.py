@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from simulations._schema import EstimatorTable, Table, undefined
+from simulations.core.schema import EstimatorTable, Table, undefined
 
 #: the arm that is not trained
 START = "start"

@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from simulations import _store
-from simulations.lm import evaluation, oracle, policies, prompts, rewards, rollouts, training
+from simulations.core import store
+from simulations.lm import evaluation, oracle, policies, prompts, rewards, rollouts, train
 from simulations.lm.policies import Policy
 from simulations.lm.prompts import Prompt
 from simulations.lm.schema import START, Scenario, Study
-from simulations.lm.training import EVALUATE, TRAIN, TUNE, Arm, Course
+from simulations.lm.train import EVALUATE, TRAIN, TUNE, Arm, Course
 
 #: told how many rollouts and tokens were just done
 After = Callable[[int, int], None]
@@ -33,7 +33,7 @@ class Loaded:
 
     def restart(self) -> None:
         """Put the policy back to its start."""
-        training.put(self.policy.trainable(), self.start)
+        train.put(self.policy.trainable(), self.start)
 
 
 def loaded(study: Study, scenario: Scenario) -> Loaded:
@@ -67,7 +67,7 @@ def slug(*names: object) -> str:
     'TEA-.25-0-9c2e'
     """
     text = "-".join(map(str, names))
-    return re.sub(r"[^\w.]+", "-", text).strip("-") + "-" + _store.digest(text)[:4]
+    return re.sub(r"[^\w.]+", "-", text).strip("-") + "-" + store.digest(text)[:4]
 
 
 # --- how much there is to do ----------------------------------------------------------------------
@@ -138,7 +138,7 @@ class _Scenario:
         if self.study.oracle is not None:
             self.oracle()
         rates = {label: self.tune(label) for label in self.study.estimators}
-        _store.write(rates, self.folder / "rates.json")
+        store.write(rates, self.folder / "rates.json")
         for seed in range(self.study.seeds):
             for label, rate in rates.items():
                 self.arm(label, seed, rate)
@@ -158,7 +158,7 @@ class _Scenario:
         path = folder / "evaluation.parquet"
         plan = self.study.evaluation
         if path.exists():
-            _store.read(path, columns=["reward"])
+            store.read(path, columns=["reward"])
             return self.after(plan.count * plan.rollouts, 0)
         self.told(f"{self.label}: {label}, evaluation")
         # the same uniform numbers for every arm and seed
@@ -175,7 +175,7 @@ class _Scenario:
         table.insert(0, "seed", seed)
         table.insert(0, "estimator", label)
         table.insert(0, "scenario", self.label)
-        _store.write(table, path)
+        store.write(table, path)
 
     def arm(self, label: str, seed: int, rate: float) -> None:
         """Train one arm from the start, and evaluate it."""
@@ -188,7 +188,7 @@ class _Scenario:
         self.told(f"{self.label}: {label}, seed {seed}")
         log = self._trained(label, rate, course, folder, self.after)
         log = log.assign(scenario=self.label, estimator=label, seed=seed, rate=rate)
-        _store.write(log, finished)
+        store.write(log, finished)
         return self.evaluate(label, seed, folder)
 
     def _trained(
@@ -196,7 +196,7 @@ class _Scenario:
     ) -> pd.DataFrame:
         self.here.restart()
         arm = self.arm_of(label, rate)
-        return training.train(self.here.policy, arm, course, self.here.reward, folder, after)
+        return train.train(self.here.policy, arm, course, self.here.reward, folder, after)
 
     def tune(self, label: str) -> float:
         """Return the step size whose policy has the best best-of-N on the tuning prompts."""
@@ -227,7 +227,7 @@ class _Scenario:
                 after=self.after,
             )
             scores[rate] = float(evaluation.best_of(evaluation.by_prompt(table), plan.N).mean())
-            _store.write({"rate": rate, "N": plan.N, "value": scores[rate]}, path)
+            store.write({"rate": rate, "N": plan.N, "value": scores[rate]}, path)
             (folder / "state.pt").unlink()
         return max(scores, key=scores.__getitem__)
 
@@ -266,12 +266,12 @@ class _Scenario:
             fresh = not part.exists()
             if fresh:
                 table = oracle.cosines(self.here.policy, arms, asked, halves, batch=batch, **common)
-                _store.write(table, part)
-            tables.append(_store.read(part))
+                store.write(table, part)
+            tables.append(store.read(part))
             self.after(batch_cost, int(tables[-1]["tokens"].iloc[0]) if fresh else 0)
         table = pd.concat(tables, ignore_index=True)
         table = table.assign(scenario=self.label, reliability=oracle.reliability(halves))
-        _store.write(table, path)
+        store.write(table, path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from simulations import _store
+from simulations.core import store
 from simulations.lm import evaluation
 from simulations.lm.schema import START, Study
 from simulations.lm.study import read_json, slug
@@ -31,12 +31,12 @@ def summarise(study: Study, out: Path) -> None:
         samples += [_samples(table) for table in tables.values()]
         tuning += _tuning(study, label, folder)
         steps += [
-            _store.read(folder / "arms" / slug(arm, seed) / "steps.parquet")
+            store.read(folder / "arms" / slug(arm, seed) / "steps.parquet")
             for arm in study.estimators
             for seed in range(study.seeds)
         ]
         if study.oracle is not None:
-            cosine.append(_store.read(folder / "oracle.parquet"))
+            cosine.append(store.read(folder / "oracle.parquet"))
     columns = ["scenario", "estimator", "rate", "N", "value"]
     _write(out, "tuning", [pd.DataFrame(tuning, columns=columns)])
     _write(out, "steps", steps)
@@ -51,15 +51,15 @@ def summarise(study: Study, out: Path) -> None:
 
 
 def _write(out: Path, name: str, parts: list[pd.DataFrame]) -> None:
-    _store.write(pd.concat(parts, ignore_index=True), out / f"{name}.parquet")
+    store.write(pd.concat(parts, ignore_index=True), out / f"{name}.parquet")
 
 
 def _evaluations(study: Study, folder: Path) -> Iterator[tuple[tuple[str, int], pd.DataFrame]]:
-    yield (START, 0), _store.read(folder / "start" / "evaluation.parquet")
+    yield (START, 0), store.read(folder / "start" / "evaluation.parquet")
     for arm in study.estimators:
         for seed in range(study.seeds):
             path = folder / "arms" / slug(arm, seed) / "evaluation.parquet"
-            yield (arm, seed), _store.read(path)
+            yield (arm, seed), store.read(path)
 
 
 def _values(

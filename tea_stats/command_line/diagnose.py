@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tea_stats import diagnosis, reward_log
-from tea_stats.command_line import _diagnose_text, _predict_figure
-from tea_stats.command_line import _shared as shared
+from tea_stats.command_line import diagnose_text, predict_figure, shared
 from tea_stats.diagnosis import ASSUMPTIONS, Diagnosis, Recommendation
 
 N = Annotated[int, typer.Option("--N", min=1, help="Deployment budget of best-of-N.")]
@@ -68,13 +67,13 @@ def command(
       tea-stats diagnose rewards.parquet --N 256 --m 16 --json
     """
     if figure is not None:
-        _predict_figure.check(figure)
+        predict_figure.check(figure)
     log = reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
     found = diagnosis.diagnose(log, seed=seed)
     if figure is not None:
-        from tea_stats.command_line import _diagnose_figure
+        from tea_stats.command_line import diagnose_figure
 
-        _diagnose_figure.draw(found, figure)
+        diagnose_figure.draw(found, figure)
     advice = None
     if not verdicts_only:
         advice = diagnosis.recommend(
@@ -84,9 +83,9 @@ def command(
         shared.print_json(content(file, found, advice))
         return
     console = shared.console()
-    _diagnose_text.verdicts(console, file, found)
+    diagnose_text.verdicts(console, file, found)
     if advice is not None:
-        _diagnose_text.advice(console, advice)
+        diagnose_text.advice(console, advice)
 
 
 def content(file: str, found: Diagnosis, advice: Recommendation | None) -> dict[str, Any]:

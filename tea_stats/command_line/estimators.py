@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from tea_stats.command_line import _shared as shared
+from tea_stats.command_line import shared
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, lookup
 
 #: a shorter line was ended on purpose

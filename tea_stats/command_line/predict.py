@@ -9,8 +9,7 @@ import typer
 
 from tea_stats import prediction, reward_log
 from tea_stats._validation import as_real
-from tea_stats.command_line import _predict_figure, _predict_report
-from tea_stats.command_line import _shared as shared
+from tea_stats.command_line import predict_figure, predict_text, shared
 from tea_stats.prediction import METHODS, budget_for
 
 
@@ -77,7 +76,7 @@ def command(
       tea-stats predict rewards.jsonl --N 1024 --figure curve.png --json
     """
     if figure is not None:
-        _predict_figure.check(figure)
+        predict_figure.check(figure)
     if target_reward is not None:
         as_real("--target-reward", target_reward)
     log = reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
@@ -97,12 +96,12 @@ def command(
     if target_reward is not None:
         reaches = {name: budget_for(c, target_reward) for name, c in forecast.curves.items()}
     if figure is not None:
-        _predict_figure.draw(forecast, figure, target_reward)
+        predict_figure.draw(forecast, figure, target_reward)
     if as_json:
-        shared.print_json(_predict_report.content(forecast, file, target_reward, reaches))
+        shared.print_json(predict_text.content(forecast, file, target_reward, reaches))
         return
     console = shared.console()
-    for part in _predict_report.tables(forecast, file, target_reward, reaches):
+    for part in predict_text.tables(forecast, file, target_reward, reaches):
         console.print(part, highlight=False, markup=False)
     if figure is not None:
         console.print(f"figure: {figure}", markup=False)

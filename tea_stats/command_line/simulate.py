@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from tea_stats import monte_carlo
-from tea_stats.command_line import _shared as shared
-from tea_stats.command_line._laws import parse_law, parse_options
+from tea_stats.command_line import shared
+from tea_stats.command_line.laws import parse_law, parse_options
 from tea_stats.estimators import lookup
 
 LawText = Annotated[

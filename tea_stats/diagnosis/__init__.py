@@ -10,11 +10,11 @@
 
 from __future__ import annotations
 
-from tea_stats.diagnosis._diagnose import Diagnosis, Finding, diagnose
-from tea_stats.diagnosis._recommend import Recommendation, recommend
-from tea_stats.diagnosis._tail import Tail, Threshold
-from tea_stats.diagnosis._values import Kind, Values
-from tea_stats.diagnosis._verdicts import ASSUMPTIONS, Assumption, Interval, Verdict, judge
+from tea_stats.diagnosis.findings import Diagnosis, Finding, diagnose
+from tea_stats.diagnosis.recommendation import Recommendation, recommend
+from tea_stats.diagnosis.tail import Tail, Threshold
+from tea_stats.diagnosis.values import Kind, Values
+from tea_stats.diagnosis.verdicts import ASSUMPTIONS, Assumption, Interval, Verdict, judge
 
 __all__ = [
     "ASSUMPTIONS",

@@ -11,7 +11,6 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from tea_stats.estimators._estimator import Array, Estimator
 from tea_stats.estimators.adaptive_tea import ADAPTIVE_TEA
 from tea_stats.estimators.auto_tea import AUTO_TEA
 from tea_stats.estimators.beta_binomial import BETA_BINOMIAL
@@ -23,6 +22,7 @@ from tea_stats.estimators.grpo import GRPO
 from tea_stats.estimators.linear_tea import LINEAR_TEA
 from tea_stats.estimators.max_at_k import MAX_AT_K
 from tea_stats.estimators.prefix_tea import PREFIX_TEA
+from tea_stats.estimators.record import Array, Estimator
 from tea_stats.estimators.reinforce import DR_GRPO, REINFORCE, RLOO
 from tea_stats.estimators.rs_grpo import RS_GRPO
 from tea_stats.estimators.tail_rl import TAIL_RL

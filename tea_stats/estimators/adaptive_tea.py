@@ -8,16 +8,17 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tea_stats import _kernels, tail_library
+from tea_stats import _kernels
 from tea_stats._validation import as_count, as_rewards
-from tea_stats.estimators._estimator import Array, Estimator, group_advantages
-from tea_stats.tail_library import LIBRARY, Curves
+from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.linear import library
+from tea_stats.linear.library import LIBRARY, Curves
 
 
 def prepare(m: int, N: int, *, prompts: int) -> tuple[Array, ...]:
     """Return what each law of the library expects of a batch, and the design it asks for."""
     prompts = as_count("prompts", prompts)
-    return *tail_library.curves(m), *tail_library.designs(m, N, prompts)
+    return *library.curves(m), *library.designs(m, N, prompts)
 
 
 def adaptive(r: Array, *constants: Array) -> None:
@@ -63,7 +64,7 @@ def posterior(gaps: Array, known: Curves, *, leave_out: bool) -> Array:
     if told.any():
         number = np.full(told.sum(), float(count))
         unevenness = number * squares[told] / scale[told] ** 2
-        logs = tail_library.log_likelihood(known, rises[told], unevenness, number)
+        logs = library.log_likelihood(known, rises[told], unevenness, number)
         likelihood = np.exp(logs - logs.max(axis=1, keepdims=True))
         weights[told] = likelihood / likelihood.sum(axis=1, keepdims=True)
     return weights
@@ -88,7 +89,7 @@ def tail_weights(rewards: ArrayLike) -> Mapping[str, float]:
     Returns
     -------
     mapping
-        Probability of each law of `tail_library.LIBRARY`, equal before the batch is seen.
+        Probability of each law of `library.LIBRARY`, equal before the batch is seen.
 
     Raises
     ------
@@ -105,7 +106,7 @@ def tail_weights(rewards: ArrayLike) -> Mapping[str, float]:
     """
     array = as_rewards(rewards, at_least=2)
     groups = np.sort(array.reshape(-1, array.shape[-1]), axis=-1)
-    known = tail_library.curves(groups.shape[1])
+    known = library.curves(groups.shape[1])
     (found,) = posterior(np.diff(groups, axis=1), known, leave_out=False)
     return MappingProxyType(dict(zip(LIBRARY, found.tolist(), strict=True)))
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats.estimators import adaptive_tea, beta_binomial
-from tea_stats.estimators._estimator import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Array, Estimator, group_advantages
 
 #: a batch is few-valued if each of its distinct rewards occurs as often as this, on average
 REPEATS = 2
@@ -65,7 +65,7 @@ def auto_tea(rewards: ArrayLike, N: int, *, prompts: int = 64) -> Array:
     Notes
     -----
     Ours. `tea_stats.RECOMMENDED` is its name: nothing about the tail has to be chosen in advance.
-    `python -m analysis.standings analysis/summaries/league` says what it was measured on.
+    `python -m analysis.benchmark.ranking analysis/summaries/league` says what it was measured on.
 
     Examples
     --------

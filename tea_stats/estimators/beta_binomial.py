@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from tea_stats.estimators._estimator import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Array, Estimator, group_advantages
 
 #: most distinct rewards of a batch; more of them have a tail to extrapolate
 MOST_VALUES = 64

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats import _kernels
-from tea_stats.estimators._estimator import Array, Estimator, group_advantages
 from tea_stats.estimators.max_at_k import subset_size
+from tea_stats.estimators.record import Array, Estimator, group_advantages
 
 
 @lru_cache(maxsize=256)

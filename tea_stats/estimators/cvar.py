@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats import _kernels, tails
-from tea_stats.estimators._estimator import Array, Estimator, group_advantages
-from tea_stats.estimators._tableau import Tableau, from_slopes
+from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.linear.tableau import Tableau, from_slopes
 
 
 def prepare(m: int, N: int, *, alpha: float) -> Tableau:

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from tea_stats import _kernels
-from tea_stats.estimators._estimator import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Array, Estimator, group_advantages
 
 
 def prepare(m: int, N: int) -> tuple[Any, ...]:

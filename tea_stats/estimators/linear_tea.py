@@ -5,10 +5,10 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from tea_stats import _kernels
-from tea_stats.estimators._estimator import Array, Estimator, group_advantages
-from tea_stats.estimators._tableau import Tableau
+from tea_stats.estimators.record import Array, Estimator, group_advantages
 from tea_stats.families import ContinuousLaw
-from tea_stats.linear_design import Tails, linear_tea_design
+from tea_stats.linear.design import Tails, linear_tea_design
+from tea_stats.linear.tableau import Tableau
 
 
 def prepare(
@@ -46,7 +46,7 @@ def linear_tea(
         Deployment budget of best-of-N.
     tails : sequence of str or ContinuousLaw
         Laws on whose location-scale families the extrapolation is exact: keys of
-        `linear_design.TAILS`, or laws.
+        `tea_stats.linear.TAILS`, or laws.
     k_min : int, optional
         Smallest max@k used; default m // 2. With 1 the whole curve counts, which is best on the
         laws of `tails`; the larger, the less a law's lower part can mislead.
@@ -65,7 +65,7 @@ def linear_tea(
 
     Notes
     -----
-    Ours, beyond arXiv:2605.10716; `linear_design` has the derivation, and `linear_tea_design`
+    Ours, beyond arXiv:2605.10716; `tea_stats.linear.design` has the derivation, and `linear_tea_design`
     returns slopes, weights and matrix. On the Normal law no unbiased advantage has E[A²] below
     (1 + c_N²/2) σ²; at m = 16, N = 128 and k_min = 1 linear TEA reaches 82 % of that bound.
 

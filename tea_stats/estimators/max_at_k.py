@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from tea_stats import _kernels
 from tea_stats._validation import as_choice, as_count
-from tea_stats.estimators._estimator import Array, Estimator, group_advantages
-from tea_stats.estimators._tableau import Tableau, centred, from_slopes
+from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.linear.tableau import Tableau, centred, from_slopes
 
 FORMS = ("s", "loo", "loo-1", "canonical")
 

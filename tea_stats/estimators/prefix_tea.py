@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tea_stats import _kernels, tails
 from tea_stats._validation import as_count, as_flag, as_real, as_seed
-from tea_stats.estimators._estimator import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Array, Estimator, group_advantages
 
 #: largest number of subsets that `orderings="all"` lists
 MAX_SUBSETS = 20_000

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from tea_stats import _kernels, tails
 from tea_stats._validation import as_flag
-from tea_stats.estimators._estimator import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Array, Estimator, group_advantages
 
 
 def prepare(m: int, N: int, *, alpha: float, centred: bool, calibrated: bool) -> tuple[Any, ...]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tea_stats.families._finite_law import FiniteLaw
-from tea_stats.families._law import ContinuousLaw, Law
 from tea_stats.families.affine import Affine
 from tea_stats.families.bounded import Beta
 from tea_stats.families.empirical_pool import EmpiricalPool
 from tea_stats.families.finite import Discrete, SoftmaxBandit
+from tea_stats.families.finite_law import FiniteLaw
 from tea_stats.families.gaussian_tail import GaussianTail
 from tea_stats.families.gen_pareto import GenPareto
+from tea_stats.families.law import ContinuousLaw, Law
 from tea_stats.families.location_scale import Gumbel, GumbelMin, Logistic, Normal
 from tea_stats.families.mixture import NormalMixture
 from tea_stats.families.skewed import Gamma, LogNormal, Weibull

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tea_stats.families._law import Array, ContinuousLaw, Shape
 from tea_stats.families.bounded import LARGEST, SMALLEST, Beta
+from tea_stats.families.law import Array, ContinuousLaw, Shape
 from tea_stats.families.location_scale import LocationScale
 from tea_stats.families.mixture import NormalMixture
 from tea_stats.families.skewed import Gamma, LogNormal, Weibull

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from tea_stats._validation import as_real
-from tea_stats.families._law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import Array, ContinuousLaw, Shape
 
 #: draws are kept off 0 and 1, where the score is infinite
 SMALLEST, LARGEST = float(np.finfo(np.float64).tiny), float(np.nextafter(1.0, 0.0))

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tea_stats._validation import as_array
-from tea_stats.families._finite_law import FiniteLaw, frozen
-from tea_stats.families._law import Array, Shape
+from tea_stats.families.finite_law import FiniteLaw, frozen
+from tea_stats.families.law import Array, Shape
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)

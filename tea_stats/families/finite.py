@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from tea_stats._validation import as_array
-from tea_stats.families._finite_law import FiniteLaw, frozen, store
-from tea_stats.families._law import Array, Shape
+from tea_stats.families.finite_law import FiniteLaw, frozen, store
+from tea_stats.families.law import Array, Shape
 
 #: up to here a binary search of the cumulative probabilities is faster than an alias table
 SEARCH_UP_TO = 16

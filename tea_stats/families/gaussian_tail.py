@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from tea_stats._validation import as_real
-from tea_stats.families._law import Array, Shape
+from tea_stats.families.law import Array, Shape
 from tea_stats.families.location_scale import LocationScale
 
 # The bulk in units of its own: distance x ≥ 0 below the joint, density g with g(0) = 1 and mass 1.

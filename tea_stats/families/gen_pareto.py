@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from tea_stats._validation import as_real
-from tea_stats.families._law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import Array, ContinuousLaw, Shape
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from tea_stats._validation import as_real
-from tea_stats.families._law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import Array, ContinuousLaw, Shape
 
 
 class LocationScale(ContinuousLaw):

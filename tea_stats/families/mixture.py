@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from tea_stats._validation import as_real
-from tea_stats.families._law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import Array, ContinuousLaw, Shape
 
 _LOG_ROOT_2PI = 0.5 * math.log(2.0 * math.pi)
 _EPS = float(np.finfo(np.float64).eps)

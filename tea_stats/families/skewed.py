@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from tea_stats._validation import as_real
-from tea_stats.families._law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import Array, ContinuousLaw, Shape
 
 #: a draw of 0 (underflow, at tiny shapes) would have an infinite score
 SMALLEST = float(np.finfo(np.float64).tiny)

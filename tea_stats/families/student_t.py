@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from tea_stats._validation import as_real
-from tea_stats.families._law import Array, Shape
+from tea_stats.families.law import Array, Shape
 from tea_stats.families.location_scale import LocationScale
 
 _FAR = 1e9  # |w|/√df beyond which 1 + df/w² is 1

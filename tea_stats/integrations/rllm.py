@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tea_stats.integrations._groups import batch_advantages, check_request
+from tea_stats.integrations.groups import batch_advantages, check_request
 
 Rewards = list[NDArray[np.float64]]
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tea_stats.integrations._groups import check_request, outcome_advantages
+from tea_stats.integrations.groups import check_request, outcome_advantages
 
 
 def advantage_function(

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from tea_stats.estimators import RECOMMENDED
-from tea_stats.integrations._groups import batch_advantages
+from tea_stats.integrations.groups import batch_advantages
 
 
 def reward_post_process(

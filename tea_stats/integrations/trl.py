@@ -26,7 +26,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from tea_stats.estimators import RECOMMENDED
-from tea_stats.integrations._groups import check_settings, table_advantages
+from tea_stats.integrations.groups import check_settings, table_advantages
 
 TESTED = "1.16.0"
 

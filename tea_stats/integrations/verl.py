@@ -33,7 +33,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from tea_stats.estimators import ESTIMATORS
-from tea_stats.integrations._groups import outcome_advantages
+from tea_stats.integrations.groups import outcome_advantages
 
 #: `(token_level_rewards, response_mask, index, config) -> (advantages, returns)`
 AdvantageFunction = Callable[..., tuple[Tensor, Tensor]]

@@ -8,11 +8,11 @@
     found.curves[found.recommended].value
 """
 
-from tea_stats.prediction._backtest import Backtest
-from tea_stats.prediction._u_statistic import Prediction, linear_value
+from tea_stats.prediction.backtest import Backtest
 from tea_stats.prediction.curves import TARGETS, Curve, Forecast, budgets, predict
 from tea_stats.prediction.inverse import Reach, budget_for
 from tea_stats.prediction.methods import METHODS, Method
+from tea_stats.prediction.u_statistic import Prediction, linear_value
 
 __all__ = [
     "Backtest",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tea_stats.prediction._fit import Array
+from tea_stats.prediction.fit import Array
 
 
 def pointwise(draws: Array, level: float) -> tuple[Array, Array]:

@@ -14,8 +14,8 @@ import numpy as np
 from scipy import special
 
 from tea_stats.estimators.beta_binomial import EVENNESS, log_beta, priors
-from tea_stats.prediction import _fit
-from tea_stats.prediction._fit import Array, Counts, Fit, column_means
+from tea_stats.prediction import fit
+from tea_stats.prediction.fit import Array, Counts, Fit, column_means
 from tea_stats.reward_log import RewardLog
 
 #: log odds of the mean and log evenness that are thought possible
@@ -70,7 +70,7 @@ class BetaBinomial(Fit):
             square += number * np.maximum(fail_twice - (1.0 - first) ** 2, 0.0)
         prompts = self.number.sum()
         which = rng.integers(len(law), size=count)
-        noise = _fit.t_draws(np.zeros(len(self.grid)), self._correlation(), np.inf, count, rng)
+        noise = fit.t_draws(np.zeros(len(self.grid)), self._correlation(), np.inf, count, rng)
         drawn = (mean[which] + noise * np.sqrt(square[which])) / prompts
         return np.clip(drawn, 0.0, 1.0)
 

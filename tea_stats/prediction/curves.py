@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats._validation import as_choice, as_count, as_flag, as_real, as_seed
-from tea_stats.prediction import _backtest, bands
-from tea_stats.prediction._backtest import Backtest
-from tea_stats.prediction._fit import Array, Counts, Fit
+from tea_stats.prediction import backtest as _backtest
+from tea_stats.prediction import bands
+from tea_stats.prediction.backtest import Backtest
+from tea_stats.prediction.fit import Array, Counts, Fit
 from tea_stats.prediction.methods import METHODS
 from tea_stats.reward_log import RewardLog
 

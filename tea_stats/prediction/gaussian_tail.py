@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tea_stats import _calibration, tails
-from tea_stats.prediction._fit import Array, Counts, GroupFit, told
+from tea_stats import tails
+from tea_stats.prediction.fit import Array, Counts, GroupFit, told
 from tea_stats.reward_log import RewardLog
+from tea_stats.tails import calibration
 
 #: least number of rollouts: two in the tail, and one below it
 LEAST = 4
@@ -58,7 +59,7 @@ class GaussianTail(GroupFit):
         factors = np.full(len(self.grid), np.nan)
         if m < LEAST:
             return factors
-        mean, spread = _calibration.tail_means(m, tails.tail_count(m, self.alpha))
+        mean, spread = calibration.tail_means(m, tails.tail_count(m, self.alpha))
         for place in np.flatnonzero(told(self.grid, self.alpha)):
             factors[place] = (tails.normal_max_mean(int(self.grid[place])) - mean) / spread
         return factors

@@ -22,8 +22,8 @@ import numpy as np
 from scipy import special
 
 from tea_stats import tails
-from tea_stats.prediction import _fit
-from tea_stats.prediction._fit import Array, Counts, GroupFit, told
+from tea_stats.prediction import fit
+from tea_stats.prediction.fit import Array, Counts, GroupFit, told
 from tea_stats.reward_log import RewardLog
 
 #: least number of rollouts: two excesses over a third reward, and one below
@@ -45,7 +45,7 @@ class GenPareto(GroupFit):
         super().__init__(log, grid)
         self.alpha = alpha
         moments = np.full((len(log), 3), np.nan)
-        for places, ascending in _fit.blocks(log, 1):
+        for places, ascending in fit.blocks(log, 1):
             moments[places] = self._moments(ascending)
         self.moments = moments[np.isfinite(moments[:, 0])]
         self.shape = float(shape(*self.moments[:, 1:].sum(axis=0))) if len(self.moments) else np.nan
@@ -85,7 +85,7 @@ class GenPareto(GroupFit):
             if prompts < 2:
                 return np.full((count, len(self.grid)), np.nan)
             # three means are estimated; with P − 1 the interval of 8 prompts covers 84 % for 90 %
-            covariance, freedom = _fit.mean_covariance(self.moments), float(max(prompts - 3, 1))
+            covariance, freedom = fit.mean_covariance(self.moments), float(max(prompts - 3, 1))
         else:
             if prompts == 1:
                 return self._one_prompt(count, rng)
@@ -94,7 +94,7 @@ class GenPareto(GroupFit):
         if not (mean[1] > 0.0 and mean[2] > 0.0):
             return np.full((count, len(self.grid)), np.nan)
         relative = np.array([1.0, 1.0 / mean[1], 1.0 / mean[2]])
-        drawn = _fit.t_draws(
+        drawn = fit.t_draws(
             np.array([mean[0], 0.0, 0.0]),
             covariance * np.multiply.outer(relative, relative),
             freedom,

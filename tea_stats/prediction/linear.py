@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tea_stats.linear_design import linear_tea_design
-from tea_stats.prediction._fit import Array, Counts, GroupFit, left_out_covariance, told
-from tea_stats.prediction._u_statistic import spread
+from tea_stats.linear.design import linear_tea_design
+from tea_stats.prediction.fit import Array, Counts, GroupFit, left_out_covariance, told
+from tea_stats.prediction.u_statistic import spread
 from tea_stats.reward_log import RewardLog
 
 #: subsets beyond this size gain nothing on the Normal law

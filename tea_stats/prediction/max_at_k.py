@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from tea_stats.prediction._fit import Array, Counts, GroupFit, left_out_covariance
-from tea_stats.prediction._u_statistic import log_choose
+from tea_stats.prediction.fit import Array, Counts, GroupFit, left_out_covariance
+from tea_stats.prediction.u_statistic import log_choose
 from tea_stats.reward_log import RewardLog
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tea_stats.prediction import gaussian_tail, gen_pareto, linear
-from tea_stats.prediction._fit import Counts, Fit
 from tea_stats.prediction.beta_binomial import BetaBinomial
+from tea_stats.prediction.fit import Counts, Fit
 from tea_stats.prediction.gaussian_tail import GaussianTail
 from tea_stats.prediction.gen_pareto import GenPareto
 from tea_stats.prediction.linear import Linear

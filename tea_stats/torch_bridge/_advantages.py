@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tea_stats._validation import as_rewards
 from tea_stats.estimators import lookup
-from tea_stats.estimators._estimator import check_binary, check_few_values
+from tea_stats.estimators.record import check_binary, check_few_values
 from tea_stats.torch_bridge._constants import plan
 from tea_stats.torch_bridge._twins import TWINS
 

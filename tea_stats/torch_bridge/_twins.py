@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from tea_stats.estimators.auto_tea import REPEATS
 from tea_stats.estimators.beta_binomial import MOST_VALUES
-from tea_stats.tail_library import MISFIT
+from tea_stats.linear.library import MISFIT
 
 #: tails narrower than this, or than this share of their group's range, count as equal rewards
 TINY, NARROW = 1e-300, 1e-100

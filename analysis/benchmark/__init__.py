@@ -1,0 +1,1 @@
+"""Figures and tables of the benchmark: batches of prompts on many laws."""

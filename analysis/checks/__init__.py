@@ -1,0 +1,1 @@
+"""Tables of the checks: how often predictions are right."""

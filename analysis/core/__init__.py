@@ -1,0 +1,1 @@
+"""What the figures share: reading results, writing figures, style, panels."""

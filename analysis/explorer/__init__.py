@@ -1,0 +1,1 @@
+"""One HTML page to explore a grid with."""

@@ -1,0 +1,80 @@
+"""Figure: cosine of the mean gradient with the exact one, against m, for every law.
+
+The cosine is that of the Fisher metric (SPEC 4.5): what a bias does to the direction of a natural
+gradient step, whatever its length.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.core import style
+from analysis.core.panels import (
+    BEYOND,
+    curve,
+    mark,
+    marks_of,
+    need,
+    one_column,
+    outer,
+    remark,
+    shown,
+)
+from analysis.core.read import Results
+from analysis.core.write import command
+
+HIGH = 0.95
+
+
+def draw(results: Results) -> Figure:
+    """Cosine against m, one panel per law."""
+    need(results, m=2)
+    N = results.middle[1]
+    looks, labels = style.looks(results.options), style.chosen(results.options)
+    cells = results.cells[(results.cells["N"] == N) & results.cells["estimator"].isin(labels)]
+    cells = cells.drop(columns="flagged")  # a mark of the bias
+    low = cells.loc[cells["status"] == "", "cosine"].min()
+    figure, panels = one_column(results.laws, height=0.95, columns=3, spare=1.4)
+    for law, axes in panels.items():
+        rows = cells[cells["law"] == law]
+        for label in labels:
+            points = shown(rows[rows["estimator"] == label])
+            curve(axes, points, "m", "cosine", looks[label], markersize=3)
+        axes.axhline(1.0, color=style.INK, lw=0.6, ls=":")
+        axes.set_ylim(min(-0.02, 1.1 * low), 1.06)
+        mark(axes, rows, "m", looks)
+        remark(axes, rows, "cosine")
+    style.grid_ticks(axes, results.m, style.every_other(results.m))
+    outer(panels, "m", "cosine")
+    style.legend(figure, looks, labels, *marks_of(cells), BEYOND)
+    style.title(figure, finding(results))
+    return figure
+
+
+def medians(results: Results) -> pd.Series:
+    """Return each estimator's median cosine over laws in the middle of the grid, largest first.
+
+    Estimators that have a cosine on few laws are left out: their medians cannot be compared.
+    """
+    here = results.single[results.single["status"] == ""]
+    found = here.groupby("estimator", sort=False)["cosine"].agg(["median", "count"])
+    common = found["count"] >= 0.75 * found["count"].max()
+    # the order of what looks equal must not hang on the last digits
+    return found.loc[common, "median"].round(3).sort_values(ascending=False, kind="stable")
+
+
+def finding(results: Results) -> str:
+    """Say whose mean gradient points where the exact one does, and whose does not."""
+    m, N = results.middle
+    found = medians(results)
+    high = int((found >= HIGH).sum())
+    least = ", ".join(f"{label} {value:.2f}" for label, value in found[::-1].head(3).items())
+    return (
+        f"m = {m}, N = {N}: median cosine over laws is ≥ {HIGH} for {high} of {len(found)} "
+        f"estimators; lowest {least}"
+    )
+
+
+if __name__ == "__main__":
+    command(draw)

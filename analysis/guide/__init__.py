@@ -1,0 +1,1 @@
+"""The page "Which estimator when" of the documentation."""

@@ -1,0 +1,73 @@
+"""The committed summaries that the article and the guide read, each when it is first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from analysis.bandit import read
+from analysis.core.read import Results, load
+from analysis.lm import pools, training
+from analysis.lm.pool_figures import Pools
+from analysis.lm.training_figures import Training
+
+SUMMARIES = Path("analysis/summaries")
+
+
+@dataclass(frozen=True)
+class Studies:
+    """Summaries of the studies, each read when it is first asked for.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds one folder a study.
+    """
+
+    folder: Path = SUMMARIES
+
+    @cached_property
+    def grid(self) -> Results:
+        """Single groups: every estimator on 18 laws, all m and N."""
+        return load(self.folder / "paper")
+
+    @cached_property
+    def theory(self) -> Results:
+        """Single groups: the theory's rates, to m = 1024."""
+        return load(self.folder / "theory")
+
+    @cached_property
+    def league(self) -> Results:
+        """Batches: every estimator on 53 laws."""
+        return load(self.folder / "league")
+
+    @cached_property
+    def rollouts(self) -> Results:
+        """Batches: error against m, for how many rollouts an estimator needs."""
+        return load(self.folder / "rollouts")
+
+    @cached_property
+    def bandit(self) -> read.Study:
+        """Softmax policies trained with each estimator's gradient."""
+        return read.load(self.folder / "bandit")
+
+    @cached_property
+    def lm_pool(self) -> Pools:
+        """Pools of a language model's rollouts, each taken as a law."""
+        return pools.load(self.folder / "lm_pool")
+
+    @cached_property
+    def lm_training(self) -> Training:
+        """A language model trained for best-of-N, one arm for each estimator."""
+        return training.load(self.folder / "lm_cpu")
+
+    @cached_property
+    def lm_training_equal(self) -> Training:
+        """The same with one step size for all arms."""
+        return training.load(self.folder / "lm_cpu_equal")
+
+    @cached_property
+    def lm_training_second(self) -> Training:
+        """Another policy, trained toward another reward, with fewer arms."""
+        return training.load(self.folder / "lm_cpu_second")

@@ -1,0 +1,1 @@
+"""What is run: grids, bandits, language models, checks. Everything here writes results."""

@@ -1,0 +1,1 @@
+"""Softmax bandits trained for best-of-N."""

@@ -1,0 +1,1 @@
+"""How often predictions, verdicts and recommendations from a log are right."""

@@ -1,0 +1,162 @@
+"""What a pool says of the model behind it: signals and cosines without the pool's own noise.
+
+The best-of-N gradient of a pool is exact for the pool, but as an estimate of the model's it is
+noisy: the few best rollouts decide it, and their scores are mostly chance. Estimators on the same
+pool see some of that chance, so that a cosine with it may be too small or too large. Here a pool is
+cut into halves at random, and only products of one half with the other are used: with t the
+unbiased max@N gradient of a half and s the mean gradient of an estimator over its groups,
+
+    s·t ≈ s₁·t₂,    ‖t‖² ≈ t₁·t₂,    ‖s‖² ≈ s₁·s₂,
+
+each unbiased for the model's own, in the metric of the scores' second moment. With E‖ĝ‖² of one
+group they give the normalised mean squared error of a batch of B groups,
+(‖s‖² − 2 s·t + ‖t‖² + (E‖ĝ‖² − ‖s‖²)/B) / ‖t‖².
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from simulations.lm.pools.schema import Measure
+from tea_stats import advantages
+
+Array = NDArray[np.float64]
+#: random cuts of a pool, and orders of a half into groups
+CUTS, ORDERS = 16, 4
+RATIOS = ("cosine", "efficiency", "nmse", "scaled_nmse")
+
+
+def products(plan: Measure, rewards: Array, scores: Array) -> pd.DataFrame:
+    """Return, for every estimator, m and N, the three products of one pool, means over cuts.
+
+    Parameters
+    ----------
+    plan : Measure
+        Estimators, m, N and seed.
+    rewards : ndarray, shape (M,)
+        Rewards in units of their spread.
+    scores : ndarray, shape (M, d)
+        Scores.
+
+    Returns
+    -------
+    DataFrame
+        Columns estimator, m, N, signal (s·t), truth (‖t‖²), size (‖s‖²), square (E‖ĝ‖² of one
+        group), advantage_square (E[A²]).
+
+    Raises
+    ------
+    ValueError
+        If a half has fewer than N rollouts.
+    """
+    M = len(rewards) // 2 * 2
+    if max(plan.N) > M // 2:
+        raise ValueError(f"N is {max(plan.N)} and half a pool has {M // 2} rollouts; give N ≤ that")
+    white = whitened(scores)
+    rng = np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(7,)))
+    rows = []
+    for _ in range(CUTS):
+        halves = rng.permutation(len(rewards))[:M].reshape(2, -1)
+        truths = {N: [truth(rewards[h], white[h], N) for h in halves] for N in plan.N}
+        for m in plan.m:
+            groups = [_groups(h, m, rng) for h in halves]
+            for label, table in plan.estimators.items():
+                for N in plan.N:
+                    found = [
+                        mean_gradient(table.name, table.options, rewards[g], white[g], N)
+                        for g in groups
+                    ]
+                    s, square, advantage_square = zip(*found, strict=True)
+                    t = truths[N]
+                    row = {"estimator": label, "m": m, "N": N, "truth": t[0] @ t[1]}
+                    row["signal"] = (s[0] @ t[1] + s[1] @ t[0]) / 2
+                    row["size"] = s[0] @ s[1]
+                    row["square"], row["advantage_square"] = (
+                        sum(square) / 2,
+                        sum(advantage_square) / 2,
+                    )
+                    rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.groupby(["estimator", "m", "N"], sort=False, as_index=False).mean()
+
+
+def whitened(scores: Array) -> Array:
+    """Return scores in coordinates in which their second moment is the identity."""
+    values, vectors = np.linalg.eigh(scores.T @ scores / len(scores))
+    kept = values > 1e-10 * values[-1]
+    return scores @ (vectors[:, kept] / np.sqrt(values[kept]))
+
+
+def truth(rewards: Array, scores: Array, N: int) -> Array:
+    """Return the unbiased max@N gradient of rollouts, all of them one group."""
+    form = "canonical" if N < len(rewards) else "loo-1"
+    A = advantages("max_at_k", rewards, N, k=N, form=form)
+    return A @ scores / len(rewards)
+
+
+def mean_gradient(
+    name: str, options: Mapping[str, Any], rewards: Array, scores: Array, N: int
+) -> tuple[Array, float, float]:
+    """Return the means over groups (groups, m) of ĝ, of ‖ĝ‖² and of A²."""
+    A = advantages(name, rewards, N, **options)
+    gradients = np.einsum("gi,gid->gd", A, scores) / A.shape[1]
+    squares = np.einsum("gd,gd->g", gradients, gradients)
+    return gradients.mean(axis=0), float(squares.mean()), float(np.mean(A**2))
+
+
+def _groups(half: NDArray[np.intp], m: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return groups of m different rollouts, shape (groups, m): some orders of the half, cut up."""
+    whole = len(half) // m * m
+    return np.concatenate([rng.permutation(half)[:whole].reshape(-1, m) for _ in range(ORDERS)])
+
+
+def cosines(products: pd.DataFrame, batch: int = 64) -> pd.DataFrame:
+    """Return cosine, efficiency and error over all pools, with jackknife standard errors.
+
+    Parameters
+    ----------
+    products : DataFrame
+        Rows of `products` with the columns pool, reward and kind added.
+    batch : int
+        Groups whose mean is the gradient of one training step.
+
+    Returns
+    -------
+    DataFrame
+        One row per reward, kind, estimator, m and N, each number with its `_se`; sums are over
+        pools: cosine = Σ s·t / √(Σ ‖s‖² Σ ‖t‖²); efficiency = (Σ s·t)² / (Σ ‖t‖² Σ E[A²]); nmse as
+        above, and scaled_nmse at the length of ĝ that makes it least, since a step size is tuned.
+        nan where the products that should be squares are not positive.
+    """
+    keys = ["reward", "kind", "estimator", "m", "N"]
+    columns = ["signal", "truth", "size", "square", "advantage_square"]
+    rows = []
+    for key, part in products.groupby(keys, sort=False):
+        sums = part[columns].to_numpy()
+        row = dict(zip(keys, key, strict=True)) | {"pools": len(sums)}
+        without = np.array([_ratios(sums.sum(axis=0) - one, batch) for one in sums])
+        spread = np.sqrt((len(sums) - 1) * np.var(without, axis=0))
+        values = _ratios(sums.sum(axis=0), batch)
+        for name, value, se in zip(RATIOS, values, spread, strict=True):
+            row[name], row[f"{name}_se"] = value, se
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _ratios(sums: Array, batch: int) -> tuple[float, float, float, float]:
+    signal, truth, size, square, advantage_square = sums
+    if min(truth, size, advantage_square) <= 0.0:
+        return (float("nan"),) * 4
+    # E‖ĝ‖² of a batch
+    length = size + (square - size) / batch
+    return (
+        signal / np.sqrt(truth * size),
+        np.sign(signal) * signal**2 / (truth * advantage_square),
+        (length - 2.0 * signal + truth) / truth,
+        1.0 - max(signal, 0.0) ** 2 / (length * truth),
+    )

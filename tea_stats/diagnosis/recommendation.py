@@ -1,0 +1,195 @@
+"""Which estimator, alpha and m for a log and a budget N: by simulation of laws fitted to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tea_stats._validation import as_count, as_seed
+from tea_stats.diagnosis import sets as _sets
+from tea_stats.diagnosis import simulation
+from tea_stats.diagnosis import values as _values
+from tea_stats.diagnosis.findings import check_log
+from tea_stats.diagnosis.simulation import Score, Setting, Simulated
+from tea_stats.diagnosis.values import Kind
+from tea_stats.estimators import RECOMMENDED
+from tea_stats.monte_carlo import as_counts
+from tea_stats.reward_log import RewardLog
+
+#: group sizes tried besides the log's own
+SIZES = (8, 16, 32, 64)
+LARGEST_M = 256
+#: another estimator takes the default's place if its error is lower by this share, as the fitted
+#: law is an estimate, and by this many standard errors of the difference, as some 20 are tried
+LESS, CLEARLY = 1 / 3, 3.0
+#: a batch's gradient with less error than this points the right way
+SMALL_ERROR = 0.1
+#: doubling m is not worth its price if it takes less than this share off the error
+WORTHWHILE = 0.25
+#: a gradient below this share of ∇V_1's is that of a reward with nothing left to learn
+SATURATED = 0.1
+#: TEA by its tail fraction
+TEA = {0.25: "tea", **{alpha: f"tea(alpha={alpha})" for alpha in (0.1, 0.5, 1.0)}}
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """An estimator for a log and a budget, and the simulation that it comes from.
+
+    Attributes
+    ----------
+    N, m, prompts, batches : int
+        Budget; rollouts per prompt that the choice is for; prompts in a batch; batches simulated.
+    laws : dict
+        What was simulated, with weights.
+    scores : tuple of Score
+        Every estimator at every m.
+    estimator : str
+        The recommended one: `default`, unless another is clearly better.
+    best : str
+        The one with the least error at m.
+    default : str
+        `tea_stats.RECOMMENDED`.
+    alpha : float
+        The tail fraction with the least error, for who uses TEA.
+    enough_m : int or None
+        The least m tried from which the recommended estimator's error is below `SMALL_ERROR`, or
+        falls by less than `WORTHWHILE` when m doubles; None: no m tried is enough.
+    saturation : float
+        ‖∇V_N‖/‖∇V_1‖: below `SATURATED`, nothing is left to learn at this N.
+    """
+
+    N: int
+    m: int
+    prompts: int
+    batches: int
+    laws: dict[str, float]
+    scores: tuple[Score, ...]
+    estimator: str
+    best: str
+    default: str
+    alpha: float
+    enough_m: int | None
+    saturation: float
+
+    def score(self, estimator: str, m: int | None = None) -> Score:
+        """Return the score of an estimator at an m, by default the one of the choice."""
+        wanted = self.m if m is None else m
+        return next(s for s in self.scores if (s.estimator, s.m) == (estimator, wanted))
+
+    def at(self, m: int) -> list[Score]:
+        """Return the scores at an m, least error first."""
+        return sorted((s for s in self.scores if s.m == m), key=lambda s: s.error)
+
+
+def recommend(
+    log: RewardLog,
+    N: int,
+    *,
+    m: int | Sequence[int] | None = None,
+    prompts: int = 64,
+    batches: int = 256,
+    seed: int = 0,
+) -> Recommendation:
+    """Return the estimator with the least error on batches like those of a log.
+
+    Parameters
+    ----------
+    log : RewardLog
+        Rewards by prompt.
+    N : int
+        Deployment budget of best-of-N.
+    m : int or sequence of int, optional
+        Rollouts per prompt, at least 2 each; the choice is for the first. By default the median
+        size of the log's groups, at most 256, with 8, 16, 32 and 64 besides.
+    prompts : int
+        Prompts whose gradients are averaged in a step, at least 2.
+    batches : int
+        Batches to simulate, at least 2.
+    seed : int
+        Seed of everything random.
+
+    Returns
+    -------
+    Recommendation
+        The choice, and the simulated errors that it comes from.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or value, or there is nothing to choose by: rewards that
+        are all equal, or continuous ones without a group of 4.
+
+    Notes
+    -----
+    Continuous rewards: the laws of `linear.library.LIBRARY` that the log's best-of-k curve makes
+    likely, at most three, each measured by `monte_carlo.measure` in location and scale, or where a
+    law cannot be shifted in its own parameters, and averaged by their weights. The default chooses
+    among the same laws, which is to its advantage where none of them fits. Few-valued rewards:
+    prompts with the log's own frequencies, in the logits of the values.
+    """
+    check_log(log)
+    N, seed = as_count("N", N), as_seed("seed", seed)
+    prompts = as_count("prompts", prompts, at_least=2)
+    batches = as_count("batches", batches, at_least=2)
+    values = _values.count(log)
+    if values.kind is Kind.CONSTANT:
+        raise ValueError(
+            f"log has the reward {values.top:g} for each of its {values.rollouts} rollouts; "
+            "no estimator learns from that: check the reward column"
+        )
+    usual = min(LARGEST_M, max(2, values.median))
+    sizes = as_counts("m", m, at_least=2) if m is not None else (usual, *SIZES)
+    setting = Setting(N, sorted(set(sizes)), prompts, batches, seed)
+    if values.kind is not Kind.CONTINUOUS:
+        binary = values.kind is Kind.BINARY
+        found = simulation.few_valued(log, setting, binary=binary)
+    else:
+        sets = _sets.sets(log, np.random.default_rng(seed))
+        if sets is None:
+            raise ValueError(
+                f"log has no prompt with {_sets.LEAST_SIZE} rollouts, too few to fit a law to; "
+                "draw more rollouts of a prompt, or name the column that tells prompts apart"
+            )
+        found = simulation.continuous(sets, setting)
+    return _choose(found, setting, sizes[0])
+
+
+def _choose(found: Simulated, setting: Setting, m: int) -> Recommendation:
+    """Pick the default unless another estimator is clearly better; then alpha and m."""
+    here = {s.estimator: s for s in found.scores if s.m == m}
+    best, default = min(here.values(), key=lambda s: s.error), here[RECOMMENDED]
+    clear = -best.difference > max(CLEARLY * best.difference_mcse, LESS * default.error)
+    chosen = best.estimator if clear else RECOMMENDED
+    errors = {s.m: s.error for s in found.scores if s.estimator == chosen}
+    return Recommendation(
+        N=setting.N,
+        m=m,
+        prompts=setting.prompts,
+        batches=setting.batches,
+        laws=found.laws,
+        scores=tuple(found.scores),
+        estimator=chosen,
+        best=best.estimator,
+        default=RECOMMENDED,
+        alpha=min((a for a in TEA if TEA[a] in here), key=lambda a: here[TEA[a]].error),
+        enough_m=enough(errors),
+        saturation=found.saturation,
+    )
+
+
+def enough(errors: Mapping[int, float]) -> int | None:
+    """Return the least m whose error is small, or hardly less at 2 m; None if there is none.
+
+    Examples
+    --------
+    >>> enough({8: 0.9, 16: 0.5, 32: 0.45}), enough({8: 0.9, 16: 0.5, 32: 0.25})
+    (16, None)
+    """
+    for m in sorted(errors):
+        falls = 2 * m not in errors or errors[2 * m] <= (1.0 - WORTHWHILE) * errors[m]
+        if errors[m] <= SMALL_ERROR or not falls:
+            return m
+    return None
