@@ -88,7 +88,7 @@ def draw_pools(plan: Pools, out: Path, pools: Path) -> None:
     work = out / "parts"
     manifest = store.opened(work, store.describe(plan.drawing()))
     store.write(manifest, work / "manifest.json")
-    with progress.bar(console, plan.count * plan.rollouts, "drawing") as told:
+    with progress.bar(plan.count * plan.rollouts, "drawing") as told:
         drawing.draw(plan, work, pools, told.after)
 
 

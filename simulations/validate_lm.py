@@ -64,7 +64,7 @@ def run_study(study: Study, out: Path) -> None:
     manifest["runs"].append(run)
     store.write(manifest, out / "manifest.json")
     begun = time.monotonic()
-    with progress.bar(console, jobs.work(study)) as told:
+    with progress.bar(jobs.work(study)) as told:
         jobs.run(study, out, told.after, told.doing)
     summary.summarise(study, out)
     run |= {
