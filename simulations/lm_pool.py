@@ -69,7 +69,7 @@ def draw_pools(plan: Pools, out: Path, pools: Path) -> None:
     """Draw pools, with a bar that shows the time left; parts go to out/parts."""
     try:
         from simulations.lm.pools import draw as drawing
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ValueError(f"{error.name or error} is not installed; {INSTALL}") from None
     work = out / "parts"
     manifest = store.opened(work, store.describe(plan.drawing()))

@@ -52,7 +52,7 @@ def run_study(study: Study, out: Path) -> None:
     """Run what `out` lacks of a study; then write its tables."""
     try:
         from simulations.lm import study as jobs, summary
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ValueError(f"{error.name or error} is not installed; {INSTALL}") from None
     # a further training run of each arm is a job of its own
     plan = store.describe(study.model_dump(mode="json"))

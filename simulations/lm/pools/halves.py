@@ -15,15 +15,12 @@ group they give the normalised mean squared error of a batch of B groups,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from simulations.lm.pools.schema import Measure
-from tea_stats import advantages
+from tea_stats.estimators import Estimator, lookup
 
 Array = NDArray[np.float64]
 #: random cuts of a pool, and orders of a half into groups
@@ -67,10 +64,7 @@ def products(plan: Measure, rewards: Array, scores: Array) -> pd.DataFrame:
             groups = [_groups(h, m, rng) for h in halves]
             for label, table in plan.estimators.items():
                 for N in plan.N:
-                    means = [
-                        mean_gradient(table.name, table.options, rewards[g], white[g], N)
-                        for g in groups
-                    ]
+                    means = [mean_gradient(table.record(), rewards[g], white[g], N) for g in groups]
                     s, square, advantage_square = zip(*means, strict=True)
                     t = truths[N]
                     row = {"estimator": label, "m": m, "N": N, "truth": t[0] @ t[1]}
@@ -93,15 +87,15 @@ def whitened(scores: Array) -> Array:
 def truth(rewards: Array, scores: Array, N: int) -> Array:
     """Return the unbiased max@N gradient of rollouts, all of them one group."""
     form = "canonical" if N < len(rewards) else "loo-1"
-    A = advantages("max_at_k", rewards, N, k=N, form=form)
+    A = lookup("max_at_k", {"k": N, "form": form}).advantages(rewards, N)
     return A @ scores / len(rewards)
 
 
 def mean_gradient(
-    name: str, options: Mapping[str, Any], rewards: Array, scores: Array, N: int
+    estimator: Estimator, rewards: Array, scores: Array, N: int
 ) -> tuple[Array, float, float]:
     """Return the means over groups (groups, m) of ĝ, of ‖ĝ‖² and of A²."""
-    A = advantages(name, rewards, N, **options)
+    A = estimator.advantages(rewards, N)
     gradients = np.einsum("gi,gid->gd", A, scores) / A.shape[1]
     squares = np.einsum("gd,gd->g", gradients, gradients)
     return gradients.mean(axis=0), float(squares.mean()), float(np.mean(A**2))

@@ -18,7 +18,7 @@ from scipy import special, stats
 from simulations.core import engines
 from simulations.lm.pools import halves
 from simulations.lm.pools.schema import BATCH, Measure
-from tea_stats import ESTIMATORS, EmpiricalPool, Law, Normal, advantages, best_of_n, monte_carlo
+from tea_stats import EmpiricalPool, Law, Normal, best_of_n, monte_carlo
 
 Array = NDArray[np.float64]
 Loaded = Mapping[str, tuple[dict[str, Array], Array]]
@@ -58,9 +58,10 @@ def measure_pool(plan: Measure, rewards: Array, scores: Array) -> tuple[pd.DataF
 
 def measured(plan: Measure, law: Law, reps: int) -> pd.DataFrame:
     """Return a row per estimator, m and N; batches of groups for those that pool them."""
-    requests = {label: (table.name, table.options) for label, table in plan.estimators.items()}
-    pooling = {x: request for x, request in requests.items() if ESTIMATORS[request[0]].pools}
-    single = {x: request for x, request in requests.items() if x not in pooling}
+    single, pooling = {}, {}
+    for label, table in plan.estimators.items():
+        chosen = pooling if table.record().pools else single
+        chosen[label] = table.name, table.options
     settings = plan.m, plan.N, reps, plan.seed
     tables = [monte_carlo.measure(law, single, *settings, reference=plan.reference)]
     if pooling:
@@ -119,10 +120,11 @@ def response(plan: Measure, law: EmpiricalPool) -> pd.DataFrame:
             groups = background.copy()
             groups[rows, place] = reward
             for label, table in plan.estimators.items():
-                if ESTIMATORS[table.name].pools:
+                estimator = table.record()
+                if estimator.pools:
                     continue
                 for N in plan.N:
-                    A = advantages(table.name, groups, N, **table.options)[rows, place]
+                    A = estimator.advantages(groups, N)[rows, place]
                     head = {"estimator": label, "m": m, "q": quantile, "reward": reward}
                     head["response"] = A.mean()
                     head["response_mcse"] = A.std(ddof=1) / np.sqrt(len(A))
