@@ -11,8 +11,7 @@ from typing import Annotated
 import typer
 from matplotlib.figure import Figure
 
-from analysis.benchmark import frontier as benchmark_frontier
-from analysis.benchmark import heatmap, performance_profile
+from analysis.benchmark import frontier as benchmark_frontier, heatmap, performance_profile
 from analysis.core.read import Absent, Results
 from analysis.core.write import Folder, Out, opened, save
 from analysis.grid import (
