@@ -1,7 +1,7 @@
 """How every figure looks: one colour and one marker per estimator, fonts, sizes, titles.
 
-from analysis import _style
-looks = _style.looks({"TEA .25": {"name": "tea", "alpha": 0.25}})
+from analysis.core import style
+looks = style.looks({"TEA .25": {"name": "tea", "alpha": 0.25}})
 axes.plot(x, y, **looks["TEA .25"].line)
 """
 
@@ -162,7 +162,7 @@ def chosen(options: Mapping[str, Mapping[str, Any]], limit: int = 8) -> list[str
 
 
 def title(figure: Figure, text: str) -> None:
-    """Set the finding as the figure's title, left-aligned and wrapped to the width."""
+    """Set the figure's headline, left-aligned and wrapped to its width."""
     # one column has no room for 9 pt; a bold character is about 0.0088 in wide per point
     size = 9.0 if figure.get_figwidth() > COLUMN else 8.5
     # "m = 64", "34 %", "TEA .25" and "RLOO (3)" stay on one line
@@ -221,7 +221,7 @@ def grid_ticks(axes: Axes, values: Sequence[float], labels: Sequence[str] | None
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Return a number with a true minus sign, and none before a zero.
+    """Write a number with a true minus sign, and none before a zero.
 
     Examples
     --------
@@ -232,7 +232,7 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def size(value: float) -> str:
-    """Return a positive number to about two significant digits.
+    """Write a positive number with about two significant digits.
 
     Examples
     --------
@@ -242,3 +242,32 @@ def size(value: float) -> str:
     if not np.isfinite(value):
         return "∞"
     return f"{value:.{2 if value < 10.0 else 0}f}"
+
+
+def plus_minus(value: float, mcse: float, scale: float = 1.0) -> str:
+    """Write `scale` times a number and its standard error, to the error's first digit.
+
+    Examples
+    --------
+    >>> plus_minus(-0.34912, 0.0012), plus_minus(0.34912, 0.0098, 100.0)
+    ('−0.349 ± 0.001', '34.9 ± 1.0')
+    """
+    if not np.isfinite(value):
+        return "–"
+    if not mcse > 0.0:
+        return number(scale * value, 3)
+    # four decimals at most: a smaller error is shown as 0.0001
+    error = max(scale * mcse, 1e-4)
+    digits = max(0, int(-np.floor(np.log10(error))))
+    return f"{number(scale * value, digits)} ± {error:.{digits}f}"
+
+
+def size_and_error(value: float, mcse: float) -> str:
+    """Write a positive number and its standard error, if that is positive and finite.
+
+    Examples
+    --------
+    >>> size_and_error(2.294, 0.15), size_and_error(1001.6, 11.2), size_and_error(0.174, 0.0)
+    ('2.29 ± 0.15', '1002 ± 11', '0.17')
+    """
+    return size(value) + (f" ± {size(mcse)}" if 0.0 < mcse < np.inf else "")
