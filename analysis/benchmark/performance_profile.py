@@ -22,7 +22,7 @@ def draw(results: Results) -> Figure:
     """One panel for each part of the laws."""
     ratios, looks = performance_ratios(results), style.looks(results.options)
     common = set(in_most_cells(ratios))
-    labels = [x for x in style.ordered(results.options) if looks[x].core and x in common]
+    labels = [x for x in style.ordered(results.options) if looks[x].main and x in common]
     parts = list(ratios.groupby("part", sort=False))
     figure, grid = plt.subplots(
         1,

@@ -20,7 +20,10 @@ def number(text: str) -> str:
     ('\\num{-0.349 \\pm 0.001}', '\\num{0.35}', '--', '\\ensuremath{\\infty}')
     """
     special = {"–": "--", "∞": r"\ensuremath{\infty}"}
-    return special.get(text) or rf"\num{{{text.replace('−', '-').replace('±', r'\pm')}}}"
+    if text in special:
+        return special[text]
+    plain = text.replace("−", "-").replace("±", r"\pm")
+    return rf"\num{{{plain}}}"
 
 
 def pm(value: float, se: float, scale: float = 1.0) -> str:
@@ -105,7 +108,7 @@ def name(label: str) -> str:
     """
     text = re.sub(r"k ≥ (\d+)", r"$k\\ge \1$", label)
     text = re.sub(r"(?<=\()-([\d.]+)", r"$-\1$", text)
-    text = text.replace(" % ", r"\,\% ").replace("max@m", "max@$m$")
+    text = re.sub(r"@([km])\b", r"@$\1$", text.replace(" % ", r"\,\% "))
     return re.sub(r"Student t\b", "Student $t$", text)
 
 
