@@ -139,7 +139,7 @@ def cosine(pools: Pools) -> Figure:
             axes.set_yticks(range(len(labels)), labels)
             axes.set_ylim(len(labels) - 0.5, -0.5)
             axes.set_xlim(-0.05, 1.05)
-            axes.set_xlabel("cosine" if name == "cosine" else "normalised error of 64 prompts")
+            axes.set_xlabel("cosine" if name == "cosine" else "error of 64 prompts")
         grid[0, column].set_title(reward, loc="left")
     figure.legend(handles=list(KINDS.values()), loc="outside lower center", ncols=3)
     style.title(
@@ -190,7 +190,7 @@ def bias_variance(pools: Pools) -> Figure:
     style.title(
         figure,
         f"{reward}, one group: at m = {m}, N = {N} {bias.idxmin()} has the smallest bias "
-        f"({bias.min():.2f} of the gradient's length)",
+        f"({bias.min():.2f} of the gradient)",
     )
     return figure
 

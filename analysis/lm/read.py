@@ -25,12 +25,12 @@ def tables(
     """
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder; {cure}")
-    content: dict[str, Any] = {"manifest": read_manifest(folder / "manifest.json", cure)}
+    content: dict[str, Any] = {}
     for name, needed in columns.items():
         path = folder / f"{name}.parquet"
         missing = name in optional and not path.exists()
         content[name] = None if missing else read_table(path, needed, cure)
-    return content
+    return content | {"manifest": read_manifest(folder / "manifest.json", cure)}
 
 
 def write_summary(study: Any, results: Path, folder: Path) -> None:
