@@ -25,6 +25,7 @@ import typer
 from torch import Tensor
 
 from simulations.core import progress, store
+from simulations.core.command import one_line_errors
 from simulations.lm import engine, first_line, models, prompts, rewards
 from simulations.lm.policies import Policy
 from simulations.lm.prompts import Prompt
@@ -269,14 +270,16 @@ def main(
     new_tokens: Annotated[int, typer.Option(help="Most tokens of a completion.")] = 24,
 ) -> None:
     """Train one arm with four prompts a step, and print its log."""
-    policy = models.load(model)
-    function = rewards.load(reward, policy)
-    models.adapt(policy, **Adapter().model_dump(), seed=0)
-    course = Course(prompts.read("train"), 4, steps, new_tokens, 0, (TRAIN, 0), 128, 32)
-    with progress.bar(steps * 4 * m, f"{estimator}, N = {N}") as account:
-        log = train(policy, Arm(estimator, {}, m, N, rate), course, function, None, account.after)
+    with one_line_errors():
+        policy = models.load(model)
+        function = rewards.load(reward, policy)
+        models.adapt(policy, **Adapter().model_dump(), seed=0)
+        course = Course(prompts.read("train"), 4, steps, new_tokens, 0, (TRAIN, 0), 128, 32)
+        arm = Arm(estimator, {}, m, N, rate)
+        with progress.bar(steps * course.batch * m, f"{estimator}, N = {N}") as account:
+            log = train(policy, arm, course, function, after=account.after)
     columns = ["step", "reward", "best", "size", "degenerate", "gradient", "length", "entropy"]
-    print(log[columns].round(4).to_string(index=False))
+    typer.echo(log[columns].round(4).to_string(index=False))
 
 
 if __name__ == "__main__":
