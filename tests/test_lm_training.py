@@ -226,25 +226,17 @@ def test_oracle_and_cosines_on_a_law_with_a_known_answer(tmp_path):
     def lower(prompts, completions):
         return np.array([float(text < "P") for text in completions])
 
-    common = {
-        "reward": rewards.Reward("lower", lower),
-        "seed": 1,
-        "new_tokens": 1,
-        "rows": (999, 999),
-    }
-    halves = oracle.oracle(
-        policy, PROMPTS[:1], 2000, 2, folder=tmp_path, after=lambda *_: None, **common
-    )
+    reward = rewards.Reward("lower", lower)
+    course = train.Course(PROMPTS[:1], 1, 1, 1, seed=1, key=(), rows=999, train_rows=999)
+    halves = oracle.oracle(policy, course, 2000, 2, reward, tmp_path)
     assert oracle.reliability(halves) > 0.9
-    again = oracle.oracle(
-        policy, PROMPTS[:1], 2000, 2, folder=tmp_path, after=lambda *_: None, **common
-    )
+    again = oracle.oracle(policy, course, 2000, 2, reward, tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(halves, again, strict=True))
-    arm = train.Arm("rloo", {}, m=400, N=2, rate=1.0)
-    table = oracle.cosines(policy, {"RLOO": arm}, PROMPTS[:1], halves, batch=0, **common)
+    arms = {"RLOO": train.Arm("rloo", {}, m=400, N=2, rate=1.0)}
+    table = oracle.cosines(policy, course, arms, halves, reward, batch=0)
     assert table["cosine_corrected"].item() > 0.8
     flipped = tuple(-half for half in halves)
-    table = oracle.cosines(policy, {"RLOO": arm}, PROMPTS[:1], flipped, batch=0, **common)
+    table = oracle.cosines(policy, course, arms, flipped, reward, batch=0)
     assert table["cosine"].item() < -0.8
 
 

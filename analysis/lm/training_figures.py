@@ -125,8 +125,7 @@ def _gains(axes: Axes, training: Training, scenario: str, N: int) -> None:
 def curves(training: Training) -> Figure:
     """Gain over the start on held-out prompts against N, with 95 % intervals."""
     looks, labels = style.looks(training.options), style.ordered(training.options)
-    columns = 2 if len(training.scenarios) > 1 else 1
-    figure, panels = trellis(training.scenarios, height=2.6, columns=columns, spare=1.2)
+    figure, panels = trellis(training.scenarios, height=2.6, columns=2, spare=1.2)
     for scenario, axes in panels.items():
         rows = training.against(scenario, START)
         for place, label in enumerate(labels):
@@ -190,8 +189,7 @@ def progress(training: Training) -> Figure:
 def shift(training: Training) -> Figure:
     """Histograms of held-out rewards, before and after."""
     looks, labels = style.looks(training.options), style.ordered(training.options)
-    columns = 2 if len(training.scenarios) > 1 else 1
-    figure, panels = trellis(training.scenarios, height=2.4, columns=columns, spare=1.2)
+    figure, panels = trellis(training.scenarios, height=2.4, columns=2, spare=1.2)
     for scenario, axes in panels.items():
         rows = training.histogram[training.histogram["scenario"] == scenario]
         for label in [START, *labels]:
@@ -221,9 +219,8 @@ def oracle(training: Training) -> Figure:
     """Cosine of one step's gradient with the oracle's, by arm."""
     assert training.oracle is not None
     looks, labels = style.looks(training.options), style.ordered(training.options)
-    columns = 2 if len(training.scenarios) > 1 else 1
     height = 0.5 + 0.16 * len(labels)
-    figure, panels = trellis(training.scenarios, height=height, columns=columns, spare=0.9)
+    figure, panels = trellis(training.scenarios, height=height, columns=2, spare=0.9)
     headlines = []
     for scenario, axes in panels.items():
         rows = training.oracle[training.oracle["scenario"] == scenario]

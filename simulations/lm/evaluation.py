@@ -39,22 +39,7 @@ def evaluate(
     rows: int,
     after: After = lambda rollouts, tokens: None,
 ) -> pd.DataFrame:
-    """Draw rollouts on prompts and rate them.
-
-    Parameters
-    ----------
-    policy : Policy
-        As it is now.
-    prompts : sequence of Prompt
-        The prompts it answers.
-    draws : Tensor, shape (prompts, n, T)
-        Uniform numbers, the same for every arm.
-    reward : Reward
-        See `simulations.lm.rewards`.
-    rows : int
-        Rollouts computed side by side.
-    after : callable
-        Called after each prompt with its numbers of rollouts and tokens.
+    """Draw rollouts on prompts and rate them, `rows` side by side; `after` is called by prompt.
 
     Returns
     -------
@@ -79,19 +64,9 @@ def evaluate(
 
 
 def best_of(rewards: Array, N: int) -> Array:
-    """Return the unbiased estimate of V_N from n ≥ N rollouts: the mean maximum of N-subsets.
+    """Return the unbiased estimate of V_N from n rollouts, the last axis.
 
-    Parameters
-    ----------
-    rewards : ndarray, shape (..., n)
-        Rewards of independent rollouts.
-    N : int
-        Between 1 and n.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        Σ_i C(i − 1, N − 1) / C(n, N) r_(i).
+    The mean maximum of all their subsets of N, Σ_i C(i − 1, N − 1) / C(n, N) r_(i).
 
     Examples
     --------

@@ -70,18 +70,10 @@ def load(
 
 
 def adapt(policy: Policy, rank: int, layers: int, targets: tuple[str, ...], seed: int) -> None:
-    """Put trainable low-rank adapters (LoRA) on the linear maps of the policy's last layers.
+    """Put trainable low-rank adapters (LoRA) on linear maps of the policy's last layers, in place.
 
-    Parameters
-    ----------
-    policy : Policy
-        Changed in place; its first output is unchanged, since the adapters start at zero.
-    rank, layers : int
-        Rank of each adapter, and how many layers, counted from the last, have them.
-    targets : tuple of str
-        Names of the linear maps, such as "q_proj".
-    seed : int
-        Of the adapters' random halves.
+    `targets` names the maps, such as "q_proj"; `seed` is for the adapters' random halves. The other
+    halves start at zero, so the policy is at first unchanged.
     """
     try:
         from peft import LoraConfig, get_peft_model
@@ -202,7 +194,7 @@ def _unpacked(file: Path) -> Path:
 
 
 def tiny() -> tuple[Any, Any]:
-    """Return a random model of two layers over bytes: all the machinery, no weights to fetch."""
+    """Return a random model of two layers over bytes: no weights to download."""
     hub = transformers()
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 

@@ -20,9 +20,16 @@ from simulations.core import store
 from simulations.lm import engine
 from simulations.lm.evaluation import rated
 from simulations.lm.policies import Policy
-from simulations.lm.prompts import Prompt
 from simulations.lm.rewards import Reward
-from simulations.lm.train import ORACLE, After, Arm, flat_gradient, read_state, scaled_advantages
+from simulations.lm.train import (
+    ORACLE,
+    After,
+    Arm,
+    Course,
+    flat_gradient,
+    read_state,
+    scaled_advantages,
+)
 from tea_stats import torch_bridge
 
 #: cosine of the oracle's halves below which their product is no estimate of its length
@@ -32,23 +39,10 @@ RELIABLE = 0.05
 def gradients(
     policy: Policy, rollouts: engine.Rollouts, weights: Sequence[Tensor], rows: int
 ) -> list[Tensor]:
-    """Return Σ_i w_i ∇ log π(y_i) for several weightings of the same rollouts.
+    """Return Σ_i w_i ∇ log π(y_i) for several weightings w of the same rollouts, shape (rollouts,).
 
-    Parameters
-    ----------
-    policy : Policy
-        Whose trainable parameters the gradients are in.
-    rollouts : Rollouts
-        The rollouts.
-    weights : sequence of Tensor, each of shape (rollouts,)
-        One weight for each rollout.
-    rows : int
-        Rollouts computed side by side.
-
-    Returns
-    -------
-    list of Tensor, each of shape (parameters,)
-        In float64, on the CPU.
+    Each gradient is a vector of all trainable parameters, in float64, on the CPU; `rows` rollouts
+    are computed side by side.
     """
     parameters = policy.trainable()
     sums: list[Tensor] = []
@@ -72,19 +66,16 @@ def gradients(
 
 def oracle(
     policy: Policy,
-    prompts: Sequence[Prompt],
+    course: Course,
     count: int,
     N: int,
     reward: Reward,
-    seed: int,
-    new_tokens: int,
-    rows: tuple[int, int],
     folder: Path,
-    after: After,
+    after: After = lambda rollouts, tokens: None,
 ) -> tuple[Tensor, Tensor]:
-    """Return two independent unbiased estimates of the best-of-N gradient, count/2 rollouts each.
+    """Return two independent unbiased estimates of the best-of-N gradient on the course's prompts.
 
-    The sums over the prompts done are kept in `folder`; `rows` is for sampling and for training.
+    Each is from count/2 rollouts of every prompt. Sums over finished prompts are kept in `folder`.
     """
     path = folder / "oracle.pt"
     halves = [torch.zeros(sum(w.numel() for w in policy.trainable()), dtype=torch.float64)] * 2
@@ -93,17 +84,17 @@ def oracle(
         state = read_state(path)
         halves, done = state["halves"], state["done"]
         after(done * count, 0)
-    for p, prompt in enumerate(prompts[done:], done):
-        draws = engine.uniforms(seed, (ORACLE, 0, p), (1, count, new_tokens))
-        rollouts, _, rewards = rated(policy, [prompt], draws, reward, rows[0])
+    for p, prompt in enumerate(course.prompts[done:], done):
+        draws = engine.uniforms(course.seed, (ORACLE, 0, p), (1, count, course.new_tokens))
+        rollouts, _, rewards = rated(policy, [prompt], draws, reward, course.rows)
         half = count // 2
         weights = []
         for part in (slice(0, half), slice(half, 2 * half)):
             group = torch.from_numpy(rewards[part])[None]
             A = torch_bridge.advantages("max_at_k", group, N, k=N, form="canonical")
             weights.append(torch.zeros(count, dtype=torch.float64))
-            weights[-1][part] = A[0] / (half * len(prompts))
-        new = gradients(policy, rollouts, weights, rows[1])
+            weights[-1][part] = A[0] / (half * len(course.prompts))
+        new = gradients(policy, rollouts, weights, course.train_rows)
         halves = [total + part for total, part in zip(halves, new, strict=True)]
         with store.whole(path) as partial:
             torch.save({"halves": halves, "done": p + 1}, partial)
@@ -113,16 +104,13 @@ def oracle(
 
 def cosines(
     policy: Policy,
+    course: Course,
     arms: Mapping[str, Arm],
-    prompts: Sequence[Prompt],
     halves: tuple[Tensor, Tensor],
     reward: Reward,
-    seed: int,
     batch: int,
-    new_tokens: int,
-    rows: tuple[int, int],
 ) -> pd.DataFrame:
-    """Return one batch's gradient of every arm beside the oracle: all arms on the same rollouts.
+    """Compare every arm's gradient on the rollouts of one batch with the oracle.
 
     Returns
     -------
@@ -131,15 +119,17 @@ def cosines(
         where its halves agree too little for that), norm of the gradient, tokens of the batch.
     """
     m = next(iter(arms.values())).m
-    draws = engine.uniforms(seed, (ORACLE, 1, batch), (len(prompts), m, new_tokens))
-    rollouts, _, rewards = rated(policy, prompts, draws, reward, rows[0])
+    shape = (len(course.prompts), m, course.new_tokens)
+    draws = engine.uniforms(course.seed, (ORACLE, 1, batch), shape)
+    rollouts, _, rewards = rated(policy, course.prompts, draws, reward, course.rows)
     groups = torch.from_numpy(rewards).view(-1, m)
     weights = [
         scaled_advantages(arm, groups)[0].reshape(-1) / len(rewards) for arm in arms.values()
     ]
     truth, squared_length = (halves[0] + halves[1]) / 2, float(halves[0] @ halves[1])
     table = []
-    for label, gradient in zip(arms, gradients(policy, rollouts, weights, rows[1]), strict=True):
+    own = gradients(policy, rollouts, weights, course.train_rows)
+    for label, gradient in zip(arms, own, strict=True):
         norm, along = float(gradient.norm()), float(gradient @ truth)
         row = {"estimator": label, "batch": batch, "norm": norm}
         row["tokens"] = int(rollouts.mask.sum())

@@ -18,14 +18,7 @@ class Prompt:
 
 
 def read(path: Path | str, count: int | None = None) -> list[Prompt]:
-    """Read prompts, the first `count` of them.
-
-    Parameters
-    ----------
-    path : path
-        A file of JSON lines, or the name of one in simulations/prompts, such as "train".
-    count : int, optional
-        How many; default all.
+    """Read the first `count` prompts of a file, or of one in simulations/prompts by its name.
 
     Raises
     ------

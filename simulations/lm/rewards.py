@@ -95,19 +95,10 @@ class Record:
 
 
 def load(name: str, policy: Policy) -> Reward:
-    """Return the reward of this name: a line of `REWARDS`, or "hf:MODEL".
+    """Return a reward: a key of `REWARDS`, or "hf:" and a sequence-classification model.
 
-    Parameters
-    ----------
-    name : str
-        A key of `REWARDS`, or "hf:" and a local or hub sequence-classification model.
-    policy : Policy
-        The policy before training; likelihoods are under it.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or a package or a model is missing; the message names the cure.
+    Likelihoods are under `policy`, which must not be trained yet. ValueError, with the cure, if the
+    name is unknown, or a package or a model is missing.
     """
     if name.startswith("hf:"):
         return Reward(name, _classifier(name.removeprefix("hf:"), policy))
@@ -183,6 +174,11 @@ def relevance(policy: Policy) -> Function:
 # --- other measures -------------------------------------------------------------------------------
 
 
+def _each(score: Callable[[str], float]) -> Function:
+    """Return a reward that looks at completions alone, one by one."""
+    return lambda prompts, completions: np.array([score(text) for text in completions])
+
+
 def likelihood(policy: Policy) -> Function:
     """Mean log-probability per token under the policy as loaded: light, left-skewed."""
 
@@ -251,17 +247,17 @@ def sentiment(policy: Policy) -> Function:
     except ImportError:
         raise ValueError(f"vaderSentiment is not installed; {INSTALL}") from None
     judge = SentimentIntensityAnalyzer().polarity_scores
-    return lambda prompts, completions: np.array([judge(text)["compound"] for text in completions])
+    return _each(lambda text: judge(text)["compound"])
 
 
 def one_sentence(policy: Policy) -> Function:
     """1 for exactly one finished sentence of 3 to 25 words, else 0: a verifier."""
 
-    def kept(text: str) -> bool:
+    def kept(text: str) -> float:
         ends = re.findall(r"[.!?](?=\s|$)", text)
-        return len(ends) == 1 and text.endswith(ends[0]) and 3 <= len(text.split()) <= 25
+        return float(len(ends) == 1 and text.endswith(ends[0]) and 3 <= len(text.split()) <= 25)
 
-    return lambda prompts, completions: np.array([float(kept(text)) for text in completions])
+    return _each(kept)
 
 
 def letters(policy: Policy) -> Function:
@@ -271,7 +267,7 @@ def letters(policy: Policy) -> Function:
         plain = sum(c.isascii() and (c.isalpha() or c == " ") for c in text)
         return plain / max(1, len(text))
 
-    return lambda prompts, completions: np.array([share(text) for text in completions])
+    return _each(share)
 
 
 def helpful(policy: Policy) -> Function:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +13,8 @@ from simulations.core.progress import Account
 from simulations.core.store import once
 from simulations.lm import engine, evaluation, models, oracle, prompts, rewards, train
 from simulations.lm.prompts import Prompt
-from simulations.lm.schema import START, Scenario, Study
-from simulations.lm.train import EVALUATE, TRAIN, TUNE, Arm, Course
+from simulations.lm.schema import START, Oracle, Scenario, Study
+from simulations.lm.train import EVALUATE, ORACLE, TRAIN, TUNE, Arm, Course
 
 
 def slug(*names: object) -> str:
@@ -50,7 +50,7 @@ def run(study: Study, out: Path, account: Account) -> None:
         jobs = _Jobs(study, label, scenario, out / "jobs" / slug(label), account)
         jobs.evaluate_start()
         if study.oracle is not None:
-            jobs.oracle()
+            jobs.oracle(study.oracle)
         rates = {arm: jobs.tune(arm) for arm in study.estimators}
         store.write(rates, jobs.folder / "rates.json")
         for seed in range(study.seeds):
@@ -124,106 +124,84 @@ class _Jobs:
             trained = plan.batch * self.scenario.m * plan.steps
             return self.account.kept(trained + held_out.count * held_out.rollouts)
         self.account.doing(f"{self.label}: {label}, seed {seed}")
-        steps = self.trained(label, rate, self.train, plan.steps, (TRAIN, seed), folder)
+        course = self.course(self.train, plan.batch, plan.steps, TRAIN, seed)
+        steps = self.trained(label, rate, course, folder)
         store.write(steps.assign(scenario=self.label, estimator=label, seed=seed, rate=rate), log)
         return store.write(self.evaluated(label, seed), judged)
 
-    def trained(
-        self,
-        label: str,
-        rate: float,
-        on: list[Prompt],
-        steps: int,
-        key: tuple[int, ...],
-        folder: Path,
-    ) -> pd.DataFrame:
+    def course(self, on: list[Prompt], batch: int, steps: int, *key: int) -> Course:
+        study = self.study
+        sizes = (study.rows, study.train_rows, study.training.save_every)
+        return Course(on, batch, steps, study.new_tokens, study.seed, key, *sizes)
+
+    def trained(self, label: str, rate: float, course: Course, folder: Path) -> pd.DataFrame:
         """Train the policy from the start, or from the folder's checkpoint; return the log."""
-        study, plan = self.study, self.study.training
-        course = Course(
-            on,
-            plan.batch,
-            steps,
-            study.new_tokens,
-            study.seed,
-            key=key,
-            rows=study.rows,
-            train_rows=study.train_rows,
-            save_every=plan.save_every,
-        )
         train.put(self.policy.trainable(), self.start)
-        arm = self.arm_of(label, rate)
+        arm = self.arm_of(label, self.scenario.N, rate)
         return train.train(self.policy, arm, course, self.reward, folder, self.account.after)
 
-    def arm_of(self, label: str, rate: float) -> Arm:
-        table, scenario = self.study.estimators[label], self.scenario
+    def arm_of(self, label: str, N: int, rate: float = math.nan) -> Arm:
+        table = self.study.estimators[label]
         kl = self.study.training.kl
-        return Arm(table.name, table.options, scenario.m, scenario.N, rate, kl)
+        return Arm(table.name, table.options, self.scenario.m, N, rate, kl)
 
     def tune(self, label: str) -> float:
         """Return the step size whose policy has the best best-of-N on the tuning prompts."""
         plan = self.study.tuning
-        cost = self.study.training.batch * self.scenario.m * plan.steps
-        cost += plan.count * plan.rollouts
+        if not plan.choices:
+            return plan.rates[0]
+        trained = self.study.training.batch * self.scenario.m * plan.steps
+        cost = trained + plan.count * plan.rollouts
         scores = {}
         for rate in plan.choices:
             folder = self.folder / "tuning" / slug(label, rate)
-
-            def score(rate: float = rate, folder: Path = folder) -> dict[str, float]:
-                self.account.doing(f"{self.label}: {label}, tuning {rate:g}")
-                self.trained(label, rate, self.tuning, plan.steps, (TUNE, 0), folder)
-                table = self.judged(self.tuning, plan.rollouts, (TUNE, 1))
-                value = evaluation.best_of(evaluation.by_prompt(table), plan.N).mean()
-                return {"rate": rate, "N": plan.N, "value": float(value)}
-
-            path = folder / "score.json"
-            scores[rate] = once(path, score, skipped=lambda: self.account.kept(cost))["value"]
+            scores[rate] = once(
+                folder / "score.json",
+                partial(self.score, label, rate, folder),
+                skipped=lambda: self.account.kept(cost),
+            )["value"]
             (folder / "state.pt").unlink(missing_ok=True)
-        return max(scores, key=scores.__getitem__) if scores else plan.rates[0]
+        return max(scores, key=scores.__getitem__)
 
-    def oracle(self) -> None:
+    def score(self, label: str, rate: float, folder: Path) -> dict[str, float]:
+        """Train an arm for a few steps of one size, and evaluate it on the tuning prompts."""
+        plan = self.study.tuning
+        self.account.doing(f"{self.label}: {label}, tuning {rate:g}")
+        course = self.course(self.tuning, self.study.training.batch, plan.steps, TUNE, 0)
+        self.trained(label, rate, course, folder)
+        table = self.judged(self.tuning, plan.rollouts, (TUNE, 1))
+        value = evaluation.best_of(evaluation.by_prompt(table), plan.N).mean()
+        return {"rate": rate, "N": plan.N, "value": float(value)}
+
+    def oracle(self, plan: Oracle) -> None:
         """Compare every arm's first gradient with the oracle's."""
-        plan = self.study.oracle
-        assert plan is not None
-        batch_cost = plan.count * self.scenario.m
+        cost = plan.count * (plan.rollouts + plan.batches * self.scenario.m)
         once(
             self.folder / "oracle.parquet",
-            self.cosines,
-            skipped=lambda: self.account.kept(
-                plan.count * plan.rollouts + plan.batches * batch_cost
-            ),
+            partial(self.cosines, plan),
+            skipped=lambda: self.account.kept(cost),
         )
 
-    def cosines(self) -> pd.DataFrame:
-        study, plan = self.study, self.study.oracle
-        assert plan is not None
+    def cosines(self, plan: Oracle) -> pd.DataFrame:
         self.account.doing(f"{self.label}: oracle gradient")
         train.put(self.policy.trainable(), self.start)
-        on = self.train[: plan.count]
-        common = {
-            "reward": self.reward,
-            "seed": study.seed,
-            "new_tokens": study.new_tokens,
-            "rows": (study.rows, study.train_rows),
-        }
+        course = self.course(self.train[: plan.count], plan.count, 1, ORACLE)
         halves = oracle.oracle(
             self.policy,
-            on,
+            course,
             plan.rollouts,
             plan.N,
-            folder=self.folder,
-            after=self.account.after,
-            **common,
+            self.reward,
+            self.folder,
+            self.account.after,
         )
-        # nothing is updated, so no step size is needed
-        arms = {
-            label: replace(self.arm_of(label, math.nan), N=plan.N) for label in study.estimators
-        }
+        arms = {label: self.arm_of(label, plan.N) for label in self.study.estimators}
         cost = plan.count * self.scenario.m
         tables = []
         for batch in range(plan.batches):
 
             def compare(batch: int = batch) -> pd.DataFrame:
-                table = oracle.cosines(self.policy, arms, on, halves, batch=batch, **common)
+                table = oracle.cosines(self.policy, course, arms, halves, self.reward, batch)
                 self.account.done(cost, int(table["tokens"].iloc[0]))
                 return table
 

@@ -31,14 +31,7 @@ RATIOS = ("cosine", "efficiency", "nmse", "scaled_nmse")
 def products(plan: Measure, rewards: Array, scores: Array) -> pd.DataFrame:
     """Return, for every estimator, m and N, the three products of one pool, means over cuts.
 
-    Parameters
-    ----------
-    plan : Measure
-        Estimators, m, N and seed.
-    rewards : ndarray, shape (M,)
-        Rewards in units of their spread.
-    scores : ndarray, shape (M, d)
-        Scores.
+    `rewards`, shape (M,), are in units of their standard deviation; `scores` have shape (M, d).
 
     Returns
     -------
@@ -110,12 +103,8 @@ def _groups(half: NDArray[np.intp], m: int, rng: np.random.Generator) -> NDArray
 def cosines(products: pd.DataFrame, batch: int = 64) -> pd.DataFrame:
     """Return cosine, efficiency and error over all pools, with jackknife standard errors.
 
-    Parameters
-    ----------
-    products : DataFrame
-        Rows of `products` with the columns pool, reward and kind added.
-    batch : int
-        Groups whose mean is the gradient of one training step.
+    `products` has the rows of the function above with the columns pool, reward and kind added; the
+    mean of `batch` groups is the gradient of one training step.
 
     Returns
     -------

@@ -74,23 +74,9 @@ def choose(
 ) -> Sketch:
     """Choose U and V for a policy, from a short look at its tokens and hidden states.
 
-    Parameters
-    ----------
-    policy : Policy
-        The policy whose scores will be taken.
-    prompts : list of list of int
-        Tokens of the prompts that it will answer.
-    core : (int, int)
-        a and b, the size of A.
-    seed : int
-        Of the rollouts looked at.
-    values : Tensor, shape (vocabulary, k ≤ a), optional
-        The first columns of U, see `token_values`.
-
-    Returns
-    -------
-    Sketch
-        The same for the same arguments.
+    `prompts` are the tokens of those it will answer, `core` is (a, b), and `values` holds the first
+    columns of U, shape (vocabulary, k ≤ a), see `token_values`. The same arguments give the same
+    sketch.
     """
     a, b = core
     head = policy.model.get_output_embeddings().weight.detach()
@@ -142,23 +128,9 @@ def _moment(rows: Tensor) -> Tensor:
 def sample(
     policy: Policy, sketch: Sketch, prompts: list[list[int]], draws: Tensor
 ) -> tuple[engine.Rollouts, Tensor]:
-    """Draw rollouts with their scores.
+    """Draw rollouts as `engine.sample` does, all side by side, with their scores.
 
-    Parameters
-    ----------
-    policy : Policy
-        The one given to `choose`.
-    sketch : Sketch
-        The parameters.
-    prompts, draws
-        As for `engine.sample`; all rollouts are computed side by side.
-
-    Returns
-    -------
-    Rollouts
-        The completions.
-    Tensor, shape (prompts · n, a · b)
-        Scores ∂ log π(y) / ∂A at A = 0, A read row by row.
+    Scores are ∂ log π(y) / ∂A at A = 0, A read row by row, shape (prompts · n, a · b).
     """
     rows = draws.shape[0] * draws.shape[1]
     scores = torch.zeros(rows, sketch.U.shape[1], sketch.V.shape[1]).to(sketch.U)
