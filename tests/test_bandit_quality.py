@@ -9,7 +9,7 @@ import pytest
 
 from simulations.bandit.quality import jackknife_se, quality
 from simulations.bandit.training import Bandit, gradient, sampled_gradient
-from tea_stats import advantages
+from tea_stats import ESTIMATORS, advantages
 
 M, NUISANCE = 3, 5
 POLICY = Bandit(
@@ -35,7 +35,7 @@ def enumerated(name, N):
 
 
 def measured(name, N, draws=4000, seed=0):
-    return quality(POLICY, (name, {}), (draws, 1, M), N, np.random.default_rng(seed))
+    return quality(POLICY, ESTIMATORS[name], (draws, 1, M), N, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize(("name", "N"), [("tea", 16), ("max_at_k", 64), ("rloo", 64)])
@@ -74,7 +74,7 @@ def test_standard_errors_are_calibrated():
 
 def test_draws_that_say_nothing_give_nan_and_no_warning():
     flat = Bandit(np.zeros(4), np.full(4, 0.25), None, 0, 1.0)
-    found = quality(flat, ("tea", {}), (10, 1, M), 64, np.random.default_rng(0))
+    found = quality(flat, ESTIMATORS["tea"], (10, 1, M), 64, np.random.default_rng(0))
     assert np.isnan([found[key] for key in NAMES]).all()
 
 

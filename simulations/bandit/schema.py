@@ -34,6 +34,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 from simulations.bandit.training import Arm
 from simulations.core import schema
 from simulations.core.schema import EstimatorTable, LawTable, Table
+from tea_stats.estimators import lookup
 from tea_stats.families import Law
 
 #: the arm that follows ∇V_N itself
@@ -128,7 +129,7 @@ class Study(Table):
         rewards.
         """
         exist, _ = schema.split(self.estimators, law, self.built[law], m, (N,))
-        return {EXACT: None, **exist}
+        return {EXACT: None} | {label: lookup(*request) for label, request in exist.items()}
 
     @cached_property
     def identity(self) -> dict[str, Any]:

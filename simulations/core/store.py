@@ -73,14 +73,14 @@ def read(path: Path, columns: list[str] | None = None, **marks: str) -> Any:
         if path.suffix == ".json":
             return json.loads(path.read_text(encoding="utf-8"))
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        known = file.schema_arrow.metadata or {}
+        parquet = pq.ParquetFile(path, page_checksum_verification=True)
+        known = parquet.schema_arrow.metadata or {}
         for name, value in marks.items():
             if known.get(name.encode()) != value.encode():
                 raise Damaged(f"its mark {name} is not {value}")
-        return file.read(columns=columns).to_pandas()
+        return parquet.read(columns=columns).to_pandas()
     except Damaged:
         raise
     except Exception as error:  # zip, zlib, json, numpy and Arrow have no common kind of error
