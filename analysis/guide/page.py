@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from analysis.core.read import BATCH, Absent, ResultsError
 from analysis.grid import sample_efficiency
 from analysis.guide import tables
-from analysis.guide.situations import SATURATED, SITUATIONS
+from analysis.guide.situations import SITUATIONS, SUCCESSES
 from analysis.guide.sources import Sources
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def page(folder: Path) -> str:
         tea=sources.tea,
         batch=BATCH,
         clear=f"{100.0 * (1.0 - tables.CLEAR):.0f} %",
-        saturated=f"{SATURATED:g}",
+        saturated=f"{SUCCESSES:g}",
         laws=len(sources.league.laws),
         m=listed(sources.league.m),
         ratios=listed(sources.league.manifest["configuration"]["N_over_m"]),

@@ -19,12 +19,12 @@ class Sources(Studies):
 
     @cached_property
     def regrets(self) -> Mapping[str, pd.DataFrame]:
-        """Rows of `analysis.benchmark.ratios.regrets`, by grid, with `family`."""
+        """Rows of `analysis.benchmark.ratios.regrets`, by grid, with `law_parameters`."""
         found = {}
         for name, results in (("league", self.league), ("paper", self.grid)):
-            family = results.table.drop_duplicates("law").set_index("law")["family"]
+            laws = results.table.drop_duplicates("law").set_index("law")
             rows = regrets(results)
-            found[name] = rows.assign(family=rows["law"].map(family))
+            found[name] = rows.assign(law_parameters=rows["law"].map(laws["law_parameters"]))
         return found
 
     @cached_property

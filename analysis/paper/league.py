@@ -50,7 +50,7 @@ def numbers(studies: Studies) -> dict[str, str]:
         texts = _standing(one(table, results.folder, estimator=AUTO))
         told |= {f"{key}/{x}": texts[x] for x in TOLD[key]}
         if key == "far":
-            told |= {"far/cells": count(cells)} | _worst(own)
+            told |= {"far/cells": count(cells)} | _worst(own, results)
             continue
         held(table.iloc[0]["estimator"] == AUTO, f"{part}: least worst regret", FILE)
         least = table.loc[table["mean_versus"].idxmin(), "estimator"]
@@ -93,10 +93,11 @@ def _rounded(value: float, se: float) -> str:
     return size(value) if se == 0.0 or not np.isfinite(value) else pm(value, se)
 
 
-def _worst(own: pd.DataFrame) -> dict[str, str]:
-    """Return where auto TEA loses most to TEA, on laws that are no verifiers, and on verifiers."""
+def _worst(own: pd.DataFrame, results: Results) -> dict[str, str]:
+    """Return where auto TEA loses most to TEA, on verifiers (rewards 0 and 1) and elsewhere."""
     versus = own[own["estimator"] == AUTO]
-    verifier = versus["law"].str.contains("verifier")
+    verifiers = [x for x, law in results.law_parameters.items() if law.get("values") == [0.0, 1.0]]
+    verifier = versus["law"].isin(verifiers)
     shaped, binary = versus[~verifier], versus[verifier]
     worst = shaped.loc[shaped["versus"].idxmax()]
     held(binary["versus"].max() > 1, "auto TEA loses to TEA on some verifier", FILE)
