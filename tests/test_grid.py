@@ -121,6 +121,23 @@ def test_every_row_has_its_status_and_none_is_left_out(reference):
     assert manifest["census"]["all"] == len(cells)
 
 
+@pytest.mark.parametrize(
+    ("law", "status"),
+    [
+        ('family = "StudentT"\ndf = 1.8', "infinite"),
+        # nothing to learn
+        ('family = "SoftmaxBandit"\nrewards = [1.0, 1.0]\nlogits = [0.0, 0.0]', "saturated"),
+        ('family = "Normal"', ""),
+    ],
+)
+def test_status_of_the_law(law, status, written, tmp_path):
+    text = SMALL.replace('family = "Normal"', law).split("[response]")[0]
+    run(written(text), tmp_path / "out")
+    table = pd.read_parquet(tmp_path / "out" / "table.parquet")
+    own = table[(table["law"] == "Normal") & (table["estimator"] == "TEA")]
+    assert set(own["status"]) == {status}
+
+
 def test_every_cell_reaches_the_precision_and_no_group_is_wasted(written, tmp_path):
     config = written(PRECISE)
     manifest = run(config, tmp_path / "out")

@@ -197,8 +197,8 @@ class Pair:
     @cached_property
     def _saturation(self) -> Mapping[int, str]:
         """A note for each saturated N, "" for the others."""
-        first = np.linalg.norm(best_of_n.gradient(self.law, 1))
-        shares = {N: np.linalg.norm(best_of_n.gradient(self.law, N)) / first for N in self.budgets}
+        size = {N: np.linalg.norm(best_of_n.gradient(self.law, N)) for N in (1, *self.budgets)}
+        shares = {N: size[N] / size[1] if size[1] > 0.0 else 0.0 for N in self.budgets}
         return {
             N: f"saturated: the gradient's norm is {share:.2g} of that at N = 1"
             if share < SATURATED
