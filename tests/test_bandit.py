@@ -239,7 +239,7 @@ def test_the_manifest_records_how_the_results_were_made(reference):
 # --- configuration ------------------------------------------------------------------------------
 
 WRONG = {
-    "unknown key": ("seed = 3", "sed = 3", "sed is an unknown key; give one of seed, responses"),
+    "unknown key": ("seed = 3", "sed = 3", "sed is an unknown key; give one of seed, laws, "),
     "missing key": ("runs = 5\n", "", "runs is missing; add it"),
     "unknown key of a policy": (
         "nuisance = 10",

@@ -312,7 +312,7 @@ def test_the_manifest_records_how_the_results_were_made(reference):
 # --- configuration ------------------------------------------------------------------------------
 
 WRONG = {
-    "unknown key": ("seed = 3", "sed = 3", "sed is an unknown key; give one of seed, m, N"),
+    "unknown key": ("seed = 3", "sed = 3", "sed is an unknown key; give one of seed, laws, "),
     "unknown key inside": (
         "points = 5",
         "pts = 5",

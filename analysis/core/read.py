@@ -75,7 +75,9 @@ class Results:
     def law_parameters(self) -> dict[str, dict[str, Any]]:
         """Constructor's arguments of each law's family."""
         first = self.table.drop_duplicates("law")
-        return {x: json.loads(y) for x, y in zip(first["law"], first["law_parameters"], strict=True)}
+        return {
+            x: json.loads(y) for x, y in zip(first["law"], first["law_parameters"], strict=True)
+        }
 
     @cached_property
     def options(self) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,12 +65,12 @@ class Pair:
         return self.grid.budgets(self.m)
 
     @cached_property
-    def _split(self) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
-        return schema.split(self.grid.estimators, self.label, self.law, self.m, self.budgets)
+    def _split(self) -> tuple[dict[str, schema.Request], dict[str, str]]:
+        return self.grid.split(self.label, self.m, self.budgets)
 
     @property
-    def estimators(self) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Estimators that are measured here, as `{label: (name, options)}`."""
+    def estimators(self) -> dict[str, schema.Request]:
+        """Estimators that are measured here, by label."""
         return self._split[0]
 
     @property
