@@ -20,7 +20,7 @@ SUMMARIES = Path(__file__).parents[1] / "analysis" / "summaries"
 def test_rates_are_shares_of_the_logs():
     found = verdict_rates.rates(Normal(), 40, 16, logs=8, seed=0)
     np.testing.assert_allclose(found[list(Verdict)].sum(axis=1), 1.0)
-    assert tuple(found["assumption"]) == verdict_rates.ASKED
+    assert tuple(found["assumption"]) == verdict_rates.ASSUMPTIONS
     pd.testing.assert_frame_equal(found, verdict_rates.rates(Normal(), 40, 16, logs=8, seed=0))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +17,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+Item = TypeVar("Item")
 
 #: seconds over which the speed, and so the time left, is estimated
 WINDOW = 600.0
@@ -74,13 +77,17 @@ class Account:
 def bar(total: int, description: str = "") -> Iterator[Account]:
     """Show a bar for some work."""
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
         TextColumn("{task.fields[speed]}"),
     )
     with Progress(*columns, console=console, speed_estimate_period=WINDOW) as progress:
         yield Account(progress, progress.add_task(description, total=total, speed=""), total)
+
+
+def track(items: Collection[Item], description: str) -> Iterator[Item]:
+    """Yield items, with a bar that counts those that are done."""
+    with bar(len(items), description) as account:
+        for item in items:
+            yield item
+            account.done()
