@@ -220,22 +220,6 @@ def test_a_folder_of_another_configuration_is_refused(change, reference, written
     assert contents(out) == reference[1]
 
 
-def test_a_folder_that_is_not_of_a_study_is_refused(written, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "thesis.tex").write_text("x")
-    with pytest.raises(store.Refused, match=r"not empty and has no manifest.json; give another"):
-        run(written(SMALL), tmp_path / "home")
-
-
-def test_the_manifest_records_how_the_results_were_made(reference):
-    manifest = reference[0]
-    assert manifest["configuration"]["laws"]["Normal"] == "Normal(loc=0.0, scale=1.0)"
-    assert manifest["seeds"]["master"] == 3
-    (this,) = manifest["runs"]
-    assert {"started", "finished", "seconds", "revision", "dirty", "code", "machine"} <= set(this)
-    assert this["versions"]["numpy"] == np.__version__
-
-
 # --- configuration ------------------------------------------------------------------------------
 
 WRONG = {
@@ -256,25 +240,15 @@ WRONG = {
         "[0.3, 0.1]",
         "policies.linear: step_sizes is [0.3, 0.1]; give increasing numbers",
     ),
-    "unknown family": (
-        'family = "Normal"',
-        'family = "Norml"',
-        "laws.\"Normal\": family is 'Norml', which is unknown; give one of Normal, ",
+    "unknown option": (
+        'name = "tea"',
+        'name = "tea"\nalfa = 0.5',
+        "estimators.\"TEA\": tea has no option 'alfa'; its options: alpha",
     ),
     "law out of range": (
         'family = "Normal"',
         'family = "Normal"\nscale = -1.0',
         'laws."Normal": scale is -1.0; give a finite number in (0, inf)',
-    ),
-    "unknown estimator": (
-        'name = "tea"',
-        'name = "teaa"',
-        "estimators.\"TEA\": estimator 'teaa' is unknown; give one of tea, ",
-    ),
-    "unknown option": (
-        'name = "tea"',
-        'name = "tea"\nalfa = 0.5',
-        "estimators.\"TEA\": tea has no option 'alfa'; its options: alpha",
     ),
     "reps": ('name = "tea"', 'name = "tea"\nreps = { 8 = 9 }', 'estimators."TEA": reps is for'),
     "exact taken": ("[estimators.RLOO]", "[estimators.exact]", 'estimators."exact": this label is'),
@@ -288,7 +262,6 @@ WRONG = {
         'reference = "RLOO"',
         "reference is 'RLOO', which does not exist for laws.\"coin\" at m = 8, N = 64; give one",
     ),
-    "not TOML": ("seed = 3", "seed 3", "not TOML: "),
 }
 
 
