@@ -19,9 +19,10 @@ PIP := $(RUN) -m pip --disable-pip-version-check
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.demo  ## install, run a small grid, draw its figures, print what was found
+demo: .venv/.demo  ## install, run a small grid, draw its three main figures, print its results
 	$(RUN) -m simulations.grid simulations/grids/quick.toml --workers $(WORKERS) --out results/quick
-	$(RUN) -m analysis.figures results/quick --out figures/quick
+	$(RUN) -m analysis.figures results/quick --out figures/quick \
+	  --only bias_vs_m --only bias_variance_vs_ratio --only winners
 	$(RUN) -m analysis.report results/quick
 
 test: .venv/.everything  ## install everything, CPU torch included, and run the tests

@@ -1,4 +1,4 @@
-"""The article's LaTeX as text: its files in order, without comments, and its commands' arguments."""
+"""The article's LaTeX as text: its files in order, without comments; arguments of commands."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ pytest.importorskip("typer")
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from analysis.core import read, style, write
+from analysis.core import read, style
 from analysis.grid import slopes
 from tea_stats import ESTIMATORS
 

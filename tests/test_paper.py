@@ -22,7 +22,6 @@ from typer.testing import CliRunner
 from analysis.core.read import ResultsError
 from analysis.paper import (
     __main__ as command,
-    exact,
     figures,
     grid,
     latex,

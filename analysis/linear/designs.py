@@ -50,7 +50,9 @@ def k_min(m: int, share: float) -> int:
 
 def response(design: LinearDesign, u: Array) -> Array:
     """Return p(u) = Σ_i a_i m C(m−1, i−1) u^{i−1} (1−u)^{m−i}, the mean response's slope."""
-    return design.m * binom.pmf(np.arange(design.m), design.m - 1, u[:, None]) @ design.value_weights
+    return (
+        design.m * binom.pmf(np.arange(design.m), design.m - 1, u[:, None]) @ design.value_weights
+    )
 
 
 # --- figures ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from analysis.benchmark.ranking import MUCH, ranking
 from analysis.benchmark.ratios import CELL, performance_ratios
 from analysis.core.read import Results
 from analysis.grid import sample_efficiency
-from analysis.paper.latex import count, decimal, ends, name, number, percent, pm, row, size, span
+from analysis.paper.latex import count, decimal, ends, name, percent, pm, row, size, span
 from analysis.paper.studies import Studies, claim, one
 
 FILE = "sections/benchmark.tex"
