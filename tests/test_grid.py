@@ -93,13 +93,13 @@ def test_the_table_is_that_of_measure_to_the_bit(written, tmp_path):
     text = text.replace("order = 3", "order = 1")
     config = written(text)
     run(config, tmp_path / "out")
-    found = pd.read_parquet(tmp_path / "out" / "table.parquet")
-    found = found[(found["law"] == "Normal") & (found["estimator"] == "TEA")]
+    own = pd.read_parquet(tmp_path / "out" / "table.parquet")
+    own = own[(own["law"] == "Normal") & (own["estimator"] == "TEA")]
     law = read_grid(config).built["Normal"]
     expected = monte_carlo.measure(law, {"TEA": ("tea", {})}, 8, (16, 64), 40_000, seed=3)
     shared = [name for name in expected if name != "law"]
     pd.testing.assert_frame_equal(
-        found[shared].reset_index(drop=True), expected[shared], check_exact=True, check_dtype=False
+        own[shared].reset_index(drop=True), expected[shared], check_exact=True, check_dtype=False
     )
 
 

@@ -189,13 +189,13 @@ def test_a_policy_is_shortened_to_the_bound_and_no_further(direction, length, dr
     state = policy.bounded(theta, np.array([[drift]]))
     kl = stats.entropy(state.p[0], policy.initial) + 0.5 * state.drift[0, 0] ** 2
     assert kl <= policy.kl_limit * (1.0 + 0.002)
-    given_, found = np.append(theta, drift), np.append(state.theta, state.drift)
-    if np.array_equal(given_, found):
+    given_, actual = np.append(theta, drift), np.append(state.theta, state.drift)
+    if np.array_equal(given_, actual):
         return
     assert kl == pytest.approx(policy.kl_limit, rel=0.002)
     # a shorter vector in the same direction
-    ratio = np.linalg.norm(found) / np.linalg.norm(given_)
-    assert ratio < 1.0 and found == pytest.approx(ratio * given_, rel=1e-9, abs=1e-12)
+    ratio = np.linalg.norm(actual) / np.linalg.norm(given_)
+    assert ratio < 1.0 and actual == pytest.approx(ratio * given_, rel=1e-9, abs=1e-12)
 
 
 def test_the_limit_binds_in_training():
@@ -227,8 +227,8 @@ def test_the_drift_is_the_length_of_a_walk_among_the_nuisance_parameters(nuisanc
             length = drifted(length, size, *nuisance_normals(bandit(nuisance=nuisance), runs, rng))
         return length[:, 0] ** 2
 
-    def largest_z(found, expected):
-        pairs = [(found**k, expected**k) for k in (0.5, 1.0, 2.0)]
+    def largest_z(actual, expected):
+        pairs = [(actual**k, expected**k) for k in (0.5, 1.0, 2.0)]
         errors = [np.sqrt((np.var(f) + np.var(e)) / runs) for f, e in pairs]
         return max(abs(f.mean() - e.mean()) / se for (f, e), se in zip(pairs, errors, strict=True))
 

@@ -1,4 +1,4 @@
-"""What a study says while it runs, on standard error: lines, and a bar with the time left."""
+"""Messages of a running study, on standard error: lines, and a bar with the time left."""
 
 from __future__ import annotations
 
@@ -67,10 +67,6 @@ class Account:
             self.kept(rollouts)
         else:
             self.done(rollouts, tokens)
-
-    def tokens(self) -> int:
-        """Return the tokens drawn so far."""
-        return self.drawn
 
 
 @contextmanager
