@@ -109,10 +109,10 @@ function markGroup(e) {
   return svg("g", { class: "mark", "data-estimator": name, style: `--day:${day};--night:${night}` });
 }
 
-function point(e, x, y, hollow, told) {
+function point(e, x, y, hollow, text) {
   const place = `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${hollow ? 0.85 : 0.95})`;
   const shape = { class: hollow ? "hollow" : "point", d: estimators[e].marker, transform: place };
-  return svg("path", shape, svg("title", {}, told));
+  return svg("path", shape, svg("title", {}, text));
 }
 
 const bar = (x1, y1, x2, y2) => svg("path", { class: "bar", d: `M${x1} ${y1}L${x2} ${y2}` });

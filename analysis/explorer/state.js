@@ -65,7 +65,7 @@ function settle() {
 
 function writeHash() {
   const preset = currentPreset();
-  const told = new URLSearchParams({
+  const parameters = new URLSearchParams({
     law: laws[state.law].name,
     m: state.m,
     N: state.N,
@@ -74,26 +74,26 @@ function writeHash() {
     sort: (state.down ? "-" : "") + state.sort,
     show: preset === "own" ? ascending(state.shown).map((e) => estimators[e].name).join("|") : preset,
   });
-  history.replaceState(null, "", `#${told}`);
+  history.replaceState(null, "", `#${parameters}`);
 }
 
 // Reads the address; what it does not say, or says wrongly, stays as at the start.
 function readHash() {
-  const told = new URLSearchParams(location.hash.slice(1));
+  const parameters = new URLSearchParams(location.hash.slice(1));
   Object.assign(state, initial());
-  const law = laws.findIndex((x) => x.name === told.get("law"));
-  const metric = metrics.findIndex((x) => x.key === told.get("metric"));
+  const law = laws.findIndex((x) => x.name === parameters.get("law"));
+  const metric = metrics.findIndex((x) => x.key === parameters.get("metric"));
   if (law >= 0) state.law = law;
   if (metric >= 0) state.metric = metric;
-  if (allM.includes(Number(told.get("m")))) state.m = Number(told.get("m"));
-  if (allN.includes(Number(told.get("N")))) state.N = Number(told.get("N"));
-  if (told.get("against") in AGAINST) state.against = told.get("against");
-  const sort = told.get("sort") ?? "";
+  if (allM.includes(Number(parameters.get("m")))) state.m = Number(parameters.get("m"));
+  if (allN.includes(Number(parameters.get("N")))) state.N = Number(parameters.get("N"));
+  if (parameters.get("against") in AGAINST) state.against = parameters.get("against");
+  const sort = parameters.get("sort") ?? "";
   const column = sort.replace(/^-/, "");
   if (column === "name" || metrics.some((x) => x.key === column)) {
     Object.assign(state, { sort: column, down: sort.startsWith("-") });
   }
-  const show = told.get("show");
+  const show = parameters.get("show");
   if (show in PRESETS) {
     state.shown = new Set(PRESETS[show].shown);
   } else if (show !== null) {
