@@ -32,12 +32,12 @@ START = "#law=Normal&m=16&N=128"
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """Return the address of each summary's page."""
-    folder, found = tmp_path_factory.mktemp("pages"), {}
+    folder, addresses = tmp_path_factory.mktemp("pages"), {}
     for name in ("paper", "league"):
         file = folder / f"{name}.html"
         file.write_text(page.page(load(SUMMARIES / name)), encoding="utf-8")
-        found[name] = file.as_uri()
-    return found
+        addresses[name] = file.as_uri()
+    return addresses
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_back_and_forward_follow_the_address(browser, pages):
     assert Select(browser.find_element(By.ID, "law")).first_selected_option.text == "Gumbel"
     after = pictures(browser)
     assert all(after[view] != before[view] for view in VIEWS)
-    # what an address does not say is as at the start, whatever was chosen before
+    # what an address omits has its initial value, whatever was chosen before
     address = browser.current_url
     assert "metric=error" in address and "show=main" in address and "sort=error" in address
 

@@ -44,12 +44,12 @@ function decades(low, high) {
   const span = Math.log10(high / low);
   const steps = span < 1 ? [1, 2, 3, 5, 7] : span < 2.2 ? [1, 2, 5] : [1];
   const every = Math.max(1, Math.ceil(span / 7));
-  const found = [];
+  const ticks = [];
   for (let p = Math.floor(Math.log10(low)); p <= Math.log10(high); p += 1) {
     if (p % every) continue;
-    found.push(...steps.map((s) => Number(`${s}e${p}`)).filter((v) => low <= v && v <= high));
+    ticks.push(...steps.map((s) => Number(`${s}e${p}`)).filter((v) => low <= v && v <= high));
   }
-  return found;
+  return ticks;
 }
 
 function tickText(value) {

@@ -34,7 +34,7 @@ function fillControls() {
   );
 }
 
-// Brings every control to what the state says.
+// Sets every control to the state.
 function showState() {
   fill(control("N"), budgets.get(state.m).map((N) => [N, N]));
   for (const name of ["law", "m", "N", "metric", "against"]) control(name).value = state[name];

@@ -30,18 +30,18 @@ const AGAINST = {
 // Choices of estimators: the main ones, all, and the variants of each method that has several.
 function presets() {
   const every = estimators.map((_, place) => place);
-  const found = {
+  const groups = {
     main: { label: "main estimators", shown: every.filter((e) => estimators[e].main) },
     all: { label: "all", shown: every },
   };
   for (const method of new Set(estimators.map((e) => e.method))) {
     const shown = every.filter((e) => estimators[e].method === method);
     const label = `${method}: ${shown.map((e) => estimators[e].name).join(", ")}`;
-    if (shown.length > 1) found[method] = { label, shown };
+    if (shown.length > 1) groups[method] = { label, shown };
   }
   const alphas = every.filter((e) => "alpha" in estimators[e].options);
-  if (alphas.length > 1) found.alpha = { label: "every stated α", shown: alphas };
-  return found;
+  if (alphas.length > 1) groups.alpha = { label: "every stated α", shown: alphas };
+  return groups;
 }
 const PRESETS = presets();
 
@@ -77,7 +77,7 @@ function writeHash() {
   history.replaceState(null, "", `#${parameters}`);
 }
 
-// Reads the address; what it does not say, or says wrongly, stays as at the start.
+// Reads the address; whatever it omits, or gives wrongly, keeps its initial value.
 function readHash() {
   const parameters = new URLSearchParams(location.hash.slice(1));
   Object.assign(state, initial());

@@ -57,7 +57,7 @@ function header(key, label, hint) {
   return element("th", { role: "columnheader", scope: "col", "aria-sort": order }, button);
 }
 
-// Rows that hold the best value of a column, or one that 2 standard errors do not tell from it.
+// Rows with the best value of a column, or one that does not differ significantly (2 s.e.).
 function bestOf(rows, { key, more_is_better: more }) {
   const known = rows.filter((row) => cells.status[row] === "" && cells[key][row] !== null);
   const values = cells[key];

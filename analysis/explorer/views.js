@@ -12,13 +12,13 @@ function empty(figure, why) {
 
 // Which shown estimators lack numbers, and at which m or N: "Prefix-TEA (undefined at m = 8, 16)".
 function lacking(rows, along) {
-  const found = new Map();
+  const groups = new Map();
   for (const row of rows.filter((r) => !drawable(r))) {
     const why = cells.status[row] === "infinite" ? "infinite variance" : cells.status[row];
     const key = `${nameOf(row)} (${why}`;
-    found.set(key, [...(found.get(key) ?? []), along && cells[along][row]]);
+    groups.set(key, [...(groups.get(key) ?? []), along && cells[along][row]]);
   }
-  return [...found].map(([key, places]) => `${key}${along ? ` at ${along} = ${places.join(", ")}` : ""})`);
+  return [...groups].map(([key, places]) => `${key}${along ? ` at ${along} = ${places.join(", ")}` : ""})`);
 }
 
 // Bias against standard deviation; the distance from the corner squared is the error.
@@ -156,16 +156,16 @@ function curveOf(e, own, { metric, hollow, height, toX, toY }) {
 // E[A | F(R) = q], moved by the constant that brings it nearest to the exact advantage.
 function drawResponse() {
   const figure = document.getElementById("response");
-  const found = responseOf.get(keyOf(state.law, state.m, state.N));
+  const response = responseOf.get(keyOf(state.law, state.m, state.N));
   const button = document.getElementById("to-response");
   const other = data.responses.find((r) => r.law === state.law);
-  button.hidden = Boolean(found) || !other;
-  if (!found) {
+  button.hidden = Boolean(response) || !other;
+  if (!response) {
     if (other) button.textContent = `Go to m = ${other.m}, N = ${other.N}`;
     const why = other ? "there are curves of this law at another m and N" : "this grid has none of this law";
     return empty(figure, `No response curves at ${cellText()}: ${why}.`);
   }
-  const { q, place, exact, curves } = found;
+  const { q, place, exact, curves } = response;
   const shown = curves.filter((c) => state.shown.has(c.estimator));
   const sound = shown.filter((c) => c.distance !== null).flatMap((c) => c.response);
   const low = 1.3 * Math.min(...exact, ...sound);
