@@ -118,12 +118,12 @@ def test_power_law_finds_a_known_rate_and_its_interval_covers():
     lines = [
         slopes.power_law(x, y * (1.0 + se * rng.standard_normal(3)), se * y) for _ in range(runs)
     ]
-    found, error = np.array([(line.slope, line.se) for line in lines]).T
-    assert abs(found.mean() + 2.0) < 5 * found.std() / np.sqrt(runs)
+    slope, error = np.array([(line.slope, line.se) for line in lines]).T
+    assert abs(slope.mean() + 2.0) < 5 * slope.std() / np.sqrt(runs)
     covers = np.mean([line.interval[0] < -2.0 < line.interval[1] for line in lines])
     # where three points miss the line by more than their errors the interval is widened
     assert 0.95 - 5 * 0.011 < covers <= 1.0
-    assert np.mean(np.abs(found + 2.0) < 0.674 * error) < 0.75
+    assert np.mean(np.abs(slope + 2.0) < 0.674 * error) < 0.75
 
 
 def test_points_off_the_line_widen_the_interval():
@@ -160,14 +160,14 @@ def test_the_table_of_slopes_finds_every_rate():
         for m in (64, 256, 512, 1024)
         for N in (16, 64, 256)
     ]  # fmt: skip
-    found = slopes.table(results(rows)).set_index(["law", "quantity", "parameter"]).sort_index()
+    rates = slopes.table(results(rows)).set_index(["law", "quantity", "parameter"]).sort_index()
     for law, order in (("Normal", 1), ("Gumbel", 2)):
         for parameter in ("loc", "all"):
-            bias = found.loc[law, "bias", parameter]
+            bias = rates.loc[law, "bias", parameter]
             assert_allclose(bias["slope"].astype(float), -order, atol=1e-4)
-            assert_allclose(found.loc[law, "variance", parameter]["slope"].astype(float), -1.0)
+            assert_allclose(rates.loc[law, "variance", parameter]["slope"].astype(float), -1.0)
             assert set(bias["from_m"]) == {256} and set(bias["points"]) == {3}
-        growth = found.loc[law, "growth", "all"]
+        growth = rates.loc[law, "growth", "all"]
         assert_allclose(growth["slope"].astype(float) * growth["m"].astype(float), 1.0)
         assert_allclose(growth["r2"].astype(float), 1.0)
     only = slopes.table(results(rows), law=["Normal"], N=[64], parameter=["all"])
@@ -180,8 +180,8 @@ def test_a_slope_that_rests_on_noise_is_flagged():
         cell(m=m, exact=1.0, reps=10**9, bias=5.0 / m, bias_mcse=4.9 / 512, variance_mcse=1.0)
         for m in (256, 512, 1024)
     ]
-    found = slopes.table(results(rows)).query("quantity == 'bias'").iloc[0]
-    assert (found["points"], found["flagged"]) == (3, 2)
+    bias = slopes.table(results(rows)).query("quantity == 'bias'").iloc[0]
+    assert (bias["points"], bias["flagged"]) == (3, 2)
 
 
 # --- looks --------------------------------------------------------------------------------------
@@ -282,13 +282,13 @@ def folder(tmp_path):
 
 
 def test_a_folder_is_loaded(folder):
-    found = read.load(str(folder))
-    assert (found.laws, found.m, found.N) == (["Normal"], [16], [64])
-    assert found.options == {"TEA": {"name": "tea"}}
-    assert found.theory_laws == ["Normal"]
-    assert found.law_parameters == {"Normal": {"loc": 0.0, "scale": 1.0}}
-    assert found.response is None
-    assert found.middle == (16, 64) and len(found.single) == 1
+    loaded = read.load(str(folder))
+    assert (loaded.laws, loaded.m, loaded.N) == (["Normal"], [16], [64])
+    assert loaded.options == {"TEA": {"name": "tea"}}
+    assert loaded.theory_laws == ["Normal"]
+    assert loaded.law_parameters == {"Normal": {"loc": 0.0, "scale": 1.0}}
+    assert loaded.response is None
+    assert loaded.middle == (16, 64) and len(loaded.single) == 1
 
 
 def no_column(folder):

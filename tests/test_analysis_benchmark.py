@@ -94,10 +94,10 @@ def read_grid_of(results):
 
 
 def test_performance_ratios_are_errors_over_the_least_one(results):
-    found = ratios.performance_ratios(results).set_index([*ratios.CELL, "estimator"])
+    table = ratios.performance_ratios(results).set_index([*ratios.CELL, "estimator"])
     cells = results.cells.set_index([*ratios.CELL, "estimator"]).sort_index()
-    assert len(found) == 3 * 4 * 3
-    for key, row in found.iterrows():
+    assert len(table) == 3 * 4 * 3
+    for key, row in table.iterrows():
         errors = cells.loc[key[:3], "batch_nmse"]
         assert row["error"] == cells.loc[key, "batch_nmse"]
         assert row["to_best"] == pytest.approx(row["error"] / errors.min(), rel=1e-14)
@@ -110,8 +110,8 @@ def test_performance_ratios_are_errors_over_the_least_one(results):
 
 
 def test_the_ranking_counts_cells(results):
-    found = ratios.performance_ratios(results)
-    for _, own in found.groupby("part"):
+    rows = ratios.performance_ratios(results)
+    for _, own in rows.groupby("part"):
         for row in ranking.ranking(own).itertuples():
             mine = own[own["estimator"] == row.estimator]
             assert row.cells == len(mine)
@@ -128,8 +128,8 @@ def test_the_ranking_counts_cells(results):
 
 
 def test_the_frontier_is_what_nothing_beats_in_mean_and_in_worst(results):
-    found = ratios.performance_ratios(results)
-    table = frontier.frontier(found)
+    rows = ratios.performance_ratios(results)
+    table = frontier.frontier(rows)
     for one in table.itertuples():
         beaten = any(
             x.mean_to_tea < one.mean_to_tea and x.worst_to_tea < one.worst_to_tea
@@ -146,15 +146,15 @@ def test_blocks_hold_whole_batches(results):
 
 def test_nothing_is_compared_with_an_infinite_error(tmp_path):
     """Under a tail without a second moment only GRPO has an error."""
-    found = ratios.performance_ratios(read.load(measure(tmp_path)))
-    heavy = found[found["law"] == "heavy tail"]
+    rows = ratios.performance_ratios(read.load(measure(tmp_path)))
+    heavy = rows[rows["law"] == "heavy tail"]
     assert set(heavy.loc[heavy["to_best"] < np.inf, "estimator"]) == {"GRPO"}
     assert heavy["to_tea"].isna().all()
-    table = ranking.ranking(found).set_index("estimator")
+    table = ranking.ranking(rows).set_index("estimator")
     assert table.loc["TEA .25", "worst_to_best"] == np.inf
     assert "heavy tail" in table.loc["TEA .25", "worst_to_best_at"]
     # "all laws" where the configuration has no parts
-    assert set(found["part"]) == {"all laws"}
+    assert set(rows["part"]) == {"all laws"}
 
 
 def test_the_printed_table_has_every_estimator_and_part(benchmark):
@@ -193,8 +193,8 @@ def test_without_the_papers_tea_there_is_no_ranking(results):
 def test_rollouts_needed_are_those_of_a_power_law(rate):
     m = np.array([16.0, 32, 64, 128, 256])
     for goal_at in (16.0, 20.0, 64.0, 100.0, 256.0):
-        found = sample_efficiency.needed(m, 7.0 * m**-rate, 7.0 * goal_at**-rate)
-        assert found == pytest.approx(goal_at, rel=1e-9)
+        needed = sample_efficiency.needed(m, 7.0 * m**-rate, 7.0 * goal_at**-rate)
+        assert needed == pytest.approx(goal_at, rel=1e-9)
     assert sample_efficiency.needed(m, 7.0 * m**-rate, 6.9 * 256.0**-rate) == np.inf
     assert sample_efficiency.needed(m, 7.0 * m**-rate, 1e3) == 16.0
 
@@ -208,12 +208,12 @@ def test_the_table_of_rollouts_finds_each_estimators_m(results):
         for m in (8, 16, 32, 64)
     ]
     by_hand = SimpleNamespace(cells=pd.concat(cells, ignore_index=True))
-    found = sample_efficiency.table(by_hand, "few", 8).set_index("estimator")
-    assert found.loc["TEA", "m"] == pytest.approx(32.0)
+    needs = sample_efficiency.table(by_hand, "few", 8).set_index("estimator")
+    assert needs.loc["TEA", "m"] == pytest.approx(32.0)
     # two standard errors of 1 % on either side move a 1/m law by 4 %
-    assert found.loc["TEA", "low"] == pytest.approx(32.0 * 0.98 / 1.02)
-    assert found.loc["TEA", "high"] == pytest.approx(32.0 * 1.02 / 0.98)
-    assert found.loc["worse", "m"] == np.inf
+    assert needs.loc["TEA", "low"] == pytest.approx(32.0 * 0.98 / 1.02)
+    assert needs.loc["TEA", "high"] == pytest.approx(32.0 * 1.02 / 0.98)
+    assert needs.loc["worse", "m"] == np.inf
     text = "".join(
         map(str, sample_efficiency.printed(sample_efficiency.table(by_hand, "few", 8), "few", 8))
     )

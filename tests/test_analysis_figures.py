@@ -126,17 +126,17 @@ def test_only_the_named_figures_are_drawn(folder, tmp_path):
 
 
 def test_the_winner_is_the_one_of_least_error(results):
-    found = winners.winners(results).set_index(["law", "m", "N"])
-    assert len(found) == 5 * 3 * 3
-    for key, won in found.iterrows():
+    best = winners.winners(results).set_index(["law", "m", "N"])
+    assert len(best) == 5 * 3 * 3
+    for key, won in best.iterrows():
         cells = results.cells.set_index(["law", "m", "N"]).loc[[key]]
         fit = cells[cells["status"].isin(["", "saturated"])]
         errors = dict(zip(fit["estimator"], fit["batch_nmse"], strict=True))
         assert won["estimator"] == min(errors, key=errors.get)
         assert won["error"] == min(errors.values())
         assert won["status"] == ("saturated" if "saturated" in set(fit["status"]) else "")
-    assert set(found.loc["heavy tail"]["estimator"]) == {"GRPO"}  # all others: infinite
-    assert (found.loc["verifier"]["status"] == "saturated").any()
+    assert set(best.loc["heavy tail"]["estimator"]) == {"GRPO"}  # all others: infinite
+    assert (best.loc["verifier"]["status"] == "saturated").any()
 
 
 def test_a_winner_is_significant_where_the_runner_up_is_two_standard_errors_away(results):
@@ -149,30 +149,30 @@ def test_a_winner_is_significant_where_the_runner_up_is_two_standard_errors_away
                 / np.hypot(x.batch_nmse_mcse, first.batch_nmse_mcse)
                 for x in others[:1]
             ]
-            found = winners.winners(results).query(f"law == '{law}' and m == {m} and N == 128")
-            assert found["significant"].item() == all(gap > 2.0 for gap in gaps)
+            best = winners.winners(results).query(f"law == '{law}' and m == {m} and N == 128")
+            assert best["significant"].item() == all(gap > 2.0 for gap in gaps)
 
 
 def test_cells_that_no_estimator_measures_have_no_winner(results):
     none = changed(results, lambda t: t.assign(status=t["status"].replace("", "infinite")))
-    found = winners.winners(none).query("status != 'saturated'")
-    assert len(found) > 5 * 3 * 2
-    assert found["estimator"].isna().all() and not found["significant"].any()
-    assert set(found["status"]) == {"infinite"}
-    assert winners.by_band(found) == {}
+    best = winners.winners(none).query("status != 'saturated'")
+    assert len(best) > 5 * 3 * 2
+    assert best["estimator"].isna().all() and not best["significant"].any()
+    assert set(best["status"]) == {"infinite"}
+    assert winners.by_band(best) == {}
 
 
 def test_bands_count_every_unsaturated_cell_once(results):
-    found = winners.winners(results)
-    counts = sum(wins.sum() for wins in winners.by_band(found).values())
-    assert counts == (found["status"] == "").sum()
-    assert winners.by_band(found)["m ≥ N"].sum() == 2 * 5  # (16, 16) and (32, 16)
+    best = winners.winners(results)
+    counts = sum(wins.sum() for wins in winners.by_band(best).values())
+    assert counts == (best["status"] == "").sum()
+    assert winners.by_band(best)["m ≥ N"].sum() == 2 * 5  # (16, 16) and (32, 16)
 
 
 def test_the_title_of_winners_counts_them(results):
-    found = winners.winners(results).query("status == ''")
+    best = winners.winners(results).query("status == ''")
     title = finding("winners", results)
-    for band, rows in (("m ≤ N/8", found.query("8 * m <= N")), ("m ≥ N", found.query("m >= N"))):
+    for band, rows in (("m ≤ N/8", best.query("8 * m <= N")), ("m ≥ N", best.query("m >= N"))):
         wins = [list(rows["estimator"]).count(label) for label in results.options]
         share = f"{100 * max(wins) / len(rows):.0f} %"
         assert f"{band} ({share})" in title
@@ -208,9 +208,9 @@ def test_distances_from_the_exact_advantage_by_hand(results):
     gap = gap - weight @ gap
     square = weight @ (gap**2 - rows["response_mcse"].to_numpy() ** 2)
     size = weight @ rows["exact"].to_numpy() ** 2
-    found = responses.distances(responses.curves(results))
-    assert found["verifier", "max@m"] == pytest.approx(np.sqrt(max(0.0, square) / size))
-    assert ("heavy tail", "max@m") not in found.index  # its variance is infinite
+    distances = responses.distances(responses.curves(results))
+    assert distances["verifier", "max@m"] == pytest.approx(np.sqrt(max(0.0, square) / size))
+    assert ("heavy tail", "max@m") not in distances.index  # its variance is infinite
 
 
 def test_a_response_may_be_shifted(results):

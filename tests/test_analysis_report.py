@@ -80,10 +80,10 @@ def test_the_report_prints_what_the_table_says(results, tmp_path):
     states = results.cells["status"].value_counts()
     assert f"{len(results.cells)} cells: {states['']} measured" in text
     assert f"{states['infinite']} infinite" in text and f"{states['undefined']} undefined" in text
-    found = winners.winners(results).query("law == 'Normal' and ratio >= 1")
-    first, count = next(iter(found["estimator"].value_counts().items()))
+    best = winners.winners(results).query("law == 'Normal' and ratio >= 1")
+    first, count = next(iter(best["estimator"].value_counts().items()))
     line = next(x for x in text.splitlines() if x.startswith("Normal  "))
-    assert line.rstrip().endswith(f"{first} {count}/{len(found)}")
+    assert line.rstrip().endswith(f"{first} {count}/{len(best)}")
     assert re.search(r"^heavy tail( +GRPO \d/\d){3}", text, re.MULTILINE)
     row = results.single.query("law == 'Normal' and estimator == 'TEA .25'").iloc[0]
     cosine = style.plus_minus(row["cosine"], row["cosine_mcse"])

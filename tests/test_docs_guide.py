@@ -141,14 +141,14 @@ def test_verifiers_are_saturated_or_have_rare_successes(sources):
 
 def rows(**ratios):
     """Return performance ratios: one law, an estimator's values over several N."""
-    found = []
+    lines = []
     for estimator, values in ratios.items():
         for N, value in enumerate(values, start=1):
             row = {"law": "x", "m": 8, "N": N, "estimator": estimator, "to_best": value}
             row |= {"to_best_mcse": 0.01 * value, "to_tea": value, "to_tea_mcse": 0.01 * value}
             row |= dict.fromkeys(("cosine", "cosine_mcse", "efficiency", "efficiency_mcse"), 1.0)
-            found.append(row)
-    return pd.DataFrame(found)
+            lines.append(row)
+    return pd.DataFrame(lines)
 
 
 def test_ranking_is_by_geometric_means_over_all_cells():

@@ -199,8 +199,8 @@ def test_formulas_in_the_text_have_no_number_but_settings(name, studies):
     _, inline = formulas(article.read(name))
     for formula in inline:
         formula = re.sub(r"\\val\{[^}]*\}", "", formula)
-        found = re.findall(r"10\^(?:\{-?\d+\}|\d)|\d*\.\d+|\d+", formula)
-        assert set(found) <= settings | ALPHAS, formula
+        numbers = re.findall(r"10\^(?:\{-?\d+\}|\d)|\d*\.\d+|\d+", formula)
+        assert set(numbers) <= settings | ALPHAS, formula
 
 
 def test_the_abstract_has_no_typed_number():

@@ -58,7 +58,7 @@ def regret(study: Study, scenario: Scenario) -> Figure:
     outer(axes, "rollouts", "regret, over the\nexact path's gain")
     style.title(
         figure,
-        f"{scenario}: share of the exact path's gain lost, mean over training and laws: "
+        f"{scenario}: lost share, mean over training and laws: "
         f"{ranking(study.means.loc[tuple(scenario), 'share'])}",
     )
     style.legend(figure, looks, labels)
