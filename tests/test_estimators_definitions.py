@@ -13,6 +13,7 @@ import pytest
 import tea_stats
 from tea_stats import advantages, max_at_k
 from tests.enumeration import Array, few_valued
+from tests.numpy_twin import TWINS
 
 
 def subsets_max(rewards: Array, k: int) -> float:
@@ -108,6 +109,10 @@ DEFINITIONS: dict[str, Callable[[Array, int], Array]] = {
     "tail_rl": tail_rl,
     "max_rl": max_rl,
     "pass_at_k": pass_at_k,
+    **{
+        name: lambda r, N, name=name: TWINS[name](r[None], N)[0]
+        for name in ("order_statistic", "bon_rl", "grpo_z", "entropic")
+    },
 }
 
 
@@ -126,6 +131,7 @@ def random_groups(m: int, rng: np.random.Generator) -> Array:
 @pytest.mark.parametrize("m", [2, 3, 5, 8])
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_kernel_equals_definition(name: str, m: int) -> None:
+    m = max(m, tea_stats.ESTIMATORS[name].min_m)
     groups = random_groups(m, np.random.default_rng(m))
     if tea_stats.ESTIMATORS[name].binary:
         groups = groups[40:60]
