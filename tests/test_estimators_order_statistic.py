@@ -76,5 +76,9 @@ def test_relatives() -> None:
         )
         mean = order_statistic(rewards, 8, k=k, weights=[1 / k] * k)
         np.testing.assert_allclose(mean, rloo(rewards, 8), rtol=1e-12, atol=1e-12)
+    large = np.random.default_rng(1).normal(size=1024)
+    np.testing.assert_allclose(
+        order_statistic(large, 8, k=512, weights="max"), max_at_k(large, 8, k=512), rtol=1e-11
+    )
     default = order_statistic(rewards, 8, k=6, weights=[0, 0, 0, 0, 0.5, 0.5])
     assert np.array_equal(order_statistic(rewards, 8), default)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -138,21 +137,16 @@ def preset(weights: str | Sequence[float], k: int) -> Array:
 def tableau(m: int, weights: tuple[float, ...]) -> Tableau:
     """Return the slopes of an L-statistic, centred.
 
-    A rollout that crosses gap b of the m − 1 others moves rank j of a subset with k − 1 of the
-    m − 2 rollouts outside the gap if j − 1 of these lie below it: a hypergeometric chance.
+    A rollout that crosses a gap moves rank j of its subset if j − 1 of the k − 1 others lie below.
+    These are random ones of the m − 2 outside the gap, and a rollout more at a time, the one left
+    out is any of them: the weights, as coefficients of Bernstein polynomials, gain a degree.
     """
-    k = len(weights)
-    whole = math.comb(m - 2, k - 1)
-    ranks = [(j, weight) for j, weight in enumerate(weights) if weight]
-    slopes = [
-        sum(
-            weight * (math.comb(b - 1, j) * math.comb(m - 1 - b, k - 1 - j) / whole)
-            for j, weight in ranks
-        )
-        for b in range(1, m)
-    ]
+    k, c = len(weights), np.array(weights)
+    for n in range(k, m - 1):
+        below = np.arange(n + 1) / n
+        c = below * np.append(0.0, c) + (1.0 - below) * np.append(c, 0.0)
     # k for the choice of the rollout, m/(m − 1) because centring shrinks the gradient
-    return centred(k * m / (m - 1) * np.array(slopes, dtype=np.float64))
+    return centred(k * m / (m - 1) * c)
 
 
 order_statistic = as_function(OrderStatistic)
