@@ -5,11 +5,12 @@ python -m analysis.grid.sample_efficiency results/rollouts
 
 The error of a 64-prompt batch falls with m. An estimator needs the m at which its error has come
 down to that of the reference with its own, smaller m: read off the straight line, in logarithms,
-between the neighbours of the grid.
+between the neighbours of the grid. Linear TEA's own error on the Normal law is exact.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -22,6 +23,9 @@ from rich.table import Table
 from analysis.core.read import BATCH, Results
 from analysis.core.write import Folder, opened
 from analysis.grid.report import grid, plus_minus
+from tea_stats import Normal, tails
+from tea_stats.estimators import lookup
+from tea_stats.linear.normal_variance import normal_variance
 
 REFERENCE, FEW = "linear TEA, k ≥ 1", 16
 
@@ -72,6 +76,9 @@ def table(results: Results, reference: str, few: int) -> pd.DataFrame:
         if first.empty:
             continue
         goal, mcse = first["batch_nmse"].item(), first["batch_nmse_mcse"].item()
+        exact = exact_error(first.iloc[0])
+        if exact is not None:
+            goal, mcse = exact, 0.0
         for label, line in own[own["estimator"] != reference].groupby("estimator", sort=False):
             line = line.sort_values("m")
             m, error = (line[x].to_numpy(float) for x in ("m", "batch_nmse"))
@@ -82,6 +89,22 @@ def table(results: Results, reference: str, few: int) -> pd.DataFrame:
             row["high"] = needed(m, error + reach, goal - 2.0 * mcse)
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def exact_error(cell: pd.Series) -> float | None:
+    """Return the exact error of a batch for linear TEA on standard normal rewards; else None.
+
+    There it is unbiased, and a thousand simulated batches know its variance to 5 % only.
+    """
+    options = json.loads(cell["options"])
+    if options.pop("name") != "linear_tea" or cell["family"] != repr(Normal()):
+        return None
+    estimator, N = lookup("linear_tea", options), int(cell["N"])
+    if "normal" not in estimator.options["tails"]:
+        return None
+    gradient = 1.0, tails.normal_max_mean(N)
+    variances = normal_variance(estimator.prepare(int(cell["m"]), N), gradient)
+    return sum(variances) / BATCH / float(np.dot(gradient, gradient))
 
 
 def printed(found: pd.DataFrame, reference: str, few: int) -> Iterator[Table | str]:
