@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tea_stats.estimators.record import Array
+from tea_stats.families.law import Array
 
 #: level, base and slopes: what `_kernels.gap_linear` takes
 Tableau = tuple[float, Array, Array]
