@@ -96,11 +96,6 @@ def efficiency(law: Law, N: int, signal: ArrayLike, advantage_square: float) -> 
         Efficiency: the share of E[A²] that an unbiased advantage of the same signal along the true
         gradient needs.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type, shape or sign.
-
     Examples
     --------
     >>> from tea_stats import Normal, efficiency, linear_tea_design
@@ -120,7 +115,7 @@ def cosine(law: Law, N: int, signal: ArrayLike) -> float:
     Parameters
     ----------
     law, N, signal
-        As for `efficiency`, with the same errors.
+        As for `efficiency`.
 
     Returns
     -------
