@@ -126,6 +126,14 @@ def test_the_shape_is_that_of_other_l_moments():
     assert abs(fitted.details["shape"] - 0.2) < 0.1
 
 
+@pytest.mark.parametrize("name", ["gaussian_tail", "linear", "gen_pareto"])
+def test_a_tail_is_extrapolated_from_N_two_over_alpha_on(name):
+    rewards = np.random.default_rng(4).normal(size=(3, 16))
+    for alpha, first in ((0.25, 8), (0.5, 4)):
+        fitted = fit(name, rewards, [first - 1, first], alpha).values
+        assert np.isnan(fitted[:, 0]).all() and np.isfinite(fitted[:, 1]).all()
+
+
 def test_small_groups_and_ties_never_fail():
     rng = np.random.default_rng(4)
     for rewards in (rng.normal(size=(3, 4)), np.zeros((3, 8)), rng.integers(0, 2, (4, 9)) * 5.0):
