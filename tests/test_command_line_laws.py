@@ -208,12 +208,6 @@ def test_each_estimator_is_shown(name):
     assert first in words
 
 
-def test_an_unknown_estimator():
-    done = run("estimators", "ppo")
-    assert done.exit_code == 2
-    assert "give one of tea, prefix_tea" in done.stderr
-
-
 def test_a_formula_is_shown():
     # lines are cut to the terminal's width
     shown = " ".join(run("estimators", "linear_tea").stdout.split())

@@ -21,14 +21,6 @@ from tests.enumeration import VALUED, tuples
 from tests.laws import CONTINUOUS, FINITE
 
 
-@pytest.mark.parametrize("N", [1, 16, 512, 10**6])
-def test_the_bound_of_the_normal_law(N):
-    c = best_of_n.value(Normal(), N)
-    for scale in (1.0, 0.3):
-        computed = efficiency.least_square(Normal(2.0, scale), N)
-        assert computed == pytest.approx((1 + c**2 / 2) * scale**2, rel=1e-10)
-
-
 @pytest.mark.parametrize("law", [Logistic(), Gumbel(), GumbelMin(), StudentT(5.0)], ids=str)
 def test_the_bound_does_not_depend_on_where_a_location_scale_law_is(law):
     moved = type(law)(**{**law.__dict__, "loc": 7.0, "scale": 3.0})

@@ -8,11 +8,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tea_stats import best_of_n, linear_tea, linear_tea_design, max_at_k, monte_carlo
+from tea_stats import best_of_n, linear_tea, linear_tea_design, monte_carlo
 from tea_stats.best_of_n.order_statistics import means
 from tea_stats.families import Gumbel, GumbelMin, Logistic, Normal, StudentT
 from tea_stats.linear.design import TAILS, advantage_square, location, value
-from tests.enumeration import LAWS, best_of, expected_gradient, tuples
+from tests.enumeration import LAWS, best_of, expected_gradient
 
 #: options that take the designs through all their parts, for groups of 4 to 6
 OPTIONS = [
@@ -45,38 +45,6 @@ def test_the_gradient_of_the_surrogate_without_bias(m, options):
         assert np.abs(estimate - sum(parts)).max() < 1e-12 * scale, law
         # and it is not that of best-of-m, say
         assert np.abs(estimate - best_of(law, m)).max() > 1e-3, law
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_the_value_of_the_surrogate_without_bias(options):
-    m, N = 5, 32
-    design = linear_tea_design(m, N, **options)
-    for law in LAWS:
-        rewards, _, probability = tuples(law, m)
-        estimate = probability @ (np.sort(rewards, axis=1) @ design.value_weights)
-        values = {k: tuples_value(law, k) for k in design.weights}
-        exact = sum(w * values[k] for k, w in design.weights.items())
-        scale = sum(abs(w * values[k]) for k, w in design.weights.items())
-        assert abs(estimate - exact) < 1e-12 * scale
-
-
-def tuples_value(law, k):
-    rewards, _, probability = tuples(law, k)
-    return float(probability @ rewards.max(axis=1))
-
-
-@pytest.mark.parametrize("m", [4, 7, 12])
-def test_it_is_the_weighted_sum_of_max_at_k_advantages(m):
-    rewards = np.random.default_rng(1).normal(size=(20, m))
-    rewards[:, 1] = rewards[:, 2]
-    for options in ({"k_min": 1}, {"k_min": m // 2}):
-        weights = linear_tea_design(m, 64, **options).weights
-        # max@m has no canonical form; its default is loo-1
-        total = sum(w * max_at_k(rewards, 64, k=k) for k, w in weights.items())
-        scale = sum(abs(w) for w in weights.values()) * np.ptp(rewards)
-        np.testing.assert_allclose(
-            linear_tea(rewards, 64, **options), total, rtol=0, atol=1e-13 * scale
-        )
 
 
 def test_the_matrix_is_the_map():

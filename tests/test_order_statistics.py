@@ -72,12 +72,6 @@ def test_gaps_of_the_exponential_are_independent_exponentials(m):
     np.testing.assert_allclose(gap_second_moments(EXPONENTIAL, m), exact, rtol=1e-11)
 
 
-@pytest.mark.parametrize("m", [3, 20])
-def test_gaps_of_the_uniform_have_dirichlet_moments(m):
-    exact = (np.ones((m - 1, m - 1)) + np.eye(m - 1)) / ((m + 1) * (m + 2))
-    np.testing.assert_allclose(gap_second_moments(Beta(1.0, 1.0), m), exact, rtol=1e-11)
-
-
 @pytest.mark.parametrize(
     ("law", "variance"),
     [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -32,19 +30,6 @@ def test_value_and_variance_are_unbiased_under_every_law(m, degree, options):
         scale = probability @ (predicted.value - rewards.min()) ** 2
         assert abs(probability @ predicted.variance - exact) < 1e-12 * scale
         assert exact > 1e-3
-
-
-def test_the_definition_by_listing_subsets():
-    m, d, N = 7, 3, 64
-    rewards = np.random.default_rng(0).gumbel(size=m)
-    alpha = linear_tea_design(d, N).value_weights
-    subsets = [frozenset(s) for s in itertools.combinations(range(m), d)]
-    kernel = {s: alpha @ np.sort(rewards[list(s)]) for s in subsets}
-    value = np.mean(list(kernel.values()))
-    square = np.mean([kernel[s] * kernel[t] for s in subsets for t in subsets if not s & t])
-    predicted = prediction.linear_value(rewards, N, degree=d)
-    assert predicted.value == pytest.approx(value, rel=1e-13)
-    assert predicted.variance == pytest.approx(value**2 - square, rel=1e-11)
 
 
 @pytest.mark.parametrize("m", [8, 64, 256])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -53,17 +54,10 @@ def _quantiles(axes: Axes, tail: Tail) -> None:
     slope, base = np.polyfit(z[first:], r[first:], 1)
     axes.axvspan(z[first], z[-1] + 0.15, color=LOG, alpha=0.07, lw=0)
     upper = z[tail.m // 2 - 1 :]
-    axes.plot(
-        upper,
-        base + slope * upper,
-        "--",
-        color=NORMAL,
-        lw=1.2,
-        label="line through the best quarter",
-    )
-    axes.errorbar(
-        z, r, yerr=1.96 * tail.quantile_errors, fmt="o", ms=3, lw=0.8, color=LOG, label="log"
-    )
+    line: dict[str, Any] = {"color": NORMAL, "lw": 1.2}
+    axes.plot(upper, base + slope * upper, "--", **line, label="line through the best quarter")
+    errors = 1.96 * tail.quantile_errors
+    axes.errorbar(z, r, yerr=errors, fmt="o", ms=3, lw=0.8, color=LOG, label="log")
     axes.set(
         title="Tail QQ plot",
         xlabel="mean order statistic, standard normal",
@@ -109,14 +103,5 @@ def _bars(axes: Axes, x: np.ndarray, intervals: list[Interval], label: str) -> N
     estimate, low, high = np.array(intervals).T
     known = np.isfinite(low)
     ends = np.abs(np.array([low, high])[:, known] - estimate[known])
-    axes.errorbar(
-        x[known],
-        estimate[known],
-        yerr=ends,
-        fmt="o-",
-        ms=3.5,
-        lw=0.9,
-        capsize=2,
-        color=LOG,
-        label=label,
-    )
+    style: dict[str, Any] = {"fmt": "o-", "ms": 3.5, "lw": 0.9, "capsize": 2, "color": LOG}
+    axes.errorbar(x[known], estimate[known], yerr=ends, label=label, **style)

@@ -83,27 +83,14 @@ def _curves(axes: Any, forecast: Forecast, target_reward: float | None) -> None:
             label=METHODS[name].title + (" (recommended)" if chosen else ""),
         )
     rollouts = float(np.median(forecast.log.sizes))
+    note = {"textcoords": "offset points", "color": "#666666"}
     axes.axvline(rollouts, color="#8a8a8a", lw=0.8, ls=":")
-    axes.annotate(
-        f"m = {rollouts:g}",
-        (rollouts, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, -2),
-        textcoords="offset points",
-        va="top",
-        color="#666666",
-    )
+    at_top = {"xy": (rollouts, 1.0), "xycoords": ("data", "axes fraction"), "xytext": (3, -2)}
+    axes.annotate(f"m = {rollouts:g}", **at_top, **note, va="top")
     if target_reward is not None:
         axes.axhline(target_reward, color="#8a8a8a", lw=0.8)
-        axes.annotate(
-            f"target {target_reward:g}",
-            (1.0, target_reward),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="right",
-            color="#666666",
-        )
+        at_end = {"xy": (1.0, target_reward), "xycoords": ("axes fraction", "data")}
+        axes.annotate(f"target {target_reward:g}", **at_end, **note, xytext=(0, 2), ha="right")
     _budgets(axes, forecast.N // 4 ** np.arange(int(np.log2(forecast.N) / 2) + 1))
     axes.set_xlabel("N")
     axes.set_ylabel("mean reward of the best of N")

@@ -30,7 +30,7 @@ class GaussianTail(LocationScale):
     W has the standard normal density φ above b = Φ⁻¹(1 − 2 alpha), so that more than the top alpha
     is Gaussian. Below b lies a bulk of mass q = 1 − 2 alpha with a second mode: its density at
     w = b − x · q/φ(b) is φ(b) g(x), where log g falls from 0 at slope −3.75 to the valley g = 1/4,
-    rises at 4.375 to the mode g = 2, and falls at −5 for ever. These three pieces hold 1/5, 2/5
+    rises at 4.375 to the mode g = 2, and falls at −5 for ever. These three pieces have 1/5, 2/5
     and 2/5 of the bulk. The density is continuous, positive on the whole line and has exponential
     moments; its log is piecewise linear below b, so that the score exists, has mean zero and
     finite Fisher information.

@@ -25,7 +25,7 @@ Shape = int | tuple[int, ...]
 REAL: Mapping[str, float] = {}
 POSITIVE: Mapping[str, float] = {"above": 0.0}
 
-#: Decorator of functions whose infinities are meant: log 0 at the support's ends, overflow far out.
+#: decorator of functions whose infinities are intended: at the support's ends, and far out
 quiet = np.errstate(all="ignore")
 
 
