@@ -18,10 +18,10 @@ SUMMARIES = Path(__file__).parents[1] / "analysis" / "summaries"
 
 
 def test_rates_are_shares_of_the_logs():
-    found = verdict_rates.rates(Normal(), 40, 16, logs=8, seed=0)
-    np.testing.assert_allclose(found[list(Verdict)].sum(axis=1), 1.0)
-    assert tuple(found["assumption"]) == verdict_rates.ASKED
-    pd.testing.assert_frame_equal(found, verdict_rates.rates(Normal(), 40, 16, logs=8, seed=0))
+    computed = verdict_rates.rates(Normal(), 40, 16, logs=8, seed=0)
+    np.testing.assert_allclose(computed[list(Verdict)].sum(axis=1), 1.0)
+    assert tuple(computed["assumption"]) == verdict_rates.ASKED
+    pd.testing.assert_frame_equal(computed, verdict_rates.rates(Normal(), 40, 16, logs=8, seed=0))
 
 
 def test_prompts_of_a_log_differ_in_location_and_scale():
@@ -31,16 +31,16 @@ def test_prompts_of_a_log_differ_in_location_and_scale():
 
 
 def test_regret_is_the_error_over_the_least():
-    found = recommendation_regret.row("tea", 0.3, {"tea": 0.4, "rloo": 0.2, "auto_tea": 0.5}, 64)
-    assert (found["best"], found["least"], found["regret"]) == ("rloo", 0.2, 2.0)
-    assert (found["foretold"], found["error"], found["default"]) == (0.3, 0.4, 0.5)
+    regret = recommendation_regret.row("tea", 0.3, {"tea": 0.4, "rloo": 0.2, "auto_tea": 0.5}, 64)
+    assert (regret["best"], regret["least"], regret["regret"]) == ("rloo", 0.2, 2.0)
+    assert (regret["foretold"], regret["error"], regret["default"]) == (0.3, 0.4, 0.5)
 
 
 def test_a_verifier_is_measured_on_its_own_prompts(monkeypatch):
     monkeypatch.setattr(recommendation_regret, "BATCHES", 8)
-    found = recommendation_regret.of_verifier(0.3, 2.0, 64, seed=0)
-    assert found["regret"] >= 1.0
-    assert found == recommendation_regret.of_verifier(0.3, 2.0, 64, seed=0)
+    computed = recommendation_regret.of_verifier(0.3, 2.0, 64, seed=0)
+    assert computed["regret"] >= 1.0
+    assert computed == recommendation_regret.of_verifier(0.3, 2.0, 64, seed=0)
 
 
 def test_the_page_tells_the_errors_measured():
