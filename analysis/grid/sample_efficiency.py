@@ -5,7 +5,7 @@ python -m analysis.grid.sample_efficiency results/rollouts
 
 The error of a 64-prompt batch falls with m. An estimator needs the m at which its error has come
 down to that of the reference with its own, smaller m: read off the straight line, in logarithms,
-between the neighbours of the grid. Linear TEA's own error on the Normal law is exact.
+between the neighbours of the grid.
 """
 
 from __future__ import annotations
@@ -64,6 +64,22 @@ def needed(m: np.ndarray, error: np.ndarray, goal: float) -> float:
     return float(np.round(m[left] * (m[right] / m[left]) ** part, 10))
 
 
+def exact_error(cell: pd.Series) -> float | None:
+    """Return the exact error of a batch for linear TEA on standard normal rewards; else None.
+
+    There it is unbiased, and a thousand simulated batches know its variance to 5 % only.
+    """
+    options = json.loads(cell["options"])
+    if options.pop("name") != "linear_tea" or cell["family"] != repr(Normal()):
+        return None
+    estimator, N = lookup("linear_tea", options), int(cell["N"])
+    if "normal" not in estimator.options["tails"]:
+        return None
+    gradient = 1.0, tails.normal_max_mean(N)
+    variances = normal_variance(estimator.prepare(int(cell["m"]), N), gradient)
+    return sum(variances) / BATCH / float(np.dot(gradient, gradient))
+
+
 def table(results: Results, reference: str, few: int) -> pd.DataFrame:
     """Return law, N, estimator, goal, goal_mcse and the m needed, low and high.
 
@@ -89,22 +105,6 @@ def table(results: Results, reference: str, few: int) -> pd.DataFrame:
             row["high"] = needed(m, error + reach, goal - 2.0 * mcse)
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def exact_error(cell: pd.Series) -> float | None:
-    """Return the exact error of a batch for linear TEA on standard normal rewards; else None.
-
-    There it is unbiased, and a thousand simulated batches know its variance to 5 % only.
-    """
-    options = json.loads(cell["options"])
-    if options.pop("name") != "linear_tea" or cell["family"] != repr(Normal()):
-        return None
-    estimator, N = lookup("linear_tea", options), int(cell["N"])
-    if "normal" not in estimator.options["tails"]:
-        return None
-    gradient = 1.0, tails.normal_max_mean(N)
-    variances = normal_variance(estimator.prepare(int(cell["m"]), N), gradient)
-    return sum(variances) / BATCH / float(np.dot(gradient, gradient))
 
 
 def printed(found: pd.DataFrame, reference: str, few: int) -> Iterator[Table | str]:
