@@ -34,8 +34,8 @@ class BonRL(Estimator):
     grows it tends to the gradient of E[R e^{λF(R)}]/E[e^{λF(R)}]. For N ≫ m, λ ≈ N + 1, all
     weight lies on the largest reward, and it is max@(m − 1): nothing is extrapolated. Our reading,
     from rewards alone and without a learnt baseline, of the method of Chow et al. (2025),
-    arXiv:2412.15287, whose full text was not at hand: the mean over the tilted policy of
-    (R − b)(S + λ_N · mean score of the responses that it beats) is the gradient of the same value.
+    arXiv:2412.15287, whose full text was not at hand: with y from the tilted policy, their
+    (R − b)(S + λ_N E[S' 1{R' ≤ R}]), R' and S' of another response, has this gradient as its mean.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Entropic utility of TTT-Discover, its temperature set by a divergence, baseline without i."""
+"""Entropic utility of TTT-Discover: its β from a divergence, its baseline from the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Entropic(Estimator):
         A_i = \frac{e^{β r_i}}{\frac{1}{m − 1} Σ_{j ≠ i} e^{β r_j}} − 1, \quad
         β > 0 \text{ from } Σ_j q_j \log(m q_j) = \text{kl}, \quad q_j ∝ e^{β r_j}.
 
-    The temperature is each group's own, so that neither the unit nor the location of the rewards
+    Each group has its own β, so that neither the unit nor the location of the rewards
     matters. With t rewards tied at the maximum the divergence stays below log(m/t); where that is
     at most kl, the limit β → ∞ counts: A = (m − t)/(t − 1) for these t and −1 for the others. All
     advantages are zero where all rewards are equal.
@@ -51,8 +51,10 @@ class Entropic(Estimator):
     name = "entropic"
     title = "entropic"
     unbiased_for = "nothing at finite m; log E exp(beta R) at the law's own beta as m grows"
-    objective = r"nothing at finite $m$; $\log\mathrm{E}\exp(\beta R)$ at the law's own $\beta$ "
-    objective += "as $m$ grows"
+    objective = (
+        r"nothing at finite $m$; $\log\mathrm{E}\exp(\beta R)$ at the law's own $\beta$ as $m$ "
+        "grows"
+    )
     reference = "Yuksekgonul et al. (2026), arXiv:2601.16175"
     citations = ("yuksekgonul2026",)
     marks = (({}, Mark("#5D3A9B", "s")),)

@@ -97,7 +97,7 @@ class OrderStatistic(Estimator):
     objective = r"$\sum_jc_j\mathrm{E}R_{(j:k)}$, a weighted sum of order statistics"
     reference = "Parmas et al. (2026), arXiv:2606.06096"
     citations = ("parmas2026",)
-    marks = (({}, Mark("#44AA99", "^")),)
+    marks = (({}, Mark("#2F8F83", "^")),)
     min_m = 3
     kernel = staticmethod(_kernels.gap_linear)
 
