@@ -49,7 +49,7 @@ class BonRL(Estimator):
     objective = r"its surrogate, order statistics of $m-1$ rollouts weighted by $e^{\lambda_NF}$"
     reference = "Chow et al. (2025), arXiv:2412.15287; our reading"
     citations = ("chow2025",)
-    marks = (({}, Mark("#BBCC33", "v")),)
+    marks = (({}, Mark("#BBCC33", "X")),)
     uses_N = True
     kernel = staticmethod(_kernels.gap_linear)
 

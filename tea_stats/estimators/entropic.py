@@ -57,7 +57,7 @@ class Entropic(Estimator):
     )
     reference = "Yuksekgonul et al. (2026), arXiv:2601.16175"
     citations = ("yuksekgonul2026",)
-    marks = (({}, Mark("#5D3A9B", "s")),)
+    marks = (({}, Mark("#5D3A9B", "P")),)
     scale_degree = 0
     bounded = True
     min_m = 3

@@ -40,7 +40,7 @@ class GRPOZ(Estimator):
     objective = r"$V_1$ times $\mathrm{E}[1/s]$, $s$ the standard deviation of $m-1$ rollouts"
     reference = "Li, Qian and Mou (2026), arXiv:2605.10716; our reading"
     citations = ("li2026",)
-    marks = (({}, Mark("#AA3377", "p")),)
+    marks = (({}, Mark("#AA3377", "h")),)
     scale_degree = 0
     min_m = 3
     kernel = staticmethod(_kernels.grpo_z)
