@@ -93,8 +93,8 @@ class OrderStatistic(Estimator):
 
     name = "order_statistic"
     title = "OrderGrad"
-    unbiased_for = "the weighted sum of the order statistics of k rollouts"
-    objective = r"$\sum_jc_j\mathrm{E}R_{(j:k)}$, a weighted sum of order statistics"
+    unbiased_for = "sum c_j E[R_(j:k)], any L-statistic of k rollouts"
+    objective = r"$\sum_jc_j\mathrm{E}R_{(j:k)}$, any L-statistic of $k$ rollouts"
     reference = "Parmas et al. (2026), arXiv:2606.06096"
     citations = ("parmas2026",)
     marks = (({}, Mark("#2F8F83", "^")),)
