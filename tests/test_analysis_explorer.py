@@ -186,7 +186,7 @@ def test_looks_are_those_of_the_figures(results, read):
 
 
 def test_markers_differ_and_are_of_a_size():
-    markers = {look.marker for *_, look in _style.KNOWN}
+    markers = {look.marker for look in _style.KNOWN}
     outlines = {svg.outline(marker) for marker in markers}
     assert len(outlines) == len(markers) >= 10
     for text in outlines:
@@ -204,7 +204,7 @@ def luminance(colour):
 def test_every_colour_is_seen_in_the_dark():
     assert f"--paper: {svg.NIGHT_PAPER};" in (explorer.PAGE / "page.css").read_text()
     paper = luminance(svg.NIGHT_PAPER) + 0.05
-    for look in [*(look for *_, look in _style.KNOWN), *_style.SPARE]:
+    for look in [*_style.KNOWN, *_style.SPARE]:
         assert (luminance(svg.night(look.colour)) + 0.05) / paper >= 3.0
         if (luminance(look.colour) + 0.05) / paper >= svg.CONTRAST:
             assert svg.night(look.colour) == look.colour.lower()

@@ -16,8 +16,8 @@ import matplotlib.pyplot as plt
 from typer.testing import CliRunner
 
 from analysis.core import read, style
+from analysis.core.write import save
 from analysis.linear import designs
-from analysis.lm import pools
 from tea_stats import linear_tea_design
 from tea_stats.best_of_n import efficiency
 from tea_stats.families import Normal
@@ -70,7 +70,7 @@ def title(figure):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_is_the_same_to_the_byte_when_drawn_again(name, figures, tmp_path):
     for folder in ("first", "second"):
-        pools.save({name: figures[name]}, tmp_path / folder)
+        save({name: figures[name]}, tmp_path / folder)
     for kind in ("png", "pdf"):
         one, other = (tmp_path / folder / f"{name}.{kind}" for folder in ("first", "second"))
         assert one.read_bytes() == other.read_bytes()
@@ -128,7 +128,7 @@ def test_slopes_are_drawn_at_their_gaps():
             assert np.array_equal(line.get_ydata(), slopes[k_min - 1 :])
 
 
-def test_the_title_of_slopes_by_another_road():
+def test_the_title_of_slopes_computed_another_way():
     m, N = designs.BUDGETS[-1]
     told = title(designs.slopes())
     ends, zeros = [], []
@@ -184,4 +184,4 @@ def test_the_title_of_efficiency_says_what_the_lines_say(plain):
         y = np.concatenate([axes.lines[1 + place].get_ydata() for axes in figure.axes])
         assert f"{100 * y.min():.0f} to {100 * y.max():.0f} % with" in told
     more = plain.assign(efficiency=plain["efficiency"] * 1.1)
-    assert designs.efficiency_finding(more) != designs.efficiency_finding(plain)
+    assert designs.efficiency_headline(more) != designs.efficiency_headline(plain)

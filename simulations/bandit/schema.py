@@ -4,7 +4,7 @@ seed = 2                       # master seed
 responses = 512                # K
 steps = 60                     # gradient steps
 rollouts = 64                  # per step, in groups of m
-runs = 128                     # per cell
+runs = 128                     # per arm in a scenario
 tuning_runs = 16               # more, for each step size
 quality_draws = 2048           # gradients of the initial policy, for their quality
 kl_limit = 0.5                 # policies keep KL(π‖π₀) within this, in nats
@@ -25,17 +25,14 @@ name = "tea"
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
-from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
 from simulations.bandit.training import Arm
-from simulations.core import schema
-from simulations.core.schema import EstimatorTable, LawTable, Table
-from tea_stats.families import FiniteLaw, Law
+from simulations.core.schema import Configuration, Table, read
+from tea_stats.estimators import lookup
 
 #: the arm that follows ∇V_N itself
 EXACT = "exact"
@@ -64,10 +61,9 @@ class Policy(Table):
         return ends.get(step_size, "") if len(self.step_sizes) > 1 else ""
 
 
-class Study(Table):
+class Study(Configuration):
     """The whole file."""
 
-    seed: int = Field(ge=0)
     responses: int = Field(ge=16, le=100_000)
     steps: int = Field(ge=1)
     rollouts: int = Field(ge=2)
@@ -78,14 +74,10 @@ class Study(Table):
     reference: str
     fractions: tuple[Share, ...] = Field(min_length=1)
     budgets: tuple[Budget, ...] = Field(min_length=1)
-    laws: dict[str, LawTable] = Field(min_length=1)
     policies: dict[str, Policy] = Field(min_length=1)
-    estimators: dict[str, EstimatorTable] = Field(min_length=1)
-    _folder: Path = PrivateAttr(Path())
 
     @model_validator(mode="after")
-    def _check(self, info: ValidationInfo) -> Study:
-        self._folder = (info.context or {}).get("folder", Path())
+    def _check(self) -> Study:
         if len(set(self.budgets)) < len(self.budgets):
             raise ValueError(f"budgets is {list(map(list, self.budgets))}; give distinct pairs")
         for m, _ in self.budgets:
@@ -99,7 +91,7 @@ class Study(Table):
         for label, table in self.estimators.items():
             if table.reps is not None:
                 raise ValueError(f'estimators."{label}": reps is for grids; remove it')
-        schema.check_estimators(self.estimators, self.laws, self.budgets)
+        self.check_estimators(self.budgets)
         self._check_reference()
         return self
 
@@ -117,38 +109,16 @@ class Study(Table):
                         f'laws."{label}" at m = {m}, N = {N}; give one that always does'
                     )
 
-    @cached_property
-    def built(self) -> dict[str, Law]:
-        """The laws, by label."""
-        return schema.laws_of(self.laws, self._folder)
-
     def arms(self, law: str, m: int, N: int) -> dict[str, Arm]:
         """Return the arms that exist here by label, the exact path first.
 
         An estimator may be restricted to some laws, be undefined at some (m, N), or be for 0/1
         rewards.
         """
-        return {EXACT: None} | {
-            label: (table.name, table.options)
-            for label, table in self.estimators.items()
-            if table.wanted(law, m)
-            and not schema.undefined(table, m, (N,))
-            and (not table.record().binary or is_binary(self.built[law]))
-        }
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """What results depend on: the configuration, with laws spelt out."""
-        content = self.model_dump(mode="json")
-        content["laws"] = {label: law.key for label, law in self.built.items()}
-        return content
-
-
-def is_binary(law: Law) -> bool:
-    """Return whether every reward is 0 or 1."""
-    return isinstance(law, FiniteLaw) and bool(np.isin(law.rewards_sorted, (0.0, 1.0)).all())
+        exist, _ = self.split(law, m, (N,))
+        return {EXACT: None} | {label: lookup(*request) for label, request in exist.items()}
 
 
 def read_study(path: Path) -> Study:
     """Read and check a configuration; ValueError with one line: file, key, what, cure."""
-    return schema.read(Study, path)
+    return read(Study, path)

@@ -1,13 +1,15 @@
 """What the configuration files share: laws, estimators, and errors of one line.
 
-A configuration is checked whole before anything runs; the message names file, key and cure.
+A configuration is checked as a whole before anything runs; the message names file, key and cure.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,15 +18,18 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
 )
 
 from tea_stats.estimators import Estimator, lookup
-from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, Law
+from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, FiniteLaw, Law
 
 Model = TypeVar("Model", bound=BaseModel)
+#: name and options of an estimator
+Request = tuple[str, dict[str, Any]]
 
 #: what `family` may name; an affine law has a law of its own as `base`
 KNOWN: Mapping[str, type[Law]] = {**FAMILIES, "Affine": Affine}
@@ -47,7 +52,7 @@ class LawTable(BaseModel):
     family: str
 
     def law(self, folder: Path = Path()) -> Law:
-        """Return the law; TypeError or ValueError says what is wrong with it."""
+        """Return the law; TypeError or ValueError if there is no such law."""
         settings = dict(self.model_extra or {})
         if self.family not in KNOWN:
             raise ValueError(
@@ -59,27 +64,24 @@ class LawTable(BaseModel):
             return Discrete.from_probabilities(**settings)
         if self.family == "Affine" and isinstance(settings.get("base"), dict):
             settings["base"] = LawTable.model_validate(settings["base"]).law(folder)
-        known = inspect.signature(KNOWN[self.family]).parameters
-        for name in settings:
-            if name not in known:
-                raise ValueError(
-                    f"{name} is an unknown key; {self.family} takes {', '.join(known)}"
-                )
-        try:
-            return KNOWN[self.family](**settings)
-        except TypeError as error:
-            missing = [name for name, p in known.items() if p.default is p.empty]
-            lacking = [name for name in missing if name not in settings]
-            if lacking:
-                raise ValueError(f"{', '.join(lacking)} is missing; add it") from None
-            raise ValueError(str(error)) from None
+        takes = inspect.signature(KNOWN[self.family]).parameters
+        unknown = [name for name in settings if name not in takes]
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]} is an unknown key; {self.family} takes {', '.join(takes)}"
+            )
+        needed = [name for name, p in takes.items() if p.default is p.empty]
+        missing = [name for name in needed if name not in settings]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} is missing; add it")
+        return KNOWN[self.family](**settings)
 
 
 class EstimatorTable(BaseModel):
     """One `[estimators."LABEL"]`: a name of `tea_stats.ESTIMATORS`, and options of it.
 
     `laws` and `m` restrict the estimator to these laws, by label, and to groups of these sizes;
-    `reps` gives it groups of its own.
+    `reps` sets its own number of groups.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -98,8 +100,8 @@ class EstimatorTable(BaseModel):
         """The estimator's options."""
         return dict(self.model_extra or {})
 
-    def wanted(self, law: str, m: int) -> bool:
-        """Return whether the estimator is asked for on this law, by label, in groups of m."""
+    def includes(self, law: str, m: int) -> bool:
+        """Return whether the configuration has the estimator on this law, in groups of m."""
         return (self.laws is None or law in self.laws) and (self.m is None or m in self.m)
 
     def record(self) -> Estimator:
@@ -117,41 +119,102 @@ def _pool(path: Path) -> EmpiricalPool:
         ) from None
 
 
-def laws_of(tables: Mapping[str, LawTable], folder: Path = Path()) -> dict[str, Law]:
-    """Return the laws of a configuration by label; ValueError names the one that is wrong."""
-    found = {}
-    for label, table in tables.items():
-        try:
-            found[label] = table.law(folder)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f'laws."{label}": {error}') from None
-    return found
+def law_columns(law: Law) -> dict[str, str]:
+    """Return what identifies a law in a table: its family, and its constructor's arguments as JSON.
 
+    Of a pool, whose arrays are in a file, the `key`.
 
-def check_estimators(
-    tables: Mapping[str, EstimatorTable],
-    laws: Mapping[str, LawTable],
-    budgets: Iterable[tuple[int, int]],
-) -> None:
-    """Raise ValueError for an unknown estimator, option or law, naming the table.
-
-    An estimator may be undefined at some of the (m, N) in `budgets`, but not at all of them.
+    Examples
+    --------
+    >>> law_columns(FAMILIES["Normal"](loc=1.0))
+    {'law_family': 'Normal', 'law_parameters': '{"loc": 1.0, "scale": 1.0}'}
     """
-    budgets = list(budgets)
-    for label, table in tables.items():
-        wanted = [(m, N) for m, N in budgets if table.m is None or m in table.m]
-        unknown_m = sorted(set(table.m or ()) - {m for m, _ in budgets})
-        if unknown_m:
-            raise ValueError(f'estimators."{label}": m has {unknown_m[0]}, which is not in m')
-        reasons = [undefined(table, m, (N,)) for m, N in wanted]
-        if all(reasons):
-            raise ValueError(f'estimators."{label}": {reasons[-1]}')
-        unknown = [law for law in table.laws or () if law not in laws]
-        if unknown:
-            raise ValueError(
-                f'estimators."{label}": laws has {unknown[0]!r}, which is not the label of a law '
-                f"here; give some of {', '.join(map(repr, laws))}"
-            )
+    return {"law_family": type(law).__name__, "law_parameters": json.dumps(_arguments(law))}
+
+
+def _arguments(law: Law) -> dict[str, Any]:
+    if isinstance(law, EmpiricalPool):
+        return {"key": law.key}
+    arguments = {name: getattr(law, name) for name in inspect.signature(type(law)).parameters}
+    for name, value in arguments.items():
+        if isinstance(value, Law):
+            arguments[name] = {"family": type(value).__name__, **_arguments(value)}
+        elif isinstance(value, np.ndarray):
+            arguments[name] = value.tolist()
+    return arguments
+
+
+def is_binary(law: Law) -> bool:
+    """Return whether every reward is 0 or 1."""
+    return isinstance(law, FiniteLaw) and bool(np.isin(law.rewards_sorted, (0.0, 1.0)).all())
+
+
+class Configuration(Table):
+    """A whole file: what studies of laws and estimators have in common."""
+
+    seed: int = Field(ge=0)
+    laws: dict[str, LawTable] = Field(min_length=1)
+    estimators: dict[str, EstimatorTable] = Field(min_length=1)
+    _folder: Path = PrivateAttr(Path())
+
+    def model_post_init(self, context: Any) -> None:
+        """Note the file's folder, to which the paths in it are relative."""
+        self._folder = (context or {}).get("folder", Path())
+
+    @cached_property
+    def built(self) -> dict[str, Law]:
+        """The laws by label; ValueError names the one that is wrong."""
+        laws = {}
+        for label, table in self.laws.items():
+            try:
+                laws[label] = table.law(self._folder)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f'laws."{label}": {error}') from None
+        return laws
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What results depend on: the configuration, with the contents of laws."""
+        laws = {label: law.key for label, law in self.built.items()}
+        return {**self.model_dump(mode="json"), "laws": laws}
+
+    def check_estimators(self, cells: Collection[tuple[int, int]]) -> None:
+        """Raise ValueError for an unknown estimator, option or law, naming the table.
+
+        An estimator may be undefined at some of the (m, N) in `cells`, but not at all of them.
+        """
+        for label, table in self.estimators.items():
+            unknown_m = sorted(set(table.m or ()) - {m for m, _ in cells})
+            if unknown_m:
+                raise ValueError(f'estimators."{label}": m has {unknown_m[0]}, which is not in m')
+            own = [(m, N) for m, N in cells if table.m is None or m in table.m]
+            reasons = [undefined(table, m, (N,)) for m, N in own]
+            if all(reasons):
+                raise ValueError(f'estimators."{label}": {reasons[-1]}')
+            unknown = [law for law in table.laws or () if law not in self.laws]
+            if unknown:
+                raise ValueError(
+                    f'estimators."{label}": laws has {unknown[0]!r}, which is not the label of a '
+                    f"law here; give some of {', '.join(map(repr, self.laws))}"
+                )
+
+    def split(
+        self, law: str, m: int, N: Iterable[int]
+    ) -> tuple[dict[str, Request], dict[str, str]]:
+        """Return the estimators of a law and m, and why others do not exist there, by label.
+
+        Estimators of 0/1 rewards are in neither on another law.
+        """
+        exist, reasons = {}, {}
+        for label, table in self.estimators.items():
+            if not table.includes(law, m):
+                continue
+            reason = undefined(table, m, N)
+            if reason:
+                reasons[label] = reason
+            elif is_binary(self.built[law]) or not table.record().binary:
+                exist[label] = (table.name, table.options)
+        return exist, reasons
 
 
 def undefined(table: EstimatorTable, m: int, N: Iterable[int]) -> str:
@@ -181,8 +244,8 @@ def read(model: type[Model], path: Path) -> Model:
 
 
 def _first(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say the first thing that is wrong, and its cure."""
-    # a misspelt key is both unknown and missing: the first of these is what the user did
+    """Return one line for the first error, with its cure."""
+    # a misspelt key is both unknown and missing; the user's mistake is the unknown one
     wrong = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in wrong["loc"])
     message = wrong["msg"].removeprefix("Value error, ")
