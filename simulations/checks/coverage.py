@@ -96,7 +96,7 @@ def cell(place: int, P: int, m: int, reps: int, seed: int) -> list[dict[str, Any
     width = {key: np.full((reps, len(GRID)), np.nan) for key in inside}
     for rep, (log, truth) in zip(range(reps), logs(case, P, m, rng), strict=False):
         for name in names:
-            fit = METHODS[name].fit(log, GRID, 0.25)
+            fit = METHODS[name](log, GRID, 0.25)
             for target in TARGETS:
                 draws, exact = fit.draws(target, DRAWS, rng), truth[target]
                 told = ~np.isnan(draws[0])
