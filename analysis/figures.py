@@ -8,8 +8,7 @@ from pathlib import Path
 
 import typer
 
-from analysis.benchmark import frontier as tradeoff
-from analysis.benchmark import heatmap, performance_profile
+from analysis.benchmark import frontier as tradeoff, heatmap, performance_profile
 from analysis.core.read import Absent, Results
 from analysis.core.write import Draw, Folder, Out, opened, save
 from analysis.grid import (

@@ -24,8 +24,7 @@ console = Console()
 
 def ours(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int) -> list[dict]:
     """Return the parts of our steps' seconds."""
-    from simulations.lm import policies, rewards, train
-    from simulations.lm import prompts as asked
+    from simulations.lm import policies, prompts as asked, rewards, train
     from simulations.lm.schema import Adapter
 
     policy = policies.load(model)
@@ -47,8 +46,7 @@ def theirs(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: in
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from simulations.lm import policies
-    from simulations.lm import prompts as asked
+    from simulations.lm import policies, prompts as asked
     from simulations.lm.schema import Adapter
 
     policy = policies.load(model)

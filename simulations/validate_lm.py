@@ -53,8 +53,7 @@ def changed(study: Study, **changes: Any) -> Study:
 def run_study(study: Study, out: Path) -> None:
     """Run what `out` lacks of a study; then write its tables."""
     try:
-        from simulations.lm import study as jobs
-        from simulations.lm import summary
+        from simulations.lm import study as jobs, summary
     except ImportError as error:
         raise ValueError(
             f"{error.name or error} is not installed; pip install 'tea-stats[lm]'"

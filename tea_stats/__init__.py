@@ -3,21 +3,7 @@
 from tea_stats import best_of_n, diagnosis, monte_carlo, prediction, reward_log, tails
 from tea_stats.best_of_n import efficiency
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, advantages
-from tea_stats.estimators.adaptive_tea import adaptive_tea
-from tea_stats.estimators.auto_tea import auto_tea
-from tea_stats.estimators.beta_binomial import beta_binomial
-from tea_stats.estimators.binary import max_rl, pass_at_k
-from tea_stats.estimators.bon_max import bon_max_mean, leave_one_out_max
-from tea_stats.estimators.cat_bon import cat_bon
-from tea_stats.estimators.cvar import cvar
-from tea_stats.estimators.grpo import grpo
-from tea_stats.estimators.linear_tea import linear_tea
-from tea_stats.estimators.max_at_k import max_at_k
-from tea_stats.estimators.prefix_tea import prefix_tea
-from tea_stats.estimators.reinforce import dr_grpo, reinforce, rloo
-from tea_stats.estimators.rs_grpo import rs_grpo
-from tea_stats.estimators.tail_rl import tail_rl
-from tea_stats.estimators.tea import tea
+from tea_stats.estimators.table import *  # noqa: F403  # each estimator, as a value and a function
 from tea_stats.families import (
     FAMILIES,
     Affine,
@@ -65,32 +51,14 @@ __all__ = [
     "SoftmaxBandit",
     "StudentT",
     "Weibull",
-    "adaptive_tea",
     "advantages",
-    "auto_tea",
     "best_of_n",
-    "beta_binomial",
-    "bon_max_mean",
-    "cat_bon",
-    "cvar",
     "diagnosis",
-    "dr_grpo",
     "efficiency",
-    "grpo",
-    "leave_one_out_max",
-    "linear_tea",
     "linear_tea_design",
-    "max_at_k",
-    "max_rl",
     "monte_carlo",
-    "pass_at_k",
     "prediction",
-    "prefix_tea",
-    "reinforce",
     "reward_log",
-    "rloo",
-    "rs_grpo",
-    "tail_rl",
     "tails",
-    "tea",
+    *ESTIMATORS,
 ]

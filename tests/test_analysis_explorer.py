@@ -29,8 +29,7 @@ from typer.testing import CliRunner
 
 from analysis.core import style as _style
 from analysis.core.read import BATCH, load
-from analysis.explorer import page as explorer
-from analysis.explorer import svg
+from analysis.explorer import page as explorer, svg
 
 ROOT = Path(__file__).parents[1]
 SUMMARIES = ROOT / "analysis" / "summaries"

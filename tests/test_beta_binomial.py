@@ -7,8 +7,7 @@ from functools import cache
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import special, stats
 
 from tea_stats import Discrete, Normal, beta_binomial, monte_carlo

@@ -96,9 +96,8 @@ def test_closed_form_with_the_whole_group_in_the_tail(m):
     [
         (8, 32, {"alpha": 0.5}),
         (16, 128, {}),
-        (16, 128, {"centred": True}),
         (16, 512, {"alpha": 1.0}),
-        (32, 512, {"alpha": 0.5, "centred": True}),
+        (32, 512, {"alpha": 0.5}),
         (64, 1024, {}),
         (256, 1024, {"alpha": 0.05}),
     ],

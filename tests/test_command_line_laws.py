@@ -6,8 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tea_stats import ESTIMATORS, FAMILIES, RECOMMENDED, monte_carlo
 from tea_stats.families import (
@@ -203,7 +202,7 @@ def test_each_estimator_is_shown(name):
     assert ESTIMATORS[name].reference in words
     for option, default in ESTIMATORS[name].defaults.items():
         assert f"{option}={default!r}" in words
-    first = (ESTIMATORS[name].function.__doc__ or "").splitlines()[0]
+    first = (ESTIMATORS[name].__doc__ or "").splitlines()[0]
     assert first in words
 
 

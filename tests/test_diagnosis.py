@@ -8,14 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats
 
 from tea_stats import tails
 from tea_stats.best_of_n import order_statistics
-from tea_stats.diagnosis import ASSUMPTIONS, Interval, Kind, Verdict, diagnose, judge, sets
-from tea_stats.diagnosis import tail as _tail
+from tea_stats.diagnosis import (
+    ASSUMPTIONS,
+    Interval,
+    Kind,
+    Verdict,
+    diagnose,
+    judge,
+    sets,
+    tail as _tail,
+)
 from tea_stats.diagnosis.sets import Sets
 from tea_stats.diagnosis.values import count, share
 from tea_stats.families import (

@@ -7,8 +7,14 @@ import pytest
 from scipy import stats
 
 from tea_stats import ESTIMATORS, RECOMMENDED, best_of_n, monte_carlo
-from tea_stats.diagnosis import candidates, few_valued, recommend, recommendation, tail
-from tea_stats.diagnosis import sets as _sets
+from tea_stats.diagnosis import (
+    candidates,
+    few_valued,
+    recommend,
+    recommendation,
+    sets as _sets,
+    tail,
+)
 from tea_stats.diagnosis.simulation import Score, Setting, Simulated, ratio
 from tea_stats.families import Affine, Discrete, Gumbel, Normal
 from tea_stats.families.location_scale import LocationScale

@@ -72,7 +72,7 @@ BAD_OPTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ),
     ("max_at_k", {"form": "canonical"}, ValueError, r"form is 'canonical' with k = m = 16.*; give"),
     ("max_at_k", {"k": 1, "form": "loo-1"}, ValueError, r"form is 'loo-1' with k = 1.*; give form"),
-    ("tea", {"centred": 1}, TypeError, r"centred is 1; give True or False"),
+    ("tea", {"calibrated": 1}, TypeError, r"calibrated is 1; give True or False"),
     ("tea", {"calibrated": 0}, TypeError, r"calibrated is 0; give True or False"),
     (
         "tea",
@@ -80,7 +80,6 @@ BAD_OPTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         ValueError,
         r"calibrated is True and alpha leaves k = 2 rollouts of m = \d+ in the tail.*k ≥ 3",
     ),
-    ("prefix_tea", {"centred": "no"}, TypeError, r"centred is 'no'; give True or False"),
     ("pass_at_k", {"k": 17}, ValueError, r"k is 17, more than the m = 16 .*; give k ≤ m"),
     ("pass_at_k", {"k": True}, TypeError, r"k is True, a boolean; give an integer"),
     ("rs_grpo", {"beta": np.inf}, ValueError, r"beta is inf; give a finite number"),

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from tea_stats import ESTIMATORS, advantages, prefix_tea, tea
+from tea_stats import PrefixTEA, advantages, prefix_tea, tea
 from tea_stats.estimators.prefix_tea import default_prefixes, prefix_weights
 from tests.numpy_twin import TWINS
 
@@ -116,23 +116,6 @@ def test_averaging_orderings_keeps_the_expectation_and_lowers_the_variance(cross
     assert moments["all"][1] < moments[3][1] < moments[1][1]
 
 
-@pytest.mark.parametrize("orderings", [1, "all"])
-@pytest.mark.parametrize(("crossfit", "prefixes"), [(False, (3, 4, 5)), (True, (3, 4))])
-def test_centring_keeps_the_expectation(crossfit, prefixes, orderings):
-    m = 5
-    groups = np.array(list(itertools.product(range(4), repeat=m)))
-    weight = PROBABILITIES[groups].prod(axis=1)
-    score = np.eye(4) - PROBABILITIES
-    found = {}
-    for centred in (False, True):
-        options = {"alpha": 0.5, "prefixes": prefixes, "crossfit": crossfit}
-        a = prefix_tea(VALUES[groups], 64, orderings=orderings, centred=centred, **options)
-        found[centred] = weight @ np.einsum("gi,gid->gd", a, score[groups])
-        found[centred, "advantages"] = weight @ a
-    np.testing.assert_allclose(found[True], found[False], atol=1e-12)
-    assert abs(found[True, "advantages"] - found[False, "advantages"]).sum() > 0.1
-
-
 def subsets_of_bits(masks, count):
     """Return members[T, m]: subset t is bit t % 64 of row t // 64."""
     return np.array([masks[t // 64] >> (t % 64) & 1 for t in range(count)], dtype=bool)
@@ -141,18 +124,8 @@ def subsets_of_bits(masks, count):
 @pytest.mark.parametrize("crossfit", [False, True])
 def test_the_gradient_stays_a_mean_over_the_group(crossfit):
     """With the tail statistics held fixed, a constant score must see Σ_j ω_j = 1 TEAs."""
-    constants = ESTIMATORS["prefix_tea"].prepare(
-        64,
-        64,
-        alpha=0.25,
-        order=2,
-        prefixes=None,
-        crossfit=crossfit,
-        orderings=3,
-        seed=0,
-        centred=False,
-    )
-    masks, sizes, _, _, factors, *_ = constants
+    constants = PrefixTEA(crossfit=crossfit, orderings=3).prepare(64, 64)
+    masks, sizes, factors = constants.masks, constants.sizes, constants.weights
     members = subsets_of_bits(masks, len(sizes))
     assert np.array_equal(members.sum(axis=1), sizes)
     evaluated = (~members if crossfit else members).sum(axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -106,49 +105,3 @@ def test_rewards_tied_with_the_threshold_get_nothing(calibrated: bool) -> None:
 )
 def test_a_tail_of_equal_rewards_gives_zeros(rewards: list[float], options: Any) -> None:
     assert np.array_equal(tea(rewards, 128, **options), np.zeros(8))
-
-
-@pytest.mark.parametrize(
-    ("alpha", "calibrated"),
-    # at alpha = .25 two of five rollouts are in the tail, too few to calibrate
-    [(0.25, False), *itertools.product([0.5, 0.7, 1.0], [False, True])],
-)
-def test_centring_keeps_the_expectation_and_subtracts_the_mean_of_the_others(alpha, calibrated):
-    m, values, p = 5, np.array([0.0, 1.0, 3.0, 4.5]), np.array([0.4, 0.3, 0.2, 0.1])
-    outcomes = np.array(list(itertools.product(range(4), repeat=m)))
-    weight = p[outcomes].prod(axis=1)
-    score = (np.eye(4) - p)[outcomes]
-    r = values[outcomes]
-    options = {"alpha": alpha, "calibrated": calibrated}
-    plain, centred = (tea(r, 64, centred=c, **options) for c in (False, True))
-    expected = [weight @ np.einsum("gi,gid->gd", a, score) / m for a in (plain, centred)]
-    np.testing.assert_allclose(expected[1], expected[0], atol=1e-13)
-    # what is subtracted is a function of the other rollouts alone
-    baseline = plain - centred
-    for i in range(m):
-        others = np.delete(outcomes, i, axis=1)
-        _, index = np.unique(np.sort(others, axis=1), axis=0, return_inverse=True)
-        for group in range(index.max() + 1):
-            spread = np.ptp(baseline[index == group, i])
-            assert spread < 1e-9
-
-
-@pytest.mark.parametrize("calibrated", [False, True])
-def test_centring_equals_tea_on_the_others(calibrated):
-    """Where k is the tail count of m − 1 too, the baseline is that group's mean advantage."""
-    m, N = 16, 128
-    r = np.random.default_rng(4).standard_normal(m)
-    k = tails.tail_count(m, 0.25)
-    plain, centred = (tea(r, N, centred=c, calibrated=calibrated) for c in (False, True))
-    coefficients = (
-        tails.calibrated_coefficients(m, k) if calibrated else tails.influence_coefficients(k / m)
-    )
-    kappa, hinge, bend, hinge_slope, bend_slope = coefficients
-    c = tails.normal_max_mean(N)
-    hinge, bend = hinge + c * hinge_slope, (bend + c * bend_slope) / kappa
-    for i in range(m):
-        top = np.sort(np.delete(r, i))[-k:]
-        excess = top - top[0]
-        mean, sd = excess.mean(), excess.std()
-        bracket = hinge * excess + bend / (2 * sd) * ((excess - mean) ** 2 - mean**2)
-        assert plain[i] - centred[i] == pytest.approx(bracket.mean(), abs=1e-12)

@@ -19,8 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from simulations.core import engines, store
-from simulations.grid import blocks
-from simulations.grid import run as grid
+from simulations.grid import blocks, run as grid
 from simulations.grid.schema import read_grid
 from tea_stats import ESTIMATORS, FAMILIES, monte_carlo
 

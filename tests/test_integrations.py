@@ -13,8 +13,7 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 pytest.importorskip("torch")
 
@@ -22,8 +21,7 @@ import torch
 
 import tea_stats
 from tea_stats import ESTIMATORS, torch_bridge
-from tea_stats.integrations import groups as _groups
-from tea_stats.integrations import rllm, skyrl, slime
+from tea_stats.integrations import groups as _groups, rllm, skyrl, slime
 from tests import trainer_stand_ins
 from tests.trainer_stand_ins import GROUPS, HAVE_SKYRL, MASK, REWARDS, TOKENS, Sample, by_hand
 

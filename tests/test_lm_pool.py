@@ -16,8 +16,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from analysis.core.read import ResultsError
-from analysis.lm import pool_tables
-from analysis.lm import pools as lm_pool_analysis
+from analysis.lm import pool_tables, pools as lm_pool_analysis
 from simulations import lm_pool
 from simulations.core import schema, store
 from simulations.lm.pools import halves, measure

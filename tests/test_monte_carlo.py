@@ -37,20 +37,20 @@ def test_power_sums_equal_a_numpy_implementation_on_the_same_draws():
     scores = np.stack([rewards, rewards**2 - 1])
     scores[0], scores[1] = Normal().score(rewards)[..., 0], Normal().score(rewards)[..., 1]
     expected = measured(rewards, scores, SET, N)
-    for cell in monte_carlo.cells(SET, m, N):
-        for budget in cell.budgets:
-            sums = moments.sums[cell.keys[budget]]
+    for one in monte_carlo.passes(SET, m, N):
+        for budget in one.budgets:
+            sums = moments.sums[one.keys[budget]]
             assert sums.reps == reps
             for found, wanted in zip(
                 (sums.power1, sums.power2, sums.power3, sums.power4),
-                power_sums(expected[cell.label, budget]),
+                power_sums(expected[one.label, budget]),
                 strict=True,
             ):
                 np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9 * abs(wanted).max())
 
 
 def test_budgets_share_a_pass_where_one_serves_them_all():
-    passes = monte_carlo.cells(SET, 16, (8, 16, 64, 128))
+    passes = monte_carlo.passes(SET, 16, (8, 16, 64, 128))
     budgets = {label: [c.budgets for c in passes if c.label == label] for label in SET}
     assert budgets["RLOO"] == budgets["TEA"] == budgets["prefix"] == [(8, 16, 64, 128)]
     assert budgets["max@m"] == [(8,), (16, 64, 128)]

@@ -20,8 +20,8 @@ typer = pytest.importorskip("typer")
 from typer.testing import CliRunner
 
 from analysis.core.read import ResultsError
-from analysis.paper import __main__ as command
 from analysis.paper import (
+    __main__ as command,
     exact,
     figures,
     grid,

@@ -6,8 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tea_stats import best_of_n, linear_tea_design, prediction
 from tea_stats.families import Gumbel, Normal

@@ -11,8 +11,7 @@ from scipy import special, stats
 
 from tea_stats import best_of_n, prediction, tails
 from tea_stats.families import GaussianTail, GenPareto, Gumbel, Normal
-from tea_stats.prediction import METHODS, bands, gen_pareto, max_at_k
-from tea_stats.prediction import fit as fits
+from tea_stats.prediction import METHODS, bands, fit as fits, gen_pareto, max_at_k
 from tea_stats.prediction.beta_binomial import best_of
 from tea_stats.prediction.linear import lowest_k
 from tea_stats.reward_log import RewardLog

@@ -9,12 +9,10 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tea_stats import reward_log
-from tea_stats.reward_log import RewardLog
-from tea_stats.reward_log import files as _log_files
+from tea_stats.reward_log import RewardLog, files as _log_files
 
 ROWS = [("b", 0.5), ("a", 1.0), ("b", -2.25), ("b", 1e-300), ("a", 0.1)]
 

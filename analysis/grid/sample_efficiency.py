@@ -1,4 +1,4 @@
-"""How many rollouts an estimator needs to be as good as another: `python -m analysis.grid.sample_efficiency`.
+"""How many rollouts an estimator needs to be as good as another.
 
 python -m simulations.grid simulations/grids/rollouts.toml
 python -m analysis.grid.sample_efficiency results/rollouts

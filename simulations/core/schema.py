@@ -103,7 +103,7 @@ class EstimatorTable(BaseModel):
         return (self.laws is None or law in self.laws) and (self.m is None or m in self.m)
 
     def record(self) -> Estimator:
-        """Return the registry's record; TypeError or ValueError for what it does not know."""
+        """Return the estimator; TypeError or ValueError for an unknown name or option."""
         return lookup(self.name, self.options)
 
 
@@ -157,9 +157,9 @@ def check_estimators(
 def undefined(table: EstimatorTable, m: int, N: Iterable[int]) -> str:
     """Return why an estimator does not exist at this m for one of the N, or ""."""
     try:
-        record = table.record()
+        estimator = table.record()
         for budget in N:
-            record.prepare(m, budget, **{**record.defaults, **table.options})
+            estimator.prepare(m, budget)
     except (TypeError, ValueError) as error:
         return str(error)
     return ""

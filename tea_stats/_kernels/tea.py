@@ -60,56 +60,11 @@ def add_influence(above, words, bit, side, mean, sd, coefficients, weight, base,
 
 
 @compiled
-def mean_influence(mean, sd, coefficients):
-    """Mean of what `add_influence` gives to the tail's own rollouts, both parts."""
-    if sd == 0.0:
-        return 0.0, 0.0
-    kappa, hinge, bend, hinge_slope, bend_slope = coefficients
-    spread = 0.5 * (sd - mean * (mean / sd)) / kappa
-    return hinge * mean + bend * spread, hinge_slope * mean + bend_slope * spread
-
-
-@compiled
-def subtract_mean_of_others(
-    group, words, bit, first, tail, narrow, coefficients, weight, base, slope
-):
-    """Subtract from each member of a subset weight times TEA's mean on the other members.
-
-    That mean does not depend on the rollout's own score, so the expectation of ĝ stays. `tail`
-    holds the k + 1 largest rewards of the subset, the upper k from rank `first` on. The top k of
-    the others are these k, or for a rollout among them what remains of the k + 1.
-    """
-    count = len(tail) - 1
-    # if the rollout equals the reward that takes its place, nothing changes: to the last bit
-    while first < len(group) and group[first] == tail[0]:
-        first += 1
-    mean, sd = tail_excess(tail[1:], narrow)
-    base_below, slope_below = mean_influence(mean, sd, coefficients)
-    for i in range(first):
-        if (words[i] >> bit) & 1:
-            base[i] -= weight * base_below
-            slope[i] -= weight * slope_below
-    mean, sd = tail_excess(tail, narrow)
-    for i in range(first, len(group)):
-        if (words[i] >> bit) & 1 and sd > 0.0:
-            deviation = (group[i] - tail[0] - mean) / sd
-            rest_mean = mean - sd * deviation / count
-            rest = 1.0 - deviation * deviation / count
-            # what rounding leaves of tied others is not a spread
-            rest_sd = sd * np.sqrt(rest * (count + 1) / count) if rest > 1e-12 else 0.0
-            base_rest, slope_rest = mean_influence(rest_mean, rest_sd, coefficients)
-            base[i] -= weight * base_rest
-            slope[i] -= weight * slope_rest
-
-
-@compiled
-def tea(r, tail_count, coefficients, centred, base, slope):
-    """TEA's parts for sorted groups; centred, less the mean over the other m − 1 rollouts."""
+def tea(r, tail_count, coefficients, base, slope):
+    """TEA's parts for sorted groups."""
     groups, m = r.shape
     everyone = np.ones(m, np.int64)
     first = m - tail_count
-    # of m − 1 others, at most m − 1 are in their tail
-    first_of_others = max(first, 1)
     weight = m / tail_count
     for g in range(groups):
         base[g] = 0.0
@@ -120,11 +75,6 @@ def tea(r, tail_count, coefficients, centred, base, slope):
             add_influence(
                 tail, everyone, 0, 1, mean, sd, coefficients, weight,
                 base[g, first:], slope[g, first:],
-            )  # fmt: skip
-        if centred:
-            subtract_mean_of_others(
-                r[g], everyone, 0, first_of_others, r[g, first_of_others - 1 :], TINY,
-                coefficients, 1.0, base[g], slope[g],
             )  # fmt: skip
 
 
@@ -145,13 +95,12 @@ def top_of_subset(group, words, bit, count, tail):
 
 
 @compiled
-def prefix_tea(r, order, masks, sizes, tail_counts, table, factors, crossfit, centred, base, slope):
+def prefix_tea(r, order, masks, sizes, tail_counts, table, factors, crossfit, base, slope):
     """Prefix-TEA's parts: a weighted sum of TEAs, each on its own subset of the group.
 
     Subset t is bit t % 64 of masks[t // 64, position]; it has the coefficients table[t] and enters
     with weight factors[t]. Cross-fitted, its tail statistics are evaluated on the rollouts outside
-    it, otherwise on its own. Centred, the mean over the other members is subtracted, cross-fitted
-    that over the subset.
+    it, otherwise on its own.
     """
     groups, m = r.shape
     words = np.empty(m, np.int64)
@@ -176,20 +125,4 @@ def prefix_tea(r, order, masks, sizes, tail_counts, table, factors, crossfit, ce
                 add_influence(
                     group[first:], words[first:], bit, side, mean, sd, coefficients, weight,
                     base[g, first:], slope[g, first:],
-                )  # fmt: skip
-            if not centred:
-                continue
-            if crossfit:
-                base_mean, slope_mean = mean_influence(mean, sd, coefficients)
-                for rank in range(m):
-                    if not (words[rank] >> bit) & 1:
-                        base[g, rank] -= factors[t] * base_mean
-                        slope[g, rank] -= factors[t] * slope_mean
-            else:
-                count = min(count, sizes[t] - 1)
-                top_of_subset(group, words, bit, count + 1, tail)
-                first = top_of_subset(group, words, bit, count, tail[1:])
-                subtract_mean_of_others(
-                    group, words, bit, first, tail[: count + 1], narrow,
-                    coefficients, factors[t], base[g], slope[g],
                 )  # fmt: skip

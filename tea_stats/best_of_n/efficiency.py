@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from tea_stats import best_of_n
 from tea_stats._validation import as_real
 from tea_stats.best_of_n.order_statistics import expectation
-from tea_stats.estimators.record import Array
 from tea_stats.families import FiniteLaw, Law
+from tea_stats.families.law import Array
 
 
 def least_square(law: Law, N: int) -> float:

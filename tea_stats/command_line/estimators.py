@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from tea_stats.command_line import shared
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, lookup
+from tea_stats.estimators.record import document
 
 #: a shorter line was ended on purpose
 FULL = 75
@@ -72,8 +72,7 @@ def rewards(estimator: Estimator) -> str:
 
 def docstring(estimator: Estimator) -> dict[str, str]:
     """Return the sections of the function's docstring; "" is what comes before the first."""
-    text = inspect.getdoc(estimator.function) or ""
-    start, *rest = re.split(r"^(\w[\w ]*)\n-{3,}\n", text, flags=re.MULTILINE)
+    start, *rest = re.split(r"^(\w[\w ]*)\n-{3,}\n", document(estimator), flags=re.MULTILINE)
     pairs = zip(rest[::2], rest[1::2], strict=True)
     return {"": start.strip(), **{title: body.strip() for title, body in pairs}}
 

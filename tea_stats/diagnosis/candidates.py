@@ -63,7 +63,7 @@ def estimators(
             continue
         for options in ({}, *VARIANTS.get(name, ())):
             try:
-                estimator.prepare(m, N, **{**estimator.defaults, **options})
+                estimator.with_options(options).prepare(m, N)
             except ValueError:  # no such estimator at this m
                 continue
             found[label(name, options)] = (name, dict(options))

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tea_stats._validation import as_seed
-from tea_stats.diagnosis import sets as _sets
-from tea_stats.diagnosis import tail as _tail
-from tea_stats.diagnosis import values as _values
+from tea_stats.diagnosis import sets as _sets, tail as _tail, values as _values
 from tea_stats.diagnosis.tail import Tail
 from tea_stats.diagnosis.values import Kind, Values
 from tea_stats.diagnosis.verdicts import ASSUMPTIONS, UNKNOWN, Interval, Verdict, judge

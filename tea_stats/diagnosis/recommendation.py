@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tea_stats._validation import as_count, as_seed
-from tea_stats.diagnosis import sets as _sets
-from tea_stats.diagnosis import simulation
-from tea_stats.diagnosis import values as _values
+from tea_stats.diagnosis import sets as _sets, simulation, values as _values
 from tea_stats.diagnosis.findings import check_log
 from tea_stats.diagnosis.simulation import Score, Setting, Simulated
 from tea_stats.diagnosis.values import Kind

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tea_stats.estimators.record import Array
+from tea_stats.families.law import Array
 from tea_stats.prediction.u_statistic import spread
 
 #: smaller groups have no tail to speak of

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tea_stats import best_of_n, monte_carlo
-from tea_stats.diagnosis import candidates
-from tea_stats.diagnosis import few_valued as _few_valued
+from tea_stats.diagnosis import candidates, few_valued as _few_valued
 from tea_stats.diagnosis.sets import Sets
 from tea_stats.estimators import RECOMMENDED
 from tea_stats.families import Law

@@ -1,33 +1,35 @@
-"""Adaptive TEA: linear TEA whose design the other prompts of the batch choose."""
+"""Adaptive TEA: linear TEA whose design follows from the other prompts of the batch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats import _kernels
 from tea_stats._validation import as_count, as_rewards
-from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Array, Estimator, Mark, as_function
 from tea_stats.linear import library
-from tea_stats.linear.library import LIBRARY, Curves
+from tea_stats.linear.library import LIBRARY, Curves, Designs
 
 
-def prepare(m: int, N: int, *, prompts: int) -> tuple[Array, ...]:
-    """Return what each law of the library expects of a batch, and the design it asks for."""
-    prompts = as_count("prompts", prompts)
-    return *library.curves(m), *library.designs(m, N, prompts)
+class Constants(NamedTuple):
+    """What each law of the library expects of a batch, and the design that is best under it."""
+
+    known: Curves
+    designs: Designs
 
 
-def adaptive(r: Array, *constants: Array) -> None:
-    """Fill the last array, out[G, m], with the advantages of a batch of sorted groups r[G, m]."""
-    *known, coefficients, risk, out = constants
+def adaptive(r: Array, known: Curves, designs: Designs, out: Array) -> None:
+    """Fill out[G, m] with the advantages of a batch of sorted groups r[G, m]."""
     m = r.shape[1]
     # where a risk is high anyway, as under heavy tails, a wrong weight costs little
-    weights = posterior(np.diff(r, axis=1), Curves(*known), leave_out=True) / risk
-    mixed = weights / weights.sum(axis=1, keepdims=True) @ coefficients
+    weights = posterior(np.diff(r, axis=1), known, leave_out=True) / designs.risk
+    mixed = weights / weights.sum(axis=1, keepdims=True) @ designs.coefficients
     slopes, top = mixed[:, :-1].copy(), mixed[:, -1]
     base = slopes * (-np.arange(m - 1, 0, -1) / m)
     slopes[:, -1] += m * top
@@ -35,14 +37,14 @@ def adaptive(r: Array, *constants: Array) -> None:
 
 
 def posterior(gaps: Array, known: Curves, *, leave_out: bool) -> Array:
-    """Return the weights of the laws, seen from each group's others or from the whole batch.
+    """Return the posterior of the laws given each group's others, or given the whole batch.
 
     Parameters
     ----------
     gaps : ndarray, shape (G, m − 1)
         Gaps between the sorted rewards of each group.
     known : Curves
-        What the laws expect.
+        What each law of the library expects.
     leave_out : bool
         True: from the other G − 1 groups, one row for each. False: from all of them, one row.
 
@@ -59,14 +61,14 @@ def posterior(gaps: Array, known: Curves, *, leave_out: bool) -> Array:
     rises, scale, squares = pooled[:, :-2], pooled[:, -2], pooled[:, -1]
     count = len(gaps) - leave_out
     weights = np.full((len(pooled), len(known.mean)), 1.0 / len(known.mean))
-    # without another group whose rewards differ, nothing is learnt
-    told = scale > 0.0
-    if told.any():
-        number = np.full(told.sum(), float(count))
-        unevenness = number * squares[told] / scale[told] ** 2
-        logs = library.log_likelihood(known, rises[told], unevenness, number)
+    # without another group whose rewards differ, the posterior is the prior
+    informed = scale > 0.0
+    if informed.any():
+        number = np.full(informed.sum(), float(count))
+        unevenness = number * squares[informed] / scale[informed] ** 2
+        logs = library.log_likelihood(known, rises[informed], unevenness, number)
         likelihood = np.exp(logs - logs.max(axis=1, keepdims=True))
-        weights[told] = likelihood / likelihood.sum(axis=1, keepdims=True)
+        weights[informed] = likelihood / likelihood.sum(axis=1, keepdims=True)
     return weights
 
 
@@ -107,41 +109,27 @@ def tail_weights(rewards: ArrayLike) -> Mapping[str, float]:
     array = as_rewards(rewards, at_least=2)
     groups = np.sort(array.reshape(-1, array.shape[-1]), axis=-1)
     known = library.curves(groups.shape[1])
-    (found,) = posterior(np.diff(groups, axis=1), known, leave_out=False)
-    return MappingProxyType(dict(zip(LIBRARY, found.tolist(), strict=True)))
+    (weights,) = posterior(np.diff(groups, axis=1), known, leave_out=False)
+    return MappingProxyType(dict(zip(LIBRARY, weights.tolist(), strict=True)))
 
 
-def adaptive_tea(rewards: ArrayLike, N: int, *, prompts: int = 64) -> Array:
-    r"""Adaptive TEA: linear TEA with the design that the rest of the batch speaks for.
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveTEA(Estimator):
+    r"""Adaptive TEA: a mixture of linear designs, weighted by the other groups of the batch.
 
     .. math::
 
         A_i = Σ_L π_L A_i^L, \quad π_L ∝ \frac{P(L \mid \text{the other groups})}{ρ_L},
 
     with A^L the linear advantage that is best under law L of a library, ρ_L its risk there, and P
-    the posterior probability of L after equal prior ones. Given the others, π is fixed, and ĝ
-    unbiased for Σ_k w_k V_k, w = Σ_L π_L w^L.
+    the posterior probability of L after equal prior ones. Given the others, π is fixed, and ĝ is
+    unbiased for Σ_k w_k V_k, w = Σ_L π_L w^L. Groups may differ in location and scale.
 
     Parameters
     ----------
-    rewards : array_like, shape (..., m)
-        Rewards of m ≥ 2 rollouts per group, any real dtype; all leading axes together are the
-        batch. Groups may differ in location and scale.
-    N : int
-        Deployment budget of best-of-N.
     prompts : int
         Prompts over which gradients are averaged: the more, the less variance counts in a design
         against bias. Not necessarily the size of this batch.
-
-    Returns
-    -------
-    ndarray, shape (..., m)
-        Advantages in reward units, float64.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or lies outside its range; m < 2 included.
 
     Notes
     -----
@@ -155,16 +143,23 @@ def adaptive_tea(rewards: ArrayLike, N: int, *, prompts: int = 64) -> Array:
     >>> adaptive_tea(rewards, N=256).shape
     (64, 16)
     """
-    return group_advantages(rewards, N, prepare, adaptive, pools=True, prompts=prompts)
+
+    prompts: int = 64
+
+    name = "adaptive_tea"
+    title = "adaptive TEA"
+    unbiased_for = "its surrogate sum w_k V_k, given the other groups of the batch"
+    objective = r"its surrogate $\sum_kw_kV_k$, given the other groups of the batch"
+    reference = "this project; builds on Li, Qian and Mou (2026), arXiv:2605.10716"
+    marks = (({}, Mark("#6E0B14", "h", main=True)),)
+    uses_N = True
+    pools = True
+    kernel = staticmethod(adaptive)
+
+    def prepare(self, m: int, N: int) -> Constants:
+        """Return the library's expectations at this m, and its designs at this N."""
+        prompts = as_count("prompts", self.prompts)
+        return Constants(library.curves(m), library.designs(m, N, prompts))
 
 
-ADAPTIVE_TEA = Estimator(
-    name="adaptive_tea",
-    function=adaptive_tea,
-    prepare=prepare,
-    kernel=adaptive,
-    unbiased_for="its surrogate sum w_k V_k, given the other groups of the batch",
-    reference="this project; builds on Li, Qian and Mou (2026), arXiv:2605.10716",
-    uses_N=True,
-    pools=True,
-)
+adaptive_tea = as_function(AdaptiveTEA)

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tea_stats.estimators import adaptive_tea, beta_binomial
-from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Array, Estimator, Mark, as_function
 
 #: a batch is few-valued if each of its distinct rewards occurs as often as this, on average
 REPEATS = 2
 
 
-def prepare(m: int, N: int, *, prompts: int) -> tuple[Array, ...]:
-    """Return the constants of adaptive TEA, then those of beta-binomial."""
-    return *adaptive_tea.prepare(m, N, prompts=prompts), *beta_binomial.prepare(m, N)
+class Constants(NamedTuple):
+    """The constants of both parts."""
+
+    adaptive: adaptive_tea.Constants
+    counts: beta_binomial.Counts
 
 
-def automatic(r: Array, *constants: Array) -> None:
-    """Fill the last array, out[G, m], with the advantages of a batch of sorted groups r[G, m]."""
-    *by_library, evidence, tables, out = constants
+def automatic(
+    r: Array, adaptive: adaptive_tea.Constants, counts: beta_binomial.Counts, out: Array
+) -> None:
+    """Fill out[G, m] with the advantages of a batch of sorted groups r[G, m]."""
     distinct = len(np.unique(r))
     if distinct <= beta_binomial.MOST_VALUES and REPEATS * distinct <= r.size:
-        beta_binomial.few_valued(r, evidence, tables, out)
+        beta_binomial.few_valued(r, *counts, out)
     else:
-        adaptive_tea.adaptive(r, *by_library, out)
+        adaptive_tea.adaptive(r, *adaptive, out)
 
 
-def auto_tea(rewards: ArrayLike, N: int, *, prompts: int = 64) -> Array:
+@dataclass(frozen=True, kw_only=True)
+class AutoTEA(Estimator):
     r"""Auto TEA: adaptive TEA, or beta-binomial if the batch's rewards are few-valued.
 
     With D distinct rewards among the G m of the batch,
@@ -44,28 +50,13 @@ def auto_tea(rewards: ArrayLike, N: int, *, prompts: int = 64) -> Array:
 
     Parameters
     ----------
-    rewards : array_like, shape (..., m)
-        Rewards of m ≥ 2 rollouts per group, any real dtype; all leading axes together are the
-        batch.
-    N : int
-        Deployment budget of best-of-N.
     prompts : int
         Prompts over which gradients are averaged, as in `adaptive_tea`.
-
-    Returns
-    -------
-    ndarray, shape (..., m)
-        Advantages in reward units, float64.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or lies outside its range; m < 2 included.
 
     Notes
     -----
     Ours. `tea_stats.RECOMMENDED` is its name: nothing about the tail has to be chosen in advance.
-    `python -m analysis.benchmark.ranking analysis/summaries/league` says what it was measured on.
+    `python -m analysis.benchmark.ranking analysis/summaries/league` shows how it was measured.
 
     Examples
     --------
@@ -73,16 +64,23 @@ def auto_tea(rewards: ArrayLike, N: int, *, prompts: int = 64) -> Array:
     array([[-0.15, -0.15, -0.15,  2.64],
            [-0.12, -0.12, -0.12, -0.12]])
     """
-    return group_advantages(rewards, N, prepare, automatic, pools=True, prompts=prompts)
+
+    prompts: int = 64
+
+    name = "auto_tea"
+    title = "auto TEA"
+    unbiased_for = "the surrogate of adaptive TEA; that of beta-binomial for few-valued rewards"
+    objective = unbiased_for
+    reference = "this project; builds on Li, Qian and Mou (2026), arXiv:2605.10716"
+    marks = (({}, Mark("#B22222", "H", main=True)),)
+    uses_N = True
+    pools = True
+    kernel = staticmethod(automatic)
+
+    def prepare(self, m: int, N: int) -> Constants:
+        """Return the constants of adaptive TEA and of beta-binomial."""
+        adaptive = adaptive_tea.AdaptiveTEA(prompts=self.prompts)
+        return Constants(adaptive.prepare(m, N), beta_binomial.counts(m, N))
 
 
-AUTO_TEA = Estimator(
-    name="auto_tea",
-    function=auto_tea,
-    prepare=prepare,
-    kernel=automatic,
-    unbiased_for="the surrogate of adaptive TEA; that of beta-binomial for few-valued rewards",
-    reference="this project; builds on Li, Qian and Mou (2026), arXiv:2605.10716",
-    uses_N=True,
-    pools=True,
-)
+auto_tea = as_function(AutoTEA)

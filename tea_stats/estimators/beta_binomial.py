@@ -1,4 +1,4 @@
-"""Beta-binomial: best-of-N for rewards of few values, the batch telling how rare the good ones are.
+"""Beta-binomial: best-of-N for rewards of few values; the batch shows how rare good ones are.
 
 For rewards of 0 and 1, V_N = 1 − (1 − p)^N and ∇V_N = T ∇p with T = N (1 − p)^(N−1). Far beyond the
 group, N ≫ m, all depends on p near 1/N, which one group cannot see; a batch of prompts can. Each
@@ -7,13 +7,15 @@ prompt's p is taken for a draw from one of K beta laws, and counts of successes 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import special
 
-from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Array, Estimator, Mark, as_function
 
 #: most distinct rewards of a batch; more of them have a tail to extrapolate
 MOST_VALUES = 64
@@ -29,18 +31,25 @@ def priors(log_odds: Array = LOG_ODDS, evenness: Array = EVENNESS) -> tuple[Arra
     return np.divide.outer(evenness, rest).ravel(), np.divide.outer(evenness, mean).ravel()
 
 
-@lru_cache(maxsize=64)
-def prepare(m: int, N: int) -> tuple[Array, Array]:
-    """Return what each beta law makes of a number of successes.
+class Counts(NamedTuple):
+    """What each of the K beta laws expects, by number of successes.
 
-    Returns
-    -------
+    Attributes
+    ----------
     evidence : ndarray, shape (m + 1, K)
         Log likelihood of s successes in m, up to a constant of s.
     tables : ndarray, shape (4, m, K)
         Given s successes in the other m − 1 and their likelihood L, with w = p(1 − p): logs of
         L, L E[p], L E[w]² and L E[w] E[T w].
     """
+
+    evidence: Array
+    tables: Array
+
+
+@lru_cache(maxsize=64)
+def counts(m: int, N: int) -> Counts:
+    """Return the likelihoods and expectations of each beta law, by number of successes."""
     a, b = priors()
     whole = log_beta(a, b)
     s = np.arange(m + 1)[:, None]
@@ -52,7 +61,8 @@ def prepare(m: int, N: int) -> tuple[Array, Array]:
     success = log_beta(a + s + 1, b + f) - whole
     weight = log_beta(a + s + 1, b + f + 1) - whole
     steep = np.log(N) + log_beta(a + s + 1, b + f + N) - whole
-    return evidence, np.array([chance, success, 2.0 * weight - chance, weight + steep - chance])
+    tables = np.array([chance, success, 2.0 * weight - chance, weight + steep - chance])
+    return Counts(evidence, tables)
 
 
 def log_beta(a: Array, b: Array) -> Array:
@@ -102,7 +112,7 @@ def by_count(histogram: NDArray[np.intp], evidence: Array, tables: Array) -> tup
     histogram : ndarray of int, shape (m + 1,)
         Groups with s = 0, …, m successes.
     evidence, tables
-        As `prepare` returns them.
+        As in `Counts`.
 
     Returns
     -------
@@ -126,13 +136,14 @@ def by_count(histogram: NDArray[np.intp], evidence: Array, tables: Array) -> tup
 
 
 def _expected(logs: Array) -> tuple[Array, Array]:
-    """Return W and b from the logs of what each of the K laws, last axis, adds to their sums."""
+    """Return W and b from the logs of the terms of their sums over the K laws, the last axis."""
     top = logs.max(axis=-1, keepdims=True)
     chance, success, square, steep = np.log(np.exp(logs - top).sum(axis=-1)) + top[..., 0]
     return np.exp(steep - square), np.exp(success - chance)
 
 
-def beta_binomial(rewards: ArrayLike, N: int) -> Array:
+@dataclass(frozen=True, kw_only=True)
+class BetaBinomial(Estimator):
     r"""Beta-binomial: best-of-N for 0/1 and few-valued rewards, N beyond the group's size.
 
     For rewards of the values v_0 < v_1 < …,
@@ -143,27 +154,9 @@ def beta_binomial(rewards: ArrayLike, N: int) -> Array:
 
     at every threshold v_l a 0/1 reward with a p of its own. W estimates N (1 − p)^(N−1) and b
     estimates p, from the other rollouts of the group and from the other groups, under a mixture of
-    beta laws of p (see Notes). As neither looks at r_i, (1/m) Σ A_i S_i has the expectation E[W] ∇p
-    at each threshold, given the other groups.
-
-    Parameters
-    ----------
-    rewards : array_like, shape (..., m)
-        Rewards of m ≥ 2 rollouts per group, any real dtype, at most 64 distinct ones; all leading
-        axes together are the batch.
-    N : int
-        Deployment budget of best-of-N.
-
-    Returns
-    -------
-    ndarray, shape (..., m)
-        Advantages in reward units, float64; they do not sum to zero within a group.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or lies outside its range; m < 2 and more than 64
-        distinct rewards included.
+    beta laws of p (see Notes). As neither depends on r_i, (1/m) Σ A_i S_i has the expectation
+    E[W] ∇p at each threshold, given the other groups. The advantages do not sum to zero within a
+    group.
 
     Notes
     -----
@@ -195,17 +188,26 @@ def beta_binomial(rewards: ArrayLike, N: int) -> Array:
     array([[-0.15, -0.15, -0.15,  2.64],
            [-0.12, -0.12, -0.12, -0.12]])
     """
-    return group_advantages(rewards, N, prepare, few_valued, pools=True, most_values=MOST_VALUES)
+
+    name = "beta_binomial"
+    title = "beta-binomial"
+    unbiased_for = (
+        "its surrogate sum gap_l E[W_l] P(R >= v_l), E[W_l] fixed, given the other groups"
+    )
+    objective = (
+        r"its surrogate $\sum_l\mathrm{E}[W_l]\,(v_l-v_{l-1})\Pr(R\ge v_l)$, $\mathrm{E}[W_l]$ "
+        "fixed, given the other groups"
+    )
+    reference = "this project"
+    marks = (({}, Mark("#00868B", "p")),)
+    uses_N = True
+    pools = True
+    most_values = MOST_VALUES
+    kernel = staticmethod(few_valued)
+
+    def prepare(self, m: int, N: int) -> Counts:
+        """Return the likelihoods and expectations of the beta laws."""
+        return counts(m, N)
 
 
-BETA_BINOMIAL = Estimator(
-    name="beta_binomial",
-    function=beta_binomial,
-    prepare=prepare,
-    kernel=few_valued,
-    unbiased_for="its surrogate sum gap_l E[W_l] P(R >= v_l), E[W_l] fixed, given the other groups",
-    reference="this project",
-    uses_N=True,
-    pools=True,
-    most_values=MOST_VALUES,
-)
+beta_binomial = as_function(BetaBinomial)

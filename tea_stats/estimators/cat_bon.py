@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tea_stats import _kernels
-from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Array, Estimator, Mark, as_function
 
 
-@lru_cache(maxsize=4096)
-def prepare(m: int, N: int) -> tuple[Any, ...]:
-    """Return N q^{N−1} for 0..m−1 rollouts strictly below, q = (below + 1)/(m + 1)."""
-    # in logs, because q^{N−1} may underflow; to 0 then, as it should
-    weights = [math.exp(math.log(N) + (N - 1) * math.log((b + 1) / (m + 1))) for b in range(m)]
-    return (np.array(weights),)
-
-
-def cat_bon(rewards: ArrayLike, N: int) -> Array:
+@dataclass(frozen=True, kw_only=True)
+class CatBon(Estimator):
     r"""CAT-BoN: the z-score, weighted as best-of-N weights the quantile of the reward.
 
     .. math:: A_i = N q_i^{N−1} z_i, \quad q_i = \frac{1 + Σ_j 1\{r_j < r_i\}}{m + 1}
 
     z is the z-score of `grpo` (ddof 1) and N q^{N−1} the density that best-of-N gives to the
-    q-quantile.
-
-    Parameters
-    ----------
-    rewards : array_like, shape (..., m)
-        Rewards of m ≥ 2 rollouts per group, any real dtype.
-    N : int
-        Deployment budget of best-of-N.
-
-    Returns
-    -------
-    ndarray, shape (..., m)
-        Advantages without unit, float64; all zero where all rewards are equal.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or lies outside its range; m < 2 included.
+    q-quantile. All advantages are zero where all rewards are equal.
 
     Notes
     -----
@@ -57,16 +32,30 @@ def cat_bon(rewards: ArrayLike, N: int) -> Array:
     >>> cat_bon([1, 2, 3], N=2)
     array([-0.5,  0. ,  1.5])
     """
-    return group_advantages(rewards, N, prepare, _kernels.cat_bon)
+
+    name = "cat_bon"
+    title = "CAT-BoN"
+    unbiased_for = "nothing: a weighted z-score, with quantiles from ranks"
+    objective = unbiased_for
+    reference = "Ousherovitch and Tewari (2026), arXiv:2604.24957; our reading"
+    citations = ("ousherovitch2026",)
+    marks = (({}, Mark("#8A2BE2", "*", main=True)),)
+    scale_degree = 0
+    uses_N = True
+    kernel = staticmethod(_kernels.cat_bon)
+
+    def prepare(self, m: int, N: int) -> tuple[Array]:
+        """Return the weight for 0..m−1 rollouts strictly below."""
+        return (weights(m, N),)
 
 
-CAT_BON = Estimator(
-    name="cat_bon",
-    function=cat_bon,
-    prepare=prepare,
-    kernel=_kernels.cat_bon,
-    unbiased_for="nothing: a weighted z-score, with quantiles from ranks",
-    reference="Ousherovitch and Tewari (2026), arXiv:2604.24957; our reading",
-    scale_degree=0,
-    uses_N=True,
-)
+@lru_cache(maxsize=4096)
+def weights(m: int, N: int) -> Array:
+    """Return N q^{N−1} for 0..m−1 rollouts strictly below, q = (below + 1)/(m + 1)."""
+    # in logs, because q^{N−1} may underflow; to 0 then, as it should
+    return np.array(
+        [math.exp(math.log(N) + (N - 1) * math.log((b + 1) / (m + 1))) for b in range(m)]
+    )
+
+
+cat_bon = as_function(CatBon)

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tea_stats import _kernels, tails
-from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Estimator, Mark, as_function
 from tea_stats.linear.tableau import Tableau, from_slopes
 
 
-def prepare(m: int, N: int, *, alpha: float) -> Tableau:
-    """Return the tableau that rises with slope 1/α' above the k-th largest reward."""
-    return tableau(m, tails.tail_count(m, alpha))
-
-
-@lru_cache(maxsize=256)
-def tableau(m: int, tail_count: int) -> Tableau:
-    """Return the hinge at the `tail_count`-th largest of m rewards."""
-    below = np.arange(1, m)
-    return from_slopes(np.where(below > m - tail_count, m / tail_count, 0.0))
-
-
-def cvar(rewards: ArrayLike, N: int, *, alpha: float = 0.25) -> Array:
+@dataclass(frozen=True, kw_only=True)
+class CVaR(Estimator):
     r"""Risk-seeking tail mean (CVaR): a hinge at the tail's threshold.
 
     .. math:: A_i = \frac{1}{α'} \max(r_i − \hat r, 0)
@@ -33,22 +22,8 @@ def cvar(rewards: ArrayLike, N: int, *, alpha: float = 0.25) -> Array:
 
     Parameters
     ----------
-    rewards : array_like, shape (..., m)
-        Rewards of m ≥ 2 rollouts per group, any real dtype.
-    N : int
-        Deployment budget; checked, not used.
     alpha : float
         Tail fraction in (0, 1].
-
-    Returns
-    -------
-    ndarray, shape (..., m)
-        Advantages in reward units, float64; zero outside the tail.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or lies outside its range; m < 2 included.
 
     Notes
     -----
@@ -62,14 +37,31 @@ def cvar(rewards: ArrayLike, N: int, *, alpha: float = 0.25) -> Array:
     >>> cvar([0, 1, 2, 6], N=16, alpha=0.5)
     array([0., 0., 0., 8.])
     """
-    return group_advantages(rewards, N, prepare, _kernels.gap_linear, alpha=alpha)
+
+    alpha: float = 0.25
+
+    name = "cvar"
+    title = "CVaR"
+    unbiased_for = "((k - 1)/k) E[mean of the best k - 1 of m], k the tail count; CVaR as m grows"
+    objective = (
+        r"$\frac{k-1}k\mathrm{E}$[mean of the best $k-1$ of $m$], $k$ the tail count; "
+        "CVaR as $m$ grows"
+    )
+    reference = "Tamar, Glassner and Mannor (2015), arXiv:1404.3862"
+    citations = ("tamar2015",)
+    marks = (({}, Mark("#CC6677", "s")),)
+    kernel = staticmethod(_kernels.gap_linear)
+
+    def prepare(self, m: int, N: int) -> Tableau:
+        """Return the tableau that rises with slope 1/α' above the k-th largest reward."""
+        return tableau(m, tails.tail_count(m, self.alpha))
 
 
-CVAR = Estimator(
-    name="cvar",
-    function=cvar,
-    prepare=prepare,
-    kernel=_kernels.gap_linear,
-    unbiased_for="((k - 1)/k) E[mean of the best k - 1 of m], k the tail count; CVaR as m grows",
-    reference="Tamar, Glassner and Mannor (2015), arXiv:1404.3862",
-)
+@lru_cache(maxsize=256)
+def tableau(m: int, tail_count: int) -> Tableau:
+    """Return the hinge at the `tail_count`-th largest of m rewards."""
+    below = np.arange(1, m)
+    return from_slopes(np.where(below > m - tail_count, m / tail_count, 0.0))
+
+
+cvar = as_function(CVaR)

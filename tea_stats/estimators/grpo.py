@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import ArrayLike
+from dataclasses import dataclass
 
 from tea_stats import _kernels
-from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Estimator, Mark, as_function
 
 
-def prepare(m: int, N: int) -> tuple[Any, ...]:
-    """Return no constants."""
-    return ()
-
-
-def grpo(rewards: ArrayLike, N: int) -> Array:
-    r"""GRPO: the z-score within the group.
+@dataclass(frozen=True, kw_only=True)
+class GRPO(Estimator):
+    r"""GRPO: the z-score within the group; all zero where all rewards are equal.
 
     .. math:: A_i = \frac{r_i − \bar r}{s}, \quad s^2 = \frac{1}{m − 1} Σ_j (r_j − \bar r)^2
-
-    Parameters
-    ----------
-    rewards : array_like, shape (..., m)
-        Rewards of m ≥ 2 rollouts per group, any real dtype.
-    N : int
-        Deployment budget; checked, not used.
-
-    Returns
-    -------
-    ndarray, shape (..., m)
-        Advantages without unit, float64; all zero where all rewards are equal.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or lies outside its range; m < 2 included.
 
     Notes
     -----
@@ -48,15 +25,20 @@ def grpo(rewards: ArrayLike, N: int) -> Array:
     >>> grpo([1, 2, 3], N=16)
     array([-1.,  0.,  1.])
     """
-    return group_advantages(rewards, N, prepare, _kernels.grpo)
+
+    name = "grpo"
+    title = "GRPO"
+    unbiased_for = "nothing: the standard deviation depends on the rollout it divides"
+    objective = unbiased_for
+    reference = "Shao et al. (2024), arXiv:2402.03300"
+    citations = ("shao2024",)
+    marks = (({}, Mark("#CC79A7", "d", main=True)),)
+    scale_degree = 0
+    kernel = staticmethod(_kernels.grpo)
+
+    def prepare(self, m: int, N: int) -> tuple[()]:
+        """Return no constants."""
+        return ()
 
 
-GRPO = Estimator(
-    name="grpo",
-    function=grpo,
-    prepare=prepare,
-    kernel=_kernels.grpo,
-    unbiased_for="nothing: the standard deviation depends on the rollout it divides",
-    reference="Shao et al. (2024), arXiv:2402.03300",
-    scale_degree=0,
-)
+grpo = as_function(GRPO)

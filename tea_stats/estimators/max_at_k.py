@@ -3,18 +3,95 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tea_stats import _kernels
 from tea_stats._validation import as_choice, as_count
-from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Estimator, Mark, as_function
 from tea_stats.linear.tableau import Tableau, centred, from_slopes
 
 FORMS = ("s", "loo", "loo-1", "canonical")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxAtK(Estimator):
+    r"""max@k policy gradient: exactly unbiased for the best of k ≤ m rollouts.
+
+    With q_i the mean of the maximum over the k-subsets that contain rollout i, and ρ_k^{−i} the
+    unbiased max@k of the other m − 1 rollouts,
+
+    .. math::
+
+        A_i = \begin{cases}
+        k \, q_i & \text{s} \\
+        k \, q_i − \frac{m k}{m − 1} ρ_k^{−i} & \text{loo, } k < m \\
+        k \, (q_i − ρ_{k−1}^{−i}) & \text{loo-1, } k ≥ 2 \\
+        k \, (q_i − ρ_k^{−i}) & \text{canonical, } k < m
+        \end{cases}
+
+    The canonical form sums to zero over the group.
+
+    Parameters
+    ----------
+    k : int, optional
+        Size of the subsets, at most m; min(N, m) by default.
+    form : {"s", "loo", "loo-1", "canonical"}, optional
+        "canonical" by default for k < m, and "loo-1" for k = m, where no canonical form exists.
+
+    Notes
+    -----
+    Every form is unbiased for ∇V_k, ties included: for best-of-N itself where N ≤ m, and for the
+    smaller best-of-m where N > m. "s" and "loo" depend on the location of the rewards. Subtracting
+    the group's mean from "s" is not among the forms: it shrinks the gradient by 1 − k/m.
+    Walder and Karkhanis (2025), arXiv:2505.15201 (s, loo, loo-1); Takashiro et al. (2026),
+    arXiv:2606.06080 (canonical).
+
+    Examples
+    --------
+    >>> max_at_k([0, 1, 2, 6], N=2)
+    array([-3.33333333, -3.33333333, -2.        ,  8.66666667])
+    >>> max_at_k([0, 1, 2, 6], N=16)
+    array([ 0.,  0.,  0., 16.])
+    """
+
+    k: int | None = None
+    form: str | None = None
+
+    name = "max_at_k"
+    title = "max@k"
+    unbiased_for = "V_k, best-of-k; k = min(N, m) by default"
+    objective = r"$V_k$, best-of-$k$; $k=\min(N,m)$ by default"
+    reference = "Walder and Karkhanis (2025), arXiv:2505.15201; Takashiro et al. (2026), 2606.06080"
+    citations = ("walder2025", "takashiro2026")
+    marks = (
+        ({"k": None}, Mark("#009E73", "P", main=True)),
+        ({"k": 4}, Mark("#66C2A5", "p")),
+        ({"k": 8}, Mark("#117733", "h")),
+    )
+    uses_N = True
+    kernel = staticmethod(_kernels.gap_linear)
+
+    def prepare(self, m: int, N: int) -> Tableau:
+        """Return the tableau of max@k, after checking that the form exists for this k and m."""
+        size = subset_size(m, N, self.k)
+        if self.form is None:
+            return tableau(m, size, "canonical" if size < m else "loo-1")
+        form = as_choice("form", self.form, FORMS)
+        if form in ("loo", "canonical") and size == m:
+            raise ValueError(
+                f"form is {form!r} with k = m = {m}, but its baseline is a max@k of the other "
+                "m − 1 rollouts; give k < m, or form 'loo-1' or 's'"
+            )
+        if form == "loo-1" and size == 1:
+            raise ValueError(
+                "form is 'loo-1' with k = 1, but its baseline is a max@0, the best of no rollout; "
+                "give form 'canonical' (for k = 1 it is RLOO), or k ≥ 2"
+            )
+        return tableau(m, size, form)
 
 
 def subset_size(m: int, N: int, k: Any) -> int:
@@ -28,25 +105,6 @@ def subset_size(m: int, N: int, k: Any) -> int:
             "or an estimator that extrapolates, such as 'tea'"
         )
     return size
-
-
-def prepare(m: int, N: int, *, k: int | None = None, form: str | None = None) -> Tableau:
-    """Return the tableau of max@k, after checking that the form exists for this k and m."""
-    size = subset_size(m, N, k)
-    if form is None:
-        form = "canonical" if size < m else "loo-1"
-    form = as_choice("form", form, FORMS)
-    if form in ("loo", "canonical") and size == m:
-        raise ValueError(
-            f"form is {form!r} with k = m = {m}, but its baseline is a max@k of the other m − 1 "
-            "rollouts; give k < m, or form 'loo-1' or 's'"
-        )
-    if form == "loo-1" and size == 1:
-        raise ValueError(
-            "form is 'loo-1' with k = 1, but its baseline is a max@0, the best of no rollout; "
-            "give form 'canonical' (for k = 1 it is RLOO), or k ≥ 2"
-        )
-    return tableau(m, size, form)
 
 
 @lru_cache(maxsize=512)
@@ -78,68 +136,4 @@ def tableau(m: int, k: int, form: str) -> Tableau:
     )
 
 
-def max_at_k(rewards: ArrayLike, N: int, *, k: int | None = None, form: str | None = None) -> Array:
-    r"""max@k policy gradient: exactly unbiased for the best of k ≤ m rollouts.
-
-    With q_i the mean of the maximum over the k-subsets that contain rollout i, and ρ_k^{−i} the
-    unbiased max@k of the other m − 1 rollouts,
-
-    .. math::
-
-        A_i = \begin{cases}
-        k \, q_i & \text{s} \\
-        k \, q_i − \frac{m k}{m − 1} ρ_k^{−i} & \text{loo, } k < m \\
-        k \, (q_i − ρ_{k−1}^{−i}) & \text{loo-1, } k ≥ 2 \\
-        k \, (q_i − ρ_k^{−i}) & \text{canonical, } k < m
-        \end{cases}
-
-    The canonical form sums to zero over the group.
-
-    Parameters
-    ----------
-    rewards : array_like, shape (..., m)
-        Rewards of m ≥ 2 rollouts per group, any real dtype.
-    N : int
-        Deployment budget of best-of-N.
-    k : int, optional
-        Size of the subsets, at most m; min(N, m) by default.
-    form : {"s", "loo", "loo-1", "canonical"}, optional
-        "canonical" by default for k < m, and "loo-1" for k = m, where no canonical form exists.
-
-    Returns
-    -------
-    ndarray, shape (..., m)
-        Advantages in reward units, float64.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or lies outside its range; m < 2 and k > m included.
-
-    Notes
-    -----
-    Every form is unbiased for ∇V_k, ties included: for best-of-N itself where N ≤ m, and for the
-    smaller best-of-m where N > m. "s" and "loo" depend on the location of the rewards. Subtracting
-    the group's mean from "s" is not among the forms: it shrinks the gradient by 1 − k/m.
-    Walder and Karkhanis (2025), arXiv:2505.15201 (s, loo, loo-1); Takashiro et al. (2026),
-    arXiv:2606.06080 (canonical).
-
-    Examples
-    --------
-    >>> max_at_k([0, 1, 2, 6], N=2)
-    array([-3.33333333, -3.33333333, -2.        ,  8.66666667])
-    >>> max_at_k([0, 1, 2, 6], N=16)
-    array([ 0.,  0.,  0., 16.])
-    """
-    return group_advantages(rewards, N, prepare, _kernels.gap_linear, k=k, form=form)
-
-
-MAX_AT_K = Estimator(
-    name="max_at_k",
-    function=max_at_k,
-    prepare=prepare,
-    kernel=_kernels.gap_linear,
-    unbiased_for="V_k, best-of-k; k = min(N, m) by default",
-    reference="Walder and Karkhanis (2025), arXiv:2505.15201; Takashiro et al. (2026), 2606.06080",
-    uses_N=True,
-)
+max_at_k = as_function(MaxAtK)

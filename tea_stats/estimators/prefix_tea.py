@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from tea_stats import _kernels, tails
 from tea_stats._validation import as_count, as_flag, as_real, as_seed
-from tea_stats.estimators.record import Array, Estimator, group_advantages
+from tea_stats.estimators.record import Array, Estimator, Mark, as_function
 
 #: largest number of subsets that `orderings="all"` lists
 MAX_SUBSETS = 20_000
@@ -145,52 +146,33 @@ def _as_bits(members: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.bitwise_or.reduce(padded.astype(np.uint64) << bits, axis=1).view(np.int64)
 
 
-def prepare(
-    m: int,
-    N: int,
-    *,
-    alpha: float,
-    order: int,
-    prefixes: Sequence[int] | None,
-    crossfit: bool,
-    orderings: int | str,
-    seed: int,
-    centred: bool,
-) -> tuple[Any, ...]:
-    """Return subsets as bits, sizes, tail counts, coefficients and weights, and the two flags."""
-    alpha = as_real("alpha", alpha, above=0.0, at_most=1.0)
-    order = as_count("order", order)
-    crossfit = as_flag("crossfit", crossfit)
-    seed = as_seed("seed", seed)
-    if orderings != "all" and isinstance(orderings, str):
-        raise ValueError(f"orderings is {orderings!r}; give an integer ≥ 1 or 'all'")
-    count = None if orderings == "all" else as_count("orderings", orderings)
-    chosen = (
-        default_prefixes(m, alpha, order, crossfit)
-        if prefixes is None
-        else _checked_prefixes(prefixes, m, order, crossfit)
-    )
-    masks, sizes, weights = _subsets(m, chosen, order, count, seed, crossfit)
-    tail_counts = {n: tails.tail_count(n, alpha) for n in chosen}
-    coefficients = {n: tails.influence_coefficients(k / n) for n, k in tail_counts.items()}
-    of_size = sizes.tolist()
-    table = np.array([coefficients[n] for n in of_size])
-    counts = np.array([tail_counts[n] for n in of_size])
-    return masks, sizes, counts, table, weights, crossfit, as_flag("centred", centred)
+class Constants(NamedTuple):
+    """What the kernel needs of T subsets of the group.
+
+    Attributes
+    ----------
+    masks : ndarray of int, shape (⌈T/64⌉, m)
+        Subset t is bit t % 64 of row t // 64.
+    sizes, tail_counts : ndarray of int, shape (T,)
+        Rollouts in each subset, and in its tail.
+    coefficients : ndarray, shape (T, 5)
+        Those of TEA in groups of its size.
+    weights : ndarray, shape (T,)
+        Its weight in the sum, sample-size factor included.
+    crossfit : bool
+        Whether a subset's tail statistics are evaluated outside it.
+    """
+
+    masks: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    tail_counts: NDArray[np.int64]
+    coefficients: Array
+    weights: Array
+    crossfit: bool
 
 
-def prefix_tea(
-    rewards: ArrayLike,
-    N: int,
-    *,
-    alpha: float = 0.25,
-    order: int = 2,
-    prefixes: Sequence[int] | None = None,
-    crossfit: bool = False,
-    orderings: int | str = 8,
-    seed: int = 0,
-    centred: bool = False,
-) -> Array:
+@dataclass(frozen=True, kw_only=True)
+class PrefixTEA(Estimator):
     r"""Debiased TEA: a weighted sum of TEA on prefixes of the group, a generalised jackknife.
 
     With A^{(n)} the formula of `tea`, its threshold, mean and spread taken from the first n
@@ -207,10 +189,6 @@ def prefix_tea(
 
     Parameters
     ----------
-    rewards : array_like, shape (..., m)
-        Rewards of m rollouts per group in the order drawn, any real dtype.
-    N : int
-        Deployment budget of best-of-N.
     alpha : float
         Tail fraction in (0, 1].
     order : int
@@ -226,20 +204,6 @@ def prefix_tea(
         is the same for each choice, the variance falls.
     seed : int
         Seed of the random orderings.
-    centred : bool
-        Subtract from each TEA a mean that its rollout has no part in: same expectation of ĝ,
-        smaller E[A²].
-
-    Returns
-    -------
-    ndarray, shape (..., m)
-        Advantages in reward units, float64.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or lies outside its range, or m is too small for
-        `order` prefixes with 2 tail rollouts each.
 
     Notes
     -----
@@ -256,41 +220,65 @@ def prefix_tea(
     >>> tea_stats.prefix_tea(rewards, N=16, alpha=0.5, orderings="all").round(3)
     array([-0.014, -0.104,  0.   , -0.569,  6.394,  0.   ,  0.   , -0.073])
     """
-    return group_advantages(
-        rewards,
-        N,
-        prepare,
-        _kernels.prefix_tea,
-        affine=True,
-        needs_order=True,
-        alpha=alpha,
-        order=order,
-        prefixes=prefixes,
-        crossfit=crossfit,
-        orderings=orderings,
-        seed=seed,
-        centred=centred,
+
+    alpha: float = 0.25
+    order: int = 2
+    prefixes: Sequence[int] | None = None
+    crossfit: bool = False
+    orderings: int | str = 8
+    seed: int = 0
+
+    name = "prefix_tea"
+    title = "Prefix-TEA"
+    unbiased_for = "nothing at finite m; best-of-N to O(m^-order), under a Gaussian upper tail"
+    objective = (
+        r"nothing at finite $m$; best-of-$N$ to $O(m^{-\mathrm{order}})$, under a Gaussian upper "
+        "tail"
     )
+    reference = "Li, Qian and Mou (2026), arXiv:2605.10716; our reading"
+    citations = ("li2026",)
+    marks = (
+        ({"order": 2, "crossfit": False}, Mark("#E69F00", "^", main=True)),
+        ({"order": 2, "crossfit": True}, Mark("#D55E00", "v", main=True)),
+        ({"order": 3, "crossfit": True}, Mark("#882255", "<")),
+        ({"order": 3, "crossfit": False}, Mark("#F2C14E", ">")),
+    )
+    uses_N = True
+    affine = True
+    needs_order = True
+    min_m = 12
+    kernel = staticmethod(_kernels.prefix_tea)
+
+    def prepare(self, m: int, N: int) -> Constants:
+        """Return the subsets as bits, their sizes, tails, coefficients and weights."""
+        alpha = as_real("alpha", self.alpha, above=0.0, at_most=1.0)
+        order = as_count("order", self.order)
+        crossfit = as_flag("crossfit", self.crossfit)
+        seed = as_seed("seed", self.seed)
+        if self.orderings != "all" and isinstance(self.orderings, str):
+            raise ValueError(f"orderings is {self.orderings!r}; give an integer ≥ 1 or 'all'")
+        count = None if self.orderings == "all" else as_count("orderings", self.orderings)
+        prefixes = (
+            default_prefixes(m, alpha, order, crossfit)
+            if self.prefixes is None
+            else _checked_prefixes(self.prefixes, m, order, crossfit)
+        )
+        masks, sizes, weights = _subsets(m, prefixes, order, count, seed, crossfit)
+        tail_counts = {n: tails.tail_count(n, alpha) for n in prefixes}
+        coefficients = {n: tails.influence_coefficients(k / n) for n, k in tail_counts.items()}
+        of_size = sizes.tolist()
+        return Constants(
+            masks,
+            sizes,
+            np.array([tail_counts[n] for n in of_size]),
+            np.array([coefficients[n] for n in of_size]),
+            weights,
+            crossfit,
+        )
+
+    def has_finite_variance(self, m: int) -> bool:
+        """Return whether every cross-fitted prefix has 4 tail rollouts (see Notes)."""
+        return not self.crossfit or bool(self.prepare(m, 2).tail_counts.min() >= 4)
 
 
-def has_finite_variance(m: int, *, alpha: float, crossfit: bool, **options: Any) -> bool:
-    """Whether the variance is finite whenever the reward's is (see Notes of `prefix_tea`)."""
-    if not crossfit:
-        return True
-    _, _, tail_counts, *_ = prepare(m, 2, alpha=alpha, crossfit=crossfit, **options)
-    return bool(tail_counts.min() >= 4)
-
-
-PREFIX_TEA = Estimator(
-    name="prefix_tea",
-    function=prefix_tea,
-    prepare=prepare,
-    kernel=_kernels.prefix_tea,
-    unbiased_for="nothing at finite m; best-of-N to O(m^-order), under a Gaussian upper tail",
-    reference="Li, Qian and Mou (2026), arXiv:2605.10716; our reading",
-    uses_N=True,
-    affine=True,
-    needs_order=True,
-    min_m=12,
-    finite_variance=has_finite_variance,
-)
+prefix_tea = as_function(PrefixTEA)

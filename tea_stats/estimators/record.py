@@ -1,12 +1,20 @@
-"""The frozen record of an estimator, and the one way from rewards to advantages."""
+"""What an estimator is, and the one way from rewards to advantages.
+
+An estimator is a frozen value, as a law is: `TEA(alpha=0.5)`. It owns its options, prepares the
+constants that they imply for groups of m and a budget N, and runs its kernel on sorted groups.
+Everyone else asks it: the simulations, the diagnosis, torch, the trainers, figures and docs.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, ParamSpec, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,30 +23,41 @@ from tea_stats import _kernels, tails
 from tea_stats._validation import as_count, as_rewards
 
 Array = NDArray[np.float64]
+Order = NDArray[np.intp]
+P = ParamSpec("P")
 
-#: rewards sorted at a time; 256 KiB of float64
+#: rewards sorted at a time; 256 KiB of float64, which stay in cache
 TILE_SIZE = 32_768
 
 
-@dataclass(frozen=True)
-class Estimator:
-    """One row of the registry: a function, the numbers it prepares, and the kernel that uses them.
+class Mark(NamedTuple):
+    """Colour and marker of an estimator in figures; `main` ones are drawn where not all can be."""
+
+    colour: str
+    marker: str
+    main: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimator(ABC):
+    """A map from the m rewards of a group to m advantages; its fields are its options.
 
     Attributes
     ----------
     name : str
-        Name in `tea_stats.ESTIMATORS`.
-    function : callable
-        Public function `(rewards[..., m], N, **options) -> advantages[..., m]`.
-    prepare : callable
-        `(m, N, **options) -> tuple`: checks the options and returns the kernel's constants.
-    kernel : callable
-        `(sorted_rewards[G, m], *constants, out[G, m])`; with `needs_order`, the argsort of each
-        group comes second; with `affine`, `base[G, m], slope[G, m]` stand in place of `out`.
+        Name in `tea_stats.ESTIMATORS`, and of the function in `tea_stats`.
+    title : str
+        Name in figures, tables and text.
     unbiased_for : str
         The objective whose gradient (1/m) Σ A_i S_i estimates without bias, or why there is none.
+    objective : str
+        The same in LaTeX.
     reference : str
         Source of the formula.
+    citations : tuple of str
+        Its keys in `paper/references.bib`.
+    marks : tuple
+        Pairs of options and their `Mark`, the first that agrees counts.
     uses_N : bool
         Whether the advantages depend on N.
     affine : bool
@@ -51,121 +70,230 @@ class Estimator:
     needs_order : bool
         Whether the order in which the rollouts were drawn matters.
     pools : bool
-        Whether a group's advantages depend on the other groups of the batch as well: the kernel
-        then takes all of them at once.
+        Whether a group's advantages depend on the other groups of the batch as well.
     binary : bool
         Whether rewards must be 0 or 1.
     most_values : int or None
         How many distinct rewards a batch may have; None: any number.
     min_m : int
         Smallest group the estimator accepts at its defaults.
-    finite_variance : callable, optional
-        `(m, **options) -> bool`: whether the variance is finite for rewards of finite variance;
-        None: always.
+    kernel : callable
+        `(sorted_rewards[G, m], *constants, out[G, m])`; with `needs_order`, the argsort of each
+        group comes second; with `affine`, `base[G, m], slope[G, m]` stand in place of `out`.
     """
 
-    name: str
-    function: Callable[..., Array]
-    prepare: Callable[..., tuple[Any, ...]]
-    kernel: Callable[..., None]
-    unbiased_for: str
-    reference: str
-    uses_N: bool = False
-    affine: bool = False
-    scale_degree: int | None = 1
-    shift_invariant: bool = True
-    needs_order: bool = False
-    pools: bool = False
-    binary: bool = False
-    most_values: int | None = None
-    min_m: int = 2
-    finite_variance: Callable[..., bool] | None = None
+    name: ClassVar[str]
+    title: ClassVar[str]
+    unbiased_for: ClassVar[str]
+    objective: ClassVar[str]
+    reference: ClassVar[str]
+    citations: ClassVar[tuple[str, ...]] = ()
+    marks: ClassVar[tuple[tuple[Mapping[str, Any], Mark], ...]] = ()
+    uses_N: ClassVar[bool] = False
+    affine: ClassVar[bool] = False
+    scale_degree: ClassVar[int | None] = 1
+    shift_invariant: ClassVar[bool] = True
+    needs_order: ClassVar[bool] = False
+    pools: ClassVar[bool] = False
+    binary: ClassVar[bool] = False
+    most_values: ClassVar[int | None] = None
+    min_m: ClassVar[int] = 2
+    kernel: ClassVar[Callable[..., None]]
+
+    @abstractmethod
+    def prepare(self, m: int, N: int) -> tuple[Any, ...]:
+        """Check the options for groups of m and budget N; return the kernel's constants."""
+
+    def has_finite_variance(self, m: int) -> bool:
+        """Return whether ĝ has a finite variance whenever the rewards have one."""
+        return True
+
+    # --- options --------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Every option and its value."""
+        return MappingProxyType({f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
 
     @property
     def defaults(self) -> Mapping[str, Any]:
-        """The options and their default values, read off the function's signature."""
-        parameters = inspect.signature(self.function).parameters.values()
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        return MappingProxyType({p.name: p.default for p in parameters if p.kind is keyword})
+        """Every option and its default."""
+        return MappingProxyType({f.name: f.default for f in dataclasses.fields(self)})
+
+    def with_options(self, options: Mapping[str, Any]) -> Estimator:
+        """Return this estimator with other options; TypeError for one that it does not have."""
+        for option in options:
+            if option not in self.defaults:
+                known = ", ".join(self.defaults) or "none"
+                raise TypeError(f"{self.name} has no option {option!r}; its options: {known}")
+        return dataclasses.replace(self, **options) if options else self
+
+    @property
+    def mark(self) -> Mark | None:
+        """How figures draw these options; None if they have no mark of their own."""
+        for options, mark in self.marks:
+            if all(getattr(self, key) == value for key, value in options.items()):
+                return mark
+        return None
+
+    # --- from rewards to advantages -------------------------------------------------------------
+
+    def at(self, m: int, N: int) -> Prepared:
+        """Return the estimator with its constants for groups of m and budget N."""
+        return Prepared(self, self.prepare(m, N))
+
+    def advantages(self, rewards: ArrayLike, N: int) -> Array:
+        """Return the advantages of rewards (..., m): same shape, in the order of the input."""
+        array = as_rewards(rewards, at_least=self.min_accepted)
+        budget = as_count("N", N)
+        self.check(array)
+        m = array.shape[-1]
+        prepared = self.at(m, budget)
+        groups = np.ascontiguousarray(array).reshape(-1, m)
+        advantages = np.empty_like(groups)
+        # tiles that stay in cache: for large batches the memory traffic costs more than the sort
+        rows = len(groups) if self.pools else max(1, TILE_SIZE // m)
+        sorted_rewards, base, slope = np.empty((3, min(rows, len(groups)), m))
+        for start in range(0, len(groups), rows):
+            tile, result = groups[start : start + rows], advantages[start : start + rows]
+            order = np.argsort(tile, axis=-1)
+            r, a, b = sorted_rewards[: len(tile)], base[: len(tile)], slope[: len(tile)]
+            _kernels.gather(tile, order, r)
+            prepared.run(r, order, a, b)
+            if self.affine:
+                _kernels.scatter_parts(a, b, tails.normal_max_mean(budget), order, result)
+            else:
+                _kernels.scatter(a, order, result)
+        return advantages.reshape(array.shape)
+
+    @property
+    def min_accepted(self) -> int:
+        """Smallest group to be tried: options other than the defaults may need fewer rollouts."""
+        return min(2, self.min_m)
+
+    def check(self, rewards: Array) -> None:
+        """Raise ValueError for rewards that the estimator is not defined for."""
+        if self.binary:
+            wrong = (rewards != 0.0) & (rewards != 1.0)
+            if wrong.any():
+                where = tuple(int(i) for i in np.argwhere(wrong)[0])
+                raise ValueError(
+                    f"rewards{list(where)} is {rewards[where]}; this estimator is defined for 0/1 "
+                    "rewards: threshold them first, or choose another estimator"
+                )
+        if self.most_values is not None:
+            distinct = len(np.unique(rewards))
+            if distinct > self.most_values:
+                raise ValueError(
+                    f"rewards has {distinct} distinct values; this estimator is defined for at "
+                    f"most {self.most_values} of them: round rewards to fewer, or choose another "
+                    "estimator, such as adaptive_tea or linear_tea"
+                )
 
 
-def group_advantages(
-    rewards: ArrayLike,
-    N: int,
-    prepare: Callable[..., tuple[Any, ...]],
-    kernel: Callable[..., None],
-    *,
-    affine: bool = False,
-    needs_order: bool = False,
-    pools: bool = False,
-    binary: bool = False,
-    most_values: int | None = None,
-    min_m: int = 2,
-    **options: Any,
-) -> Array:
-    """Validate, sort each group, run the kernel on the sorted rewards, return in input order.
+@dataclass(frozen=True)
+class Prepared:
+    """An estimator with its constants, to be run on sorted groups."""
 
-    Parameters
-    ----------
-    rewards : array_like, shape (..., m)
-        Rewards of m rollouts per group, in reward units.
-    N : int
-        Deployment budget of best-of-N.
-    prepare, kernel, affine, needs_order, pools, binary, most_values, min_m
-        As in `Estimator`.
-    **options
-        Passed to `prepare`.
+    estimator: Estimator
+    constants: tuple[Any, ...]
 
-    Returns
-    -------
-    ndarray, shape (..., m)
-        Advantages, float64, in the order of the input.
+    def run(self, rewards: Array, order: Order | None, base: Array, slope: Array) -> None:
+        """Fill base[G, m] with the advantages of one batch of sorted groups rewards[G, m].
+
+        Those of an affine estimator are base + c_N · slope; other estimators leave `slope` alone.
+        """
+        draws = (rewards, order) if self.estimator.needs_order else (rewards,)
+        outputs = (base, slope) if self.estimator.affine else (base,)
+        self.estimator.kernel(*draws, *self.constants, *outputs)
+
+    def batches(
+        self, rewards: Array, order: Order | None, prompts: int | None = None
+    ) -> tuple[Array, Array]:
+        """Return base and slope of sorted groups, `prompts` a batch; None: all are one batch."""
+        base, slope = np.empty((2, *rewards.shape))
+        size = prompts if prompts and self.estimator.pools else len(rewards)
+        for start in range(0, len(rewards), size):
+            part = slice(start, start + size)
+            self.run(
+                rewards[part], order if order is None else order[part], base[part], slope[part]
+            )
+        return base, slope
+
+
+def same(left: Any, right: Any) -> bool:
+    """Return whether two structures of constants are equal, array by array."""
+    if isinstance(left, tuple):
+        return all(same(a, b) for a, b in zip(left, right, strict=True))
+    return bool(np.array_equal(left, right))
+
+
+# --- the plain function -----------------------------------------------------------------------
+
+
+class Function(Protocol[P]):
+    """A plain function `(rewards[..., m], N, **options) -> advantages[..., m]`."""
+
+    __name__: str
+
+    def __call__(self, rewards: ArrayLike, N: int, *_: P.args, **options: P.kwargs) -> Array:
+        """Return the advantages, float64, in the order of the input."""
+
+
+def as_function(estimator: Callable[P, Estimator]) -> Function[P]:
+    """Return an estimator as a plain function, documented in full.
+
+    The class describes the formula and its options. What all estimators share (rewards, N, the
+    advantages, errors) is written here, once.
     """
-    array = as_rewards(rewards, at_least=min_m)
-    budget = as_count("N", N)
-    if binary:
-        check_binary(array)
-    if most_values is not None:
-        check_few_values(array, most_values)
-    m = array.shape[-1]
-    constants = prepare(m, budget, **options)
-    groups = np.ascontiguousarray(array).reshape(-1, m)
-    advantages = np.empty_like(groups)
-    # tiles that stay in cache: for large batches the memory traffic costs more than the sort
-    rows = len(groups) if pools else max(1, TILE_SIZE // m)
-    ascending, out, slope = np.empty((3, min(rows, len(groups)), m))
-    for start in range(0, len(groups), rows):
-        tile, found = groups[start : start + rows], advantages[start : start + rows]
-        order = np.argsort(tile, axis=-1)
-        r, a, b = ascending[: len(tile)], out[: len(tile)], slope[: len(tile)]
-        _kernels.gather(tile, order, r)
-        draws = (r, order) if needs_order else (r,)
-        if affine:
-            kernel(*draws, *constants, a, b)
-            _kernels.scatter_parts(a, b, tails.normal_max_mean(budget), order, found)
-        else:
-            kernel(*draws, *constants, a)
-            _kernels.scatter(a, order, found)
-    return advantages.reshape(array.shape)
+    default = estimator()  # type: ignore[call-arg]  # every option has a default
+
+    def function(rewards: ArrayLike, N: int, **options: Any) -> Array:
+        return default.with_options(options).advantages(rewards, N)
+
+    function.__name__ = function.__qualname__ = default.name
+    function.__module__ = type(default).__module__
+    function.__doc__ = document(default)
+    kinds = inspect.Parameter
+    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            kinds("rewards", kinds.POSITIONAL_OR_KEYWORD, annotation="ArrayLike"),
+            kinds("N", kinds.POSITIONAL_OR_KEYWORD, annotation="int"),
+            *inspect.signature(type(default)).parameters.values(),
+        ],
+        return_annotation="Array",
+    )
+    return function  # type: ignore[return-value]
 
 
-def check_binary(rewards: Array) -> None:
-    """Raise ValueError unless every reward is 0 or 1."""
-    wrong = (rewards != 0.0) & (rewards != 1.0)
-    if wrong.any():
-        where = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise ValueError(
-            f"rewards{list(where)} is {rewards[where]}; this estimator is defined for 0/1 rewards: "
-            "threshold them first, or choose another estimator"
-        )
+def document(estimator: Estimator) -> str:
+    """Return the docstring of an estimator's function: the class's, and what all of them share."""
+    text = inspect.cleandoc(type(estimator).__doc__ or "")
+    summary, *parts = re.split(r"\n(?=\w+\n-{3,}\n)", text)
+    sections = {part.split("\n", 1)[0]: part.strip() for part in parts}
+    own_options = "".join(sections.pop("Parameters", "").partition("---\n")[2:])
+    unit = {1: " in reward units", 0: " without unit"}.get(estimator.scale_degree or 0, "")
+    if estimator.scale_degree is None:
+        unit = ""
+    shared = f"""
+Parameters
+----------
+rewards : array_like, shape (..., m)
+    Rewards of m ≥ {estimator.min_accepted} rollouts per group{", each 0 or 1" * estimator.binary}\
+{", in the order drawn" * estimator.needs_order}, any real dtype\
+{"; all leading axes together are the batch" * estimator.pools}.
+N : int
+    Deployment budget of best-of-N{"" if estimator.uses_N else "; checked, not used"}.
+{own_options}
 
+Returns
+-------
+ndarray, shape (..., m)
+    Advantages{unit}, float64, in the order of the input.
 
-def check_few_values(rewards: Array, most_values: int) -> None:
-    """Raise ValueError if there are more distinct rewards than this."""
-    distinct = len(np.unique(rewards))
-    if distinct > most_values:
-        raise ValueError(
-            f"rewards has {distinct} distinct values; this estimator is defined for at most "
-            f"{most_values} of them: round rewards to fewer, or choose another estimator, such as "
-            "adaptive_tea or linear_tea"
-        )
+Raises
+------
+TypeError, ValueError
+    If an argument has the wrong type or lies outside its range.
+"""
+    return "\n\n".join([summary.strip(), shared.strip(), *sections.values()])

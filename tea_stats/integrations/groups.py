@@ -27,7 +27,7 @@ def check_settings(name: str, m: int, N: int, options: Mapping[str, Any]) -> Non
             f"groups have m = {m} rollouts; {name} needs at least {min(2, record.min_m)}: "
             "draw more rollouts of each prompt"
         )
-    record.prepare(m, N, **{**record.defaults, **options})
+    record.prepare(m, N)
 
 
 def takes(name: str, m: int, N: int, options: Mapping[str, Any]) -> bool:

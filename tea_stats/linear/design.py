@@ -37,8 +37,8 @@ import numpy as np
 from tea_stats import best_of_n
 from tea_stats._validation import as_count
 from tea_stats.best_of_n import order_statistics
-from tea_stats.estimators.record import Array
 from tea_stats.families import ContinuousLaw, Gumbel, GumbelMin, Logistic, Normal, StudentT, Weibull
+from tea_stats.families.law import Array
 from tea_stats.linear.tableau import Tableau, centred, from_slopes
 
 #: standard laws that `tails` and `design` may name

@@ -20,7 +20,6 @@ import numpy as np
 
 from tea_stats import best_of_n
 from tea_stats.best_of_n import order_statistics
-from tea_stats.estimators.record import Array
 from tea_stats.families import (
     Beta,
     ContinuousLaw,
@@ -33,6 +32,7 @@ from tea_stats.families import (
     StudentT,
     Weibull,
 )
+from tea_stats.families.law import Array
 from tea_stats.families.location_scale import LocationScale
 from tea_stats.linear import design
 

@@ -14,14 +14,20 @@ tableaux. `level` is nonzero only for those that depend on the location of the r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from tea_stats.estimators.record import Array
+Array = NDArray[np.float64]
 
-#: level, base and slopes: what `_kernels.gap_linear` takes
-Tableau = tuple[float, Array, Array]
+
+class Tableau(NamedTuple):
+    """What `_kernels.gap_linear` needs: level, base[m − 1] and slopes[m − 1]."""
+
+    level: float
+    base: Array
+    slopes: Array
 
 
 def from_slopes(
@@ -32,14 +38,14 @@ def from_slopes(
     Examples
     --------
     >>> from_slopes([0.0, 1.0])
-    (0.0, array([0., 0.]), array([0., 1.]))
+    Tableau(level=0.0, base=array([0., 0.]), slopes=array([0., 1.]))
     """
     slope_array = np.array(slopes, dtype=np.float64)
     base_array = np.array(np.broadcast_to(base, slope_array.shape), dtype=np.float64)
     for array in (slope_array, base_array):
         # tableaux are cached and shared between calls
         array.flags.writeable = False
-    return level, base_array, slope_array
+    return Tableau(level, base_array, slope_array)
 
 
 def centred(slopes: Sequence[float] | Array) -> Tableau:
@@ -49,7 +55,7 @@ def centred(slopes: Sequence[float] | Array) -> Tableau:
 
     Examples
     --------
-    >>> centred([1.0, 1.0])[1]
+    >>> centred([1.0, 1.0]).base
     array([-0.66666667, -0.33333333])
     """
     slope_array = np.asarray(slopes, dtype=np.float64)

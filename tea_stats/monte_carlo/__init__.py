@@ -5,14 +5,14 @@ monte_carlo.measure(law, ["tea", "max_at_k"], m=16, N=[128, 512])
 """
 
 from tea_stats.monte_carlo.measurement import (
-    Cell,
     Moments,
+    Pass,
     Requests,
     advantage_response,
     as_counts,
     block_sizes,
-    cells,
     measure,
+    passes,
     requests,
     simulate_block,
     summarize,
@@ -20,13 +20,13 @@ from tea_stats.monte_carlo.measurement import (
 )
 
 __all__ = [
-    "Cell",
+    "Pass",
     "Moments",
     "Requests",
     "advantage_response",
     "as_counts",
     "block_sizes",
-    "cells",
+    "passes",
     "measure",
     "requests",
     "simulate_block",

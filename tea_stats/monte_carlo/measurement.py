@@ -18,12 +18,12 @@ from tea_stats.families import FiniteLaw, Law
 from tea_stats.monte_carlo import summary
 from tea_stats.monte_carlo.moments import Key, Moments, PowerSums
 from tea_stats.monte_carlo.passes import (
-    Cell,
+    Pass,
     Requests,
-    cells,
     check_law,
     check_prompts,
     check_rewards,
+    passes,
     requests,
 )
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Cell",
+    "Pass",
     "Moments",
     "Requests",
     "advantage_response",
     "block_sizes",
-    "cells",
+    "passes",
     "measure",
     "requests",
     "simulate_block",
@@ -99,13 +99,13 @@ def simulate_block(
         Power sums, to be merged with other blocks' and given to `summarize`.
     """
     check_law(law)
-    passes = cells(estimators, m, N)
-    check_rewards(law, passes)
-    check_prompts(as_count("prompts", prompts), reps, passes)
-    compared = _pairs(passes, reference)
+    listed = passes(estimators, m, N)
+    check_rewards(law, listed)
+    check_prompts(as_count("prompts", prompts), reps, listed)
+    compared = _pairs(listed, reference)
     _keep_freed_memory()
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(law.stable_id, m, block)))
-    ordered = any(cell.estimator.needs_order for cell in passes)
+    ordered = any(one.estimator.needs_order for one in listed)
     columns = len(law.parameters) + 2
     sums: dict[Key, PowerSums] = {}
 
@@ -117,8 +117,8 @@ def simulate_block(
     for groups in tiles(law, m, reps, prompts):
         rewards, scores, order = law.draw_sorted(groups, m, rng, ordered=ordered)
         measured: dict[Key, Array] = {}
-        for cell in passes:
-            for key, x, degenerate in cell.measure(rewards, order, scores, prompts):
+        for one in listed:
+            for key, x, degenerate in one.measure(rewards, order, scores, prompts):
                 observed = batch_means(x, prompts)
                 add(key, observed, degenerate)
                 if compared:
@@ -152,16 +152,16 @@ def _keep_freed_memory() -> None:
     np.empty(2**19)
 
 
-def _pairs(passes: Sequence[Cell], reference: str | None) -> dict[Key, tuple[Key, Key]]:
+def _pairs(listed: Sequence[Pass], reference: str | None) -> dict[Key, tuple[Key, Key]]:
     """For each (estimator, N), which two passes a comparison with the reference subtracts."""
     if reference is None:
         return {}
-    if reference not in {cell.label for cell in passes}:
+    if reference not in {one.label for one in listed}:
         raise ValueError(
             f"reference is {reference!r}; give the label of one of the estimators: "
-            f"{', '.join(dict.fromkeys(cell.label for cell in passes))}"
+            f"{', '.join(dict.fromkeys(one.label for one in listed))}"
         )
-    serving = {(cell.label, budget): key for cell in passes for budget, key in cell.keys.items()}
+    serving = {(one.label, budget): key for one in listed for budget, key in one.keys.items()}
     return {
         Key(label, budget, reference): (key, serving[reference, budget])
         for (label, budget), key in serving.items()
@@ -298,26 +298,26 @@ def summarize(
     information = best_of_n.fisher_information(law)
     truths = {budget: best_of_n.gradient(law, budget) for budget in N}
     rows = []
-    for cell in cells(estimators, m, N):
-        for budget in cell.budgets:
+    for one in passes(estimators, m, N):
+        for budget in one.budgets:
             comparison = next(
                 (
                     moments.sums[key]
                     for key in moments.sums
-                    if key.minus and (key.estimator, key.N) == (cell.label, budget)
+                    if key.minus and (key.estimator, key.N) == (one.label, budget)
                 ),
                 None,
             )
-            sums = moments.sums[cell.keys[budget]]
+            sums = moments.sums[one.keys[budget]]
             found = summary.rows(law.parameters, sums, truths[budget], information, comparison)
             head = {
                 "law": repr(law),
-                "estimator": cell.label,
-                "options": summary.options_text(cell.estimator.name, cell.options),
+                "estimator": one.label,
+                "options": summary.options_text(one.estimator.name, one.options),
                 "m": m,
                 "N": budget,
             }
-            finite = cell.has_finite_second_moment(law, m)
+            finite = one.has_finite_second_moment(law, m)
             rows += [{**head, **row, "finite_second_moment": finite} for row in found]
     return pd.DataFrame(rows)
 
@@ -357,8 +357,8 @@ def advantage_response(
     check_law(law)
     budgets = as_counts("N", N)
     m, reps = as_count("m", m, at_least=2), as_count("reps", reps, at_least=2)
-    passes = cells(estimators, m, budgets)
-    check_rewards(law, passes)
+    listed = passes(estimators, m, budgets)
+    check_rewards(law, listed)
     rng = np.random.default_rng(
         np.random.SeedSequence(as_seed("seed", seed), spawn_key=(law.stable_id, m, 0, 1))
     )
@@ -373,14 +373,14 @@ def advantage_response(
         order = np.argsort(groups, axis=-1)
         rewards = np.take_along_axis(groups, order, axis=-1)
         rank = (order == position[:, None]).argmax(axis=-1)
-        for cell in passes:
+        for one in listed:
             head = {
                 "law": repr(law),
-                "estimator": cell.label,
-                "options": summary.options_text(cell.estimator.name, cell.options),
+                "estimator": one.label,
+                "options": summary.options_text(one.estimator.name, one.options),
                 "m": m,
             }
-            for served, advantages in cell.advantages(rewards, order):
+            for served, advantages in one.advantages(rewards, order):
                 response = advantages[every, rank]
                 mean, se = response.mean(), response.std(ddof=1) / np.sqrt(reps)
                 for budget in served:

@@ -11,24 +11,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tea_stats import _kernels, tails
-from tea_stats.estimators import ESTIMATORS, Estimator, lookup
-from tea_stats.estimators.record import check_binary, check_few_values
+from tea_stats.estimators import ESTIMATORS, Estimator, Prepared, lookup
+from tea_stats.estimators.record import same
 from tea_stats.families import FiniteLaw, Law
 from tea_stats.monte_carlo.moments import Key
 
 Array = NDArray[np.float64]
+Order = NDArray[np.intp]
 Requests = Mapping[str, tuple[str, Mapping[str, Any]]] | Sequence[str]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One pass over the draws: an estimator with its constants, serving every N listed."""
+class Pass:
+    """One pass over the draws: a prepared estimator, serving every N listed.
+
+    Attributes
+    ----------
+    label : str
+        What the estimator is called in tables.
+    options : mapping
+        The options that were given; the estimator has the defaults of the others.
+    prepared : Prepared
+        The estimator with its constants.
+    budgets : tuple of int
+        The N for which these constants hold.
+    """
 
     label: str
-    estimator: Estimator
     options: Mapping[str, Any]
-    constants: tuple[Any, ...]
+    prepared: Prepared
     budgets: tuple[int, ...]
+
+    @property
+    def estimator(self) -> Estimator:
+        """The estimator."""
+        return self.prepared.estimator
 
     @cached_property
     def keys(self) -> dict[int, Key]:
@@ -37,18 +54,18 @@ class Cell:
         return {N: Key(self.label, N if affine else self.budgets[0]) for N in self.budgets}
 
     def advantages(
-        self, rewards: Array, order: NDArray[np.intp] | None
+        self, rewards: Array, order: Order | None
     ) -> Iterator[tuple[tuple[int, ...], Array]]:
-        """Yield advantages[G, m] of sorted groups, each with the budgets that it is for."""
+        """Yield advantages[G, m] of one batch of sorted groups, each with its budgets."""
+        base, slope = self.prepared.batches(rewards, order)
         if self.estimator.affine:
-            base, slope = self._parts(rewards, order)
             for budget in self.budgets:
                 yield (budget,), base + tails.normal_max_mean(budget) * slope
         else:
-            yield self.budgets, self._only(rewards, order)
+            yield self.budgets, base
 
     def measure(
-        self, rewards: Array, order: NDArray[np.intp] | None, scores: Array, prompts: int = 1
+        self, rewards: Array, order: Order | None, scores: Array, prompts: int = 1
     ) -> Iterator[tuple[Key, Array, int]]:
         """Yield a key, x[G, d + 2] of sorted groups, and how many of them are degenerate.
 
@@ -60,49 +77,26 @@ class Cell:
             Groups in a batch, for estimators that pool.
         """
         d, groups, _ = scores.shape
+        base, slope = self.prepared.batches(rewards, order, prompts)
         if self.estimator.affine:
             parts = np.empty((groups, 2 * d + 3))
-            degenerate = _kernels.contract_parts(*self._parts(rewards, order), scores, parts)
+            degenerate = _kernels.contract_parts(base, slope, scores, parts)
             for budget in self.budgets:
                 x = np.empty((groups, d + 2))
                 _kernels.extrapolate(parts, tails.normal_max_mean(budget), x)
                 yield self.keys[budget], x, degenerate
         else:
             x = np.empty((groups, d + 2))
-            degenerate = _kernels.contract(self._only(rewards, order, prompts), scores, x)
+            degenerate = _kernels.contract(base, scores, x)
             yield self.keys[self.budgets[0]], x, degenerate
 
-    def _only(
-        self, rewards: Array, order: NDArray[np.intp] | None, prompts: int | None = None
-    ) -> Array:
-        """Return advantages; of one batch where `prompts` is None and the estimator pools."""
-        out = np.empty_like(rewards)
-        if self.estimator.pools:
-            size = prompts or len(rewards)
-            for start in range(0, len(rewards), size):
-                batch = slice(start, start + size)
-                self.estimator.kernel(rewards[batch], *self.constants, out[batch])
-            return out
-        draws = (rewards, order) if self.estimator.needs_order else (rewards,)
-        self.estimator.kernel(*draws, *self.constants, out)
-        return out
-
-    def _parts(self, rewards: Array, order: NDArray[np.intp] | None) -> tuple[Array, Array]:
-        """Return base and slope of an affine estimator."""
-        base, slope = np.empty((2, *rewards.shape))
-        draws = (rewards, order) if self.estimator.needs_order else (rewards,)
-        self.estimator.kernel(*draws, *self.constants, base, slope)
-        return base, slope
-
     def has_finite_second_moment(self, law: Law, m: int) -> bool:
-        """Whether ĝ has a variance under this law."""
+        """Return whether ĝ has a variance under this law."""
         if isinstance(law, FiniteLaw):
             return True
-        settings = {**self.estimator.defaults, **self.options}
-        test = self.estimator.finite_variance
         # z-scored and exponential-utility advantages are bounded, whatever the rewards
         bounded = self.estimator.scale_degree != 1
-        return (bounded or law.moments_below > 2) and (test is None or test(m, **settings))
+        return (bounded or law.moments_below > 2) and self.estimator.has_finite_variance(m)
 
 
 def requests(estimators: Requests) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -129,28 +123,22 @@ def requests(estimators: Requests) -> dict[str, tuple[str, dict[str, Any]]]:
     return checked
 
 
-def cells(estimators: Requests, m: int, N: Sequence[int]) -> list[Cell]:
+def passes(estimators: Requests, m: int, N: Sequence[int]) -> list[Pass]:
     """Return the passes over the draws; budgets with equal constants share one pass."""
     listed = []
-    budgets_asked = dict.fromkeys(N)
     for label, (name, options) in requests(estimators).items():
         estimator = lookup(name, options)
-        settings = {**estimator.defaults, **options}
-        shared: list[tuple[tuple[Any, ...], list[int]]] = []
-        for budget in budgets_asked:
-            constants = estimator.prepare(m, budget, **settings)
+        shared: list[tuple[Prepared, list[int]]] = []
+        for budget in dict.fromkeys(N):
+            prepared = estimator.at(m, budget)
             for known, budgets in shared:
-                if _equal(known, constants):
+                if same(known.constants, prepared.constants):
                     budgets.append(budget)
                     break
             else:
-                shared.append((constants, [budget]))
-        listed += [Cell(label, estimator, options, c, tuple(budgets)) for c, budgets in shared]
+                shared.append((prepared, [budget]))
+        listed += [Pass(label, options, known, tuple(budgets)) for known, budgets in shared]
     return listed
-
-
-def _equal(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
 
 
 def check_law(law: Any) -> None:
@@ -159,13 +147,13 @@ def check_law(law: Any) -> None:
         raise TypeError(f"law is {law!r}; give a law of tea_stats.families, such as Normal()")
 
 
-def check_prompts(prompts: int, reps: int, passes: Sequence[Cell]) -> None:
+def check_prompts(prompts: int, reps: int, listed: Sequence[Pass]) -> None:
     """Refuse groups that do not make whole batches, and batches of one where groups are pooled."""
     if reps % prompts:
         raise ValueError(
             f"reps is {reps}, which is not a multiple of prompts = {prompts}; give whole batches"
         )
-    pooling = [cell.estimator.name for cell in passes if cell.estimator.pools]
+    pooling = [one.estimator.name for one in listed if one.estimator.pools]
     if pooling and prompts == 1:
         raise ValueError(
             f"prompts is 1 and {pooling[0]!r} pools the prompts of a batch; give the number of "
@@ -173,21 +161,18 @@ def check_prompts(prompts: int, reps: int, passes: Sequence[Cell]) -> None:
         )
 
 
-def check_rewards(law: Law, passes: Sequence[Cell]) -> None:
+def check_rewards(law: Law, listed: Sequence[Pass]) -> None:
     """Refuse an estimator of 0/1, or of few-valued, rewards on a law with other rewards."""
-    for cell in passes:
-        most_values = cell.estimator.most_values
-        if most_values is not None:
-            if not isinstance(law, FiniteLaw):
-                raise ValueError(
-                    f"estimator {cell.estimator.name!r} is defined for at most {most_values} "
-                    f"distinct rewards and the law is {law!r}; give a finite law, such as Discrete"
-                )
-            check_few_values(law.rewards_sorted, most_values)
-        if cell.estimator.binary:
-            if not isinstance(law, FiniteLaw):
-                raise ValueError(
-                    f"estimator {cell.estimator.name!r} is defined for 0/1 rewards and the law is "
-                    f"{law!r}; give a Discrete law with values 0 and 1"
-                )
-            check_binary(law.rewards_sorted)
+    for estimator in (one.estimator for one in listed):
+        if not (estimator.binary or estimator.most_values):
+            continue
+        if not isinstance(law, FiniteLaw):
+            kind, cure = "0/1 rewards", "a Discrete law with values 0 and 1"
+            if estimator.most_values is not None:
+                kind = f"at most {estimator.most_values} distinct rewards"
+                cure = "a finite law, such as Discrete"
+            raise ValueError(
+                f"estimator {estimator.name!r} is defined for {kind} and the law is {law!r}; "
+                f"give {cure}"
+            )
+        estimator.check(law.rewards_sorted)

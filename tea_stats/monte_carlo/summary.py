@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,12 @@ Row = dict[str, Any]
 
 def options_text(name: str, options: Mapping[str, Any]) -> str:
     """Return a registry name and its options as stable JSON."""
-    return json.dumps({"name": name, **dict(sorted(options.items()))}, default=list)
+    return json.dumps({"name": name, **dict(sorted(options.items()))}, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return an option's value as JSON has it: a sequence as a list, a law as its repr."""
+    return list(value) if isinstance(value, Iterable) else repr(value)
 
 
 def rows(

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats._validation import as_choice, as_count, as_flag, as_real, as_seed
-from tea_stats.prediction import backtest as _backtest
-from tea_stats.prediction import bands
+from tea_stats.prediction import backtest as _backtest, bands
 from tea_stats.prediction.backtest import Backtest
 from tea_stats.prediction.fit import Array, Counts, Fit
 from tea_stats.prediction.methods import METHODS

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
 from tea_stats._validation import as_count, as_rewards
-from tea_stats.estimators.record import Array
+from tea_stats.families.law import Array
 from tea_stats.linear.design import Tails, linear_tea_design
 
 

@@ -1,6 +1,7 @@
 """The upper tail of a group: its size, and the constants that extrapolate it to best-of-N."""
 
 from tea_stats.tails.constants import (
+    Coefficients,
     calibrated_coefficients,
     gaussian_tail_moments,
     influence_coefficients,
@@ -10,6 +11,7 @@ from tea_stats.tails.constants import (
 )
 
 __all__ = [
+    "Coefficients",
     "calibrated_coefficients",
     "gaussian_tail_moments",
     "influence_coefficients",

@@ -12,6 +12,9 @@ from tea_stats._validation import as_count, as_real
 from tea_stats.families import Normal
 from tea_stats.tails import calibration
 
+#: κ, then the weights of the influences on μ_α and σ_α/κ in the base, and in the slope
+Coefficients = tuple[float, float, float, float, float]
+
 
 def tail_count(m: int, alpha: float) -> int:
     """Return k = ⌈αm⌉, at least 2: the number of rollouts that count as the tail.
@@ -69,7 +72,7 @@ def gaussian_tail_moments(alpha: float) -> tuple[float, float, float]:
     return z, mean, math.sqrt(1.0 + z * mean - mean * mean)
 
 
-def influence_coefficients(alpha: float) -> tuple[float, float, float, float, float]:
+def influence_coefficients(alpha: float) -> Coefficients:
     """Return κ, then what μ_α and σ_α/κ weigh in μ_α + c̃_N σ_α = base + c_N · slope.
 
     As c̃_N = (c_N − λ)/κ, they weigh 1 and −λ in the base, 0 and 1 in the slope.
@@ -93,7 +96,7 @@ def influence_coefficients(alpha: float) -> tuple[float, float, float, float, fl
     return sd, 1.0, -mean, 0.0, 1.0
 
 
-def calibrated_coefficients(m: int, k: int) -> tuple[float, float, float, float, float]:
+def calibrated_coefficients(m: int, k: int) -> Coefficients:
     """Return `influence_coefficients` that make TEA unbiased for normal rewards at this m.
 
     The multiples a of the influence on μ_α and b of that on σ_α/κ for which E ĝ = (1, c_N) in

@@ -20,7 +20,7 @@ from simulations.core import engines
 from simulations.lm.pools import halves
 from simulations.lm.pools.schema import BATCH, Measure
 from tea_stats import ESTIMATORS, EmpiricalPool, Law, Normal, best_of_n, monte_carlo
-from tea_stats.monte_carlo import cells
+from tea_stats.monte_carlo import passes
 
 Array = NDArray[np.float64]
 Loaded = Mapping[str, tuple[dict[str, Array], Array]]
@@ -127,12 +127,12 @@ def response(plan: Measure, law: EmpiricalPool) -> pd.DataFrame:
         for reward, quantile in zip(fixed, q, strict=True):
             groups = background.copy()
             groups[rows, place] = reward
-            for cell in cells(asked, m, plan.N):
-                A = cell.estimator.function(groups, cell.budgets[0], **cell.options)[rows, place]
-                head = {"estimator": cell.label, "m": m, "q": quantile, "reward": reward}
+            for one in passes(asked, m, plan.N):
+                A = one.estimator.advantages(groups, one.budgets[0])[rows, place]
+                head = {"estimator": one.label, "m": m, "q": quantile, "reward": reward}
                 head["response"] = A.mean()
                 head["response_mcse"] = A.std(ddof=1) / np.sqrt(len(A))
-                tables += [{**head, "N": N} for N in cell.budgets]
+                tables += [{**head, "N": N} for N in one.budgets]
     exact = {N: best_of_n.advantage(law, N, fixed) for N in plan.N}
     truth = [pd.DataFrame({"q": q, "N": N, "exact": exact[N]}) for N in plan.N]
     return pd.DataFrame(tables).merge(pd.concat(truth), on=["q", "N"])
