@@ -153,7 +153,7 @@ def test_alias_table_holds_the_probabilities(K, spread):
 def outcome_pvalues(law, n, seed):
     """P-values of n draws under the law, and under it with two unlike outcomes exchanged."""
     p = law.probabilities
-    outcomes = law._draw_outcomes(n, np.random.default_rng(seed))
+    outcomes = law._draw(n, np.random.default_rng(seed))
     found = np.bincount(outcomes, minlength=len(p))
     wrong = p.copy()
     wrong[[p.argmin(), p.argmax()]] = p.max(), p.min()

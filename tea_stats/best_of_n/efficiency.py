@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from tea_stats import best_of_n
 from tea_stats._validation import as_real
 from tea_stats.best_of_n.order_statistics import expectation
-from tea_stats.families import FiniteLaw, Law
-from tea_stats.families.law import Array
+from tea_stats.families.finite_law import FiniteLaw
+from tea_stats.families.law import Array, Law
 
 
 def least_square(law: Law, N: int) -> float:
@@ -33,8 +33,8 @@ def least_square(law: Law, N: int) -> float:
     Returns
     -------
     float
-        The bound, in squared reward units. On a location-scale law it says what an estimator must
-        pay that is unbiased for location and scale; on the Normal law it is (1 + c_N²/2) σ².
+        The bound, in squared reward units. On a location-scale law it is the price of being
+        unbiased for location and scale; on the Normal law it is (1 + c_N²/2) σ².
 
     Raises
     ------
@@ -56,21 +56,14 @@ def least_square_for_every_score(law: Law, N: int) -> float:
 
     Parameters
     ----------
-    law : Law
-        Law of one rollout's reward.
-    N : int
-        Deployment budget of best-of-N.
+    law, N
+        As for `least_square`, with the same errors.
 
     Returns
     -------
     float
         The bound, in squared reward units; it grows like N, where `least_square` grows like c_N².
         For N ≤ m max@N attains it as m grows.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If law is not a law, or N is not an integer ≥ 1.
 
     Examples
     --------
@@ -90,10 +83,8 @@ def efficiency(law: Law, N: int, signal: ArrayLike, advantage_square: float) -> 
 
     Parameters
     ----------
-    law : Law
-        Law of one rollout's reward.
-    N : int
-        Deployment budget of best-of-N.
+    law, N
+        As for `least_square`.
     signal : array_like, shape (d,)
         s = E[(1/m) Σ A_i S_i], in the order of `law.parameters`.
     advantage_square : float
@@ -128,22 +119,13 @@ def cosine(law: Law, N: int, signal: ArrayLike) -> float:
 
     Parameters
     ----------
-    law : Law
-        Law of one rollout's reward.
-    N : int
-        Deployment budget of best-of-N.
-    signal : array_like, shape (d,)
-        s = E[(1/m) Σ A_i S_i], in the order of `law.parameters`.
+    law, N, signal
+        As for `efficiency`, with the same errors.
 
     Returns
     -------
     float
         Cosine in the Fisher metric.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or shape.
 
     Examples
     --------

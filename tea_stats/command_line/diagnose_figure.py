@@ -18,7 +18,7 @@ from tea_stats.tails import tail_count
 LOG, NORMAL = "#1f5fa8", "#b8621b"
 
 
-def draw(found: Diagnosis, path: Path) -> None:
+def draw(result: Diagnosis, path: Path) -> None:
     """Draw the tail of a log into a file.
 
     Raises
@@ -26,10 +26,10 @@ def draw(found: Diagnosis, path: Path) -> None:
     ValueError
         If the log has no tail to draw.
     """
-    if found.tail is None:
-        reason = next(finding.note for finding in found.findings if finding.note)
+    if result.tail is None:
+        reason = next(finding.note for finding in result.findings if finding.note)
         raise ValueError(f"--figure {path}: there is nothing to draw ({reason}); leave it out")
-    tail = found.tail
+    tail = result.tail
     with rc_context(STYLE):
         figure = Figure(figsize=(8.0, 6.0), layout="constrained")
         plot, shape, excess, scale = figure.subplots(2, 2).ravel()
@@ -40,7 +40,7 @@ def draw(found: Diagnosis, path: Path) -> None:
         _thresholds(scale, tail, lambda t: t.scale, None)
         scale.set(title="Modified scale by threshold", ylabel="β − ξ · threshold")
         figure.suptitle(
-            f"Upper tail of {found.tail_prompts:,} prompts, {found.tail_rollouts:,} rollouts "
+            f"Upper tail of {result.tail_prompts:,} prompts, {result.tail_rollouts:,} rollouts "
             f"(sets of {tail.m}; bars: 95 %)",
             fontsize=9,
         )

@@ -116,8 +116,8 @@ class Affine(LocationScale):
         edges = self.base._reward_edges()
         return None if edges is None else self.loc + self.scale * edges
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
-        return self.loc + self.scale * self.base._sample(size, rng)
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
+        return self.loc + self.scale * self.base._draw(size, rng)
 
     def _cdf_w(self, w: Array) -> Array:
         return self.base._cdf(w)

@@ -36,7 +36,7 @@ class SoftmaxLaw(FiniteLaw):
     def _alias(self) -> tuple[Array, NDArray[np.intp]]:
         return _alias_table(self.probabilities)
 
-    def _draw_outcomes(self, size: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
         count = len(self.probabilities)
         u = rng.random(size)
         if count <= SEARCH_UP_TO:

@@ -94,7 +94,7 @@ class GaussianTail(LocationScale):
         density = math.exp(-0.5 * self._joint**2) / math.sqrt(2.0 * math.pi)
         return density / self._bulk_mass
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         # P(normal < b) = q: normals below b are redrawn from the bulk
         w = rng.standard_normal(size)
         low = w < self._joint

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from tea_stats._validation import as_real
-from tea_stats.families.law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import POSITIVE, REAL, Array, ContinuousLaw, Shape
 
 
 class LocationScale(ContinuousLaw):
@@ -24,14 +23,7 @@ class LocationScale(ContinuousLaw):
     loc: float
     scale: float
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "loc", as_real("loc", self.loc))
-        object.__setattr__(self, "scale", as_real("scale", self.scale, above=0.0))
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """`("loc", "scale")`."""
-        return ("loc", "scale")
+    RANGES = {"loc": REAL, "scale": POSITIVE}
 
     def _cdf(self, r: Array) -> Array:
         return self._cdf_w(self._standard(r))
@@ -116,7 +108,7 @@ class Normal(LocationScale):
     loc: float = 0.0
     scale: float = 1.0
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return rng.normal(self.loc, self.scale, size)
 
     def _cdf_w(self, w: Array) -> Array:
@@ -171,7 +163,7 @@ class Logistic(LocationScale):
     loc: float = 0.0
     scale: float = 1.0
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return rng.logistic(self.loc, self.scale, size)
 
     def _cdf_w(self, w: Array) -> Array:
@@ -226,7 +218,7 @@ class Gumbel(LocationScale):
     loc: float = 0.0
     scale: float = 1.0
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return rng.gumbel(self.loc, self.scale, size)
 
     def _cdf_w(self, w: Array) -> Array:
@@ -272,7 +264,7 @@ class GumbelMin(LocationScale):
     loc: float = 0.0
     scale: float = 1.0
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return -rng.gumbel(-self.loc, self.scale, size)
 
     def _cdf_w(self, w: Array) -> Array:

@@ -53,7 +53,7 @@ class StudentT(LocationScale):
         """Moments of order below df are finite."""
         return self.df
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return self.loc + self.scale * rng.standard_t(self.df, size)
 
     # Far out the library's functions fail (its inverse at p < 1e-200 for df = 3). There the first

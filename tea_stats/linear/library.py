@@ -1,11 +1,11 @@
-"""A library of reward laws, the linear design that each asks for, and which of them a batch shows.
+"""A library of reward laws, the best linear design for each, and which of them fit a batch.
 
-What m rollouts say about best-of-N depends on how the tail goes on beyond them. One group is too
-small to tell; a batch of prompts is not. Its pooled curve k ↦ V̂_k, k ≤ m, is linear in the gaps of
-the sorted rewards, so that its mean and its covariance under each law of the library are exact, up
-to a scale; a Gaussian likelihood with the scale integrated out weighs the laws. Location and scale
-of a prompt do not matter to its own part of the curve's shape: prompts with a wider spread of
-rewards count for more, as they do in the gradient.
+How m rollouts extrapolate to best-of-N depends on how the tail continues beyond them. One group is
+too small to show that; a batch of prompts is not. Its pooled curve k ↦ V̂_k, k ≤ m, is linear in the
+gaps of the sorted rewards, so that its mean and its covariance under each law of the library are
+exact, up to a scale; a Gaussian likelihood with the scale integrated out weighs the laws. Location
+and scale of a prompt do not affect the shape of its own part of the curve: prompts with a wider
+spread of rewards count for more, as they do in the gradient.
 """
 
 from __future__ import annotations
@@ -20,20 +20,13 @@ import numpy as np
 
 from tea_stats import best_of_n
 from tea_stats.best_of_n import order_statistics
-from tea_stats.families import (
-    Beta,
-    ContinuousLaw,
-    GenPareto,
-    Gumbel,
-    GumbelMin,
-    Logistic,
-    Normal,
-    NormalMixture,
-    StudentT,
-    Weibull,
-)
-from tea_stats.families.law import Array
-from tea_stats.families.location_scale import LocationScale
+from tea_stats.families.bounded import Beta
+from tea_stats.families.gen_pareto import GenPareto
+from tea_stats.families.law import Array, ContinuousLaw
+from tea_stats.families.location_scale import Gumbel, GumbelMin, LocationScale, Logistic, Normal
+from tea_stats.families.mixture import NormalMixture
+from tea_stats.families.skewed import Weibull
+from tea_stats.families.student_t import StudentT
 from tea_stats.linear import design
 
 #: light, exponential and heavy tails, skew to either side, bounded rewards, a rare good mode
@@ -98,7 +91,7 @@ class Curves(NamedTuple):
 
 @lru_cache(maxsize=16)
 def curves(m: int) -> Curves:
-    """Return what the laws expect of the curve of groups of m."""
+    """Return mean and covariance of the curve of groups of m under each law."""
     below = np.arange(1, m)
     sizes = [k for k in CURVE if k <= m]
     # V̂_k = r_(1) + the gaps, each with the chance that the best of k lies above it
@@ -132,7 +125,7 @@ def log_likelihood(known: Curves, rises: Array, scale: Array, groups: Array) -> 
     Parameters
     ----------
     known : Curves
-        What the laws expect.
+        As `curves` returns them.
     rises : ndarray, shape (B, q)
         Rises of B pooled curves, in any one unit each; not all zero.
     scale : ndarray, shape (B,)
@@ -158,8 +151,7 @@ def log_likelihood(known: Curves, rises: Array, scale: Array, groups: Array) -> 
     exponent = (q - 1) * np.log(peak) - 0.5 * ((a * peak - 2.0 * b) * peak + c)
     curvature = a + (q - 1) / peak**2
     determinant = np.log(variance).sum(axis=-1) + 2.0 * np.log(known.mean).sum(axis=-1)
-    found: Array = exponent - 0.5 * np.log(curvature) - 0.5 * determinant
-    return found
+    return np.asarray(exponent - 0.5 * np.log(curvature) - 0.5 * determinant)
 
 
 class Designs(NamedTuple):
@@ -170,7 +162,7 @@ class Designs(NamedTuple):
     coefficients : ndarray, shape (K, m)
         m − 1 centred slopes and the weight of max@m, as in `LinearDesign`.
     risk : ndarray, shape (K,)
-        What linear TEA at its defaults has for a risk under each law.
+        Risk of linear TEA at its defaults under each law.
     """
 
     coefficients: Array

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tea_stats import tails
-from tea_stats.prediction.fit import Array, Counts, GroupFit, told
-from tea_stats.reward_log import RewardLog
+from tea_stats.families.law import Array
+from tea_stats.prediction.fit import GroupFit, within_tail
 from tea_stats.tails import calibration
 
 #: least number of rollouts: two in the tail, and one below it
@@ -20,11 +22,9 @@ class GaussianTail(GroupFit):
     law at every m. As m grows c tends to TEA's c̃_N = (c_N − λ)/κ.
     """
 
-    def __init__(self, log: RewardLog, grid: Counts, alpha: float) -> None:
-        super().__init__(log, grid)
-        self.alpha = alpha
-        self.details = {"alpha": alpha}
-        self.fill()
+    def fit_shared(self) -> dict[str, Any]:
+        """Return the tail fraction; nothing is shared."""
+        return {"alpha": self.alpha}
 
     def group_values(self, ascending: Array) -> Array:
         """Return V̂_N of each group, shape (G, K); NaN for N < 2/α and m < 4."""
@@ -55,11 +55,11 @@ class GaussianTail(GroupFit):
         return slope.T @ covariance @ slope
 
     def _factors(self, m: int) -> Array:
-        """Return c for each N, NaN where the tail says nothing of it."""
+        """Return c for each N, NaN where the best of N may lie below the tail."""
         factors = np.full(len(self.grid), np.nan)
         if m < LEAST:
             return factors
         mean, spread = calibration.tail_means(m, tails.tail_count(m, self.alpha))
-        for place in np.flatnonzero(told(self.grid, self.alpha)):
+        for place in np.flatnonzero(within_tail(self.grid, self.alpha)):
             factors[place] = (tails.normal_max_mean(int(self.grid[place])) - mean) / spread
         return factors

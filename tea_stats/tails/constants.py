@@ -1,4 +1,4 @@
-"""The upper tail of a group: how many rollouts it holds, and the constants that extrapolate it."""
+"""The upper tail of a group: how many rollouts are in it, and the constants that extrapolate it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy import special
 
 from tea_stats import best_of_n
 from tea_stats._validation import as_count, as_real
-from tea_stats.families import Normal
+from tea_stats.families.location_scale import Normal
 from tea_stats.tails import calibration
 
 #: κ, then the weights of the influences on μ_α and σ_α/κ in the base, and in the slope
