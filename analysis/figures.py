@@ -1,16 +1,19 @@
-"""All figures of a results folder: `python -m analysis.figures results/paper --out figures/`."""
+"""The figures of a results folder: `python -m analysis.figures results/paper --out figures/`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import typer
+from matplotlib.figure import Figure
 
-from analysis.benchmark import frontier as tradeoff, heatmap, performance_profile
+from analysis.benchmark import frontier as benchmark_frontier, heatmap, performance_profile
 from analysis.core.read import Absent, Results
-from analysis.core.write import Draw, Folder, Out, opened, save
+from analysis.core.write import Folder, Out, opened, save
 from analysis.grid import (
     bias_variance_vs_ratio,
     bias_vs_m,
@@ -18,55 +21,63 @@ from analysis.grid import (
     efficiency,
     frontier,
     overview,
-    response,
-    response_laws,
+    responses,
     variance_vs_m,
     winners,
 )
 
-#: one script, one figure
-FIGURES: Mapping[str, Draw] = {
+#: name of a figure's files, and what draws it
+FIGURES: Mapping[str, Callable[[Results], Figure]] = {
     "bias_vs_m": bias_vs_m.draw,
     "variance_vs_m": variance_vs_m.draw,
     "bias_variance_vs_ratio": bias_variance_vs_ratio.draw,
     "frontier": frontier.draw,
-    "response": response.draw,
-    "response_laws": response_laws.draw,
+    "response": responses.draw_one_law,
+    "response_laws": responses.draw_all_laws,
     "cosine": cosine.draw,
     "efficiency": efficiency.draw,
     "overview": overview.draw,
     "winners": winners.draw,
-    "league": heatmap.draw,
-    "regret": performance_profile.draw,
-    "tradeoff": tradeoff.draw,
+    "heatmap": heatmap.draw,
+    "performance_profile": performance_profile.draw,
+    "benchmark_frontier": benchmark_frontier.draw,
 }
 #: figures of batches; the others are of single groups
-OF_BATCHES = ("league", "regret", "tradeoff")
+OF_BATCHES = ("heatmap", "performance_profile", "benchmark_frontier")
 
 
-def draw_all(results: Results, out: Path) -> dict[str, list[Path] | str]:
-    """Draw every figure; a name's value is its files, or why the grid has no such figure."""
-    found: dict[str, list[Path] | str] = {}
-    for name, draw in FIGURES.items():
+def draw_all(
+    results: Results, out: Path, names: Iterable[str] = tuple(FIGURES)
+) -> dict[str, list[Path] | str]:
+    """Draw the named figures; a name's value is its files, or why the grid has no such figure."""
+    files: dict[str, list[Path] | str] = {}
+    for name in names:
         if results.prompts > 1 and name not in OF_BATCHES:
-            found[name] = f"this grid measures batches of {results.prompts} prompts"
+            files[name] = f"this grid measures batches of {results.prompts} prompts"
             continue
         try:
-            found[name] = save(draw, results, out)
+            files[name] = save({name: partial(FIGURES[name], results)}, out)
         except Absent as reason:
-            found[name] = str(reason)
-    return found
+            files[name] = str(reason)
+    return files
 
 
-def main(folder: Folder, out: Out = Path("figures")) -> None:
-    """Draw all figures of a results folder, as PNG and PDF."""
+def main(
+    folder: Folder,
+    out: Out = Path("figures"),
+    only: Annotated[
+        list[str] | None, typer.Option(help="A figure to draw; may be repeated. Default: all.")
+    ] = None,
+) -> None:
+    """Draw figures of a results folder, as PNG and PDF."""
+    for name in only or ():
+        if name not in FIGURES:
+            typer.echo(f"error: only is {name!r}; give one of {', '.join(FIGURES)}", err=True)
+            raise typer.Exit(1)
     start = time.perf_counter()
-    drawn = draw_all(opened(folder), out)
+    drawn = draw_all(opened(folder), out, only or FIGURES)
     for name, files in drawn.items():
-        if isinstance(files, str):
-            typer.echo(f"skipped {name}: {files}")
-        else:
-            typer.echo(f"{files[0]}, .pdf")
+        typer.echo(f"skipped {name}: {files}" if isinstance(files, str) else f"{files[0]}, .pdf")
     count = sum(not isinstance(files, str) for files in drawn.values())
     typer.echo(f"{count} of {len(drawn)} figures in {time.perf_counter() - start:.0f} s: {out}")
 

@@ -1,4 +1,4 @@
-"""`python -m analysis.bandit.__main__`: the command of `analysis.bandit.report`."""
+"""`python -m analysis.bandit`: the command of `analysis.bandit.report`."""
 
 import typer
 

@@ -1,7 +1,4 @@
-"""The figures of bandit training: regret curves, lost shares, and gradient quality against both.
-
-Each takes a study and returns a figure; `analysis.bandit` is the command.
-"""
+"""The figures of bandit training: regret curves, lost shares, and gradient quality against both."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from analysis.bandit.read import EXACT, OWN, Scenario, Study
 from analysis.core import style
 from analysis.core.panels import outer, trellis
 
-#: of the axes of rollouts relative to the reference's; what lies outside is drawn at the rim
+#: ends of the axes of relative rollouts; what lies outside is drawn at the rim
 LEAST, MOST = 0.2, 5.0
 FAINT = Line2D([], [], color=style.GREY, marker="o", ls="", ms=2, alpha=0.5, label="one law")
 
@@ -61,7 +58,7 @@ def regret(study: Study, scenario: Scenario) -> Figure:
     outer(axes, "rollouts", "regret, over the\nexact path's gain")
     style.title(
         figure,
-        f"{scenario}: of the exact path's gain, mean over training and laws, lost "
+        f"{scenario}: share of the exact path's gain lost, mean over training and laws: "
         f"{ranking(study.means.loc[tuple(scenario), 'share'])}",
     )
     style.legend(figure, looks, labels)
@@ -69,11 +66,11 @@ def regret(study: Study, scenario: Scenario) -> Figure:
 
 
 def _drawn(study: Study, scenario: Scenario, limit: int = 8) -> list[str]:
-    """Return the arms whose curves are drawn: those of the title first, then the best known."""
+    """Return the arms whose curves are drawn: those of the title first, then the main ones."""
     ranked = list(study.means.loc[tuple(scenario), "share"].sort_values().index)
-    wanted = [study.reference, *ranked[:3], ranked[-1]]
-    wanted += [label for label in style.chosen(study.options, limit) if label in ranked]
-    first = list(dict.fromkeys(wanted))[:limit]
+    labels = [study.reference, *ranked[:3], ranked[-1]]
+    labels += [label for label in style.chosen(study.options, limit) if label in ranked]
+    first = list(dict.fromkeys(labels))[:limit]
     return [label for label in style.ordered(study.options) if label in first]
 
 
@@ -100,15 +97,15 @@ def shares(study: Study) -> Figure:
         panel.set_ylim(len(labels) - 0.4, -0.6)
         panel.grid(axis="y", visible=False)
     for panel in axes.values():
-        # the axis begins where nothing is lost, and ends with the data
+        # the axis starts at 0, where nothing is lost
         panel.set_xlim(min(0.0, panel.get_xlim()[0]), panel.get_xlim()[1])
         panel.axvline(1.0, color=style.INK, lw=0.6, ls=":")
-    figure.supxlabel("lost share of the exact path's gain (dotted: as if untrained)", fontsize=8)
+    figure.supxlabel("lost share of the exact path's gain (dotted: no training)", fontsize=8)
     overall = study.means["share"].groupby(["policy", "estimator"], sort=False).mean()
-    found = "; ".join(
+    extremes = "; ".join(
         f"{policy}, {ranking(overall[policy], most=2)}" for policy in _policies(study)
     )
-    style.title(figure, f"Gain of the exact path that is lost, mean over laws: {found}")
+    style.title(figure, f"Lost share of the exact path's gain, mean over laws: {extremes}")
     return figure
 
 
@@ -137,38 +134,38 @@ def quality(study: Study) -> Figure:
             faint = {"color": look.colour, "marker": look.marker, "s": 4, "alpha": 0.35, "lw": 0}
             bold = {**look.line, "ls": "", "ms": 5, "mec": "white", "markeredgewidth": 0.4}
             if label != study.reference:
-                speed.scatter(_rim(mine["foretold"]), _rim(mine[f"ratio_{OWN}"]), **faint)
+                speed.scatter(_rim(mine["predicted"]), _rim(mine[f"ratio_{OWN}"]), **faint)
             end.scatter(mine["alignment"], mine["gap"], **faint)
             if label in means.index.get_level_values("estimator"):
                 middle = means.xs(label, level="estimator")
-                speed.plot(_rim(middle["foretold"]), _rim(middle[f"ratio_{OWN}"]), **bold)
+                speed.plot(_rim(middle["predicted"]), _rim(middle[f"ratio_{OWN}"]), **bold)
                 end.plot(middle["alignment"], middle["gap"], **bold)
         _ratio_axes(speed)
         end.set_xlim(-0.05, 1.05)
         end.set_ylim(-0.05, 1.1)
-        speed.set_xlabel("foretold from the cosines")
+        speed.set_xlabel("predicted from the cosines")
         end.set_xlabel("alignment (1: unbiased)")
-    grid[0, 0].set_ylabel(f"rollouts until 90 % of\n{study.reference}'s gain, over its own")
+    grid[0, 0].set_ylabel(f"rollouts until 90 % of {study.reference}'s\ngain, relative to {study.reference}")
     grid[1, 0].set_ylabel("regret at the end, over\nthe exact path's gain")
-    style.title(figure, _foretold(study))
+    style.title(figure, _prediction(study))
     style.legend(figure, looks, labels, FAINT)
     return figure
 
 
-def _foretold(study: Study) -> str:
-    """Say how well the first gradient's cosine foretells speed, and its alignment the end."""
+def _prediction(study: Study) -> str:
+    """Return how well the first gradient's cosine predicts speed, and its alignment the end."""
     speed, ends = [], []
     for policy in _policies(study):
         rows = study.arms[study.arms["policy"] == policy]
         others = rows[rows["estimator"] != study.reference]
-        off = np.abs(np.log(others[f"ratio_{OWN}"] / others["foretold"])).median()
+        off = np.abs(np.log(others[f"ratio_{OWN}"] / others["predicted"])).median()
         factor = f"{np.exp(off):.2f}" if np.exp(off) < MOST else f"over {MOST:g}"
         speed.append(f"{factor} ({policy})")
         rank = rows["alignment"].corr(rows["gap"], method="spearman")
         ends.append(f"{style.number(rank)} ({policy})")
     return (
-        "The squared cosine of the first gradient foretells the rollouts needed to a factor of "
-        f"{', '.join(speed)} in the median. What regret is left goes with its bias: rank "
+        "The squared cosine of the first gradient predicts the rollouts needed to within a factor "
+        f"of {', '.join(speed)} in the median. The regret left at the end goes with its bias: rank "
         f"correlation {', '.join(ends)}"
     )
 
@@ -214,7 +211,7 @@ def _scenario_panels(
         squeeze=False,
         layout="constrained",
     )
-    found = dict(zip(study.scenarios, grid.flat, strict=True))
-    for scenario, axes in found.items():
+    panels = dict(zip(study.scenarios, grid.flat, strict=True))
+    for scenario, axes in panels.items():
         axes.set_title(str(scenario), loc="left")
-    return figure, found
+    return figure, panels

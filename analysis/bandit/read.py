@@ -1,8 +1,7 @@
-"""Read what `simulations.bandit` writes and check it; what its figures and tables share."""
+"""Read and check the results of `simulations.bandit`; what its figures and tables share."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.core.read import ResultsError
+from analysis.core.read import ResultsError, read_manifest, read_table
 
 EXACT = "exact"
-#: the target that every reference arm reaches: 90 % of what it gains itself
+#: name of the target that every reference arm reaches: 90 % of its own gain
 OWN = "reference"
 
 HEAD = ["law", "policy", "m", "N", "estimator"]
@@ -54,7 +53,7 @@ class Study:
 
     @property
     def reference(self) -> str:
-        """The arm that others are compared with."""
+        """The arm that the others are compared with."""
         return str(self.configuration["reference"])
 
     @cached_property
@@ -80,26 +79,25 @@ class Study:
 
     @cached_property
     def targets(self) -> dict[str, str]:
-        """What each column `ratio_<name>` is about."""
+        """The target, in words, of each column `ratio_<name>`."""
         names = [x.removeprefix("ratio_") for x in self.finals if x.startswith("ratio_")]
-        names = [name for name in names if not name.endswith("_se")]
-        told = {OWN: f"90 % of what {self.reference} gains"}
-        return {name: told.get(name, f"{name} % of what the exact path gains") for name in names}
+        targets = {x: f"{x} % of the exact path's gain" for x in names if not x.endswith("_se")}
+        return targets | {OWN: f"90 % of {self.reference}'s own gain"}
 
     @cached_property
     def arms(self) -> pd.DataFrame:
-        """`finals` without the exact path; `foretold` is the ratio of rollouts to the reference's.
+        """`finals` without the exact path, with `predicted`: rollouts relative to the reference.
 
-        A small step of tuned length gains in proportion to the squared cosine of the gradient that
-        it follows, and rollouts to the same V_N go as one over that.
+        The gain of a small step of tuned length is proportional to the squared cosine of its
+        gradient with the exact one, and the rollouts for the same V_N to the inverse of that.
         """
         rows = self.finals[self.finals["estimator"] != EXACT]
         key = ["law", "policy", "m", "N"]
         own = rows.loc[rows["estimator"] == self.reference, [*key, "cosine"]]
         rows = rows.merge(own.rename(columns={"cosine": "reference_cosine"}), on=key, how="left")
         cosine = rows["cosine"].where(rows["cosine"] > 0.0)
-        foretold = ((rows["reference_cosine"] / cosine) ** 2).fillna(np.inf)
-        return rows.assign(foretold=foretold)
+        predicted = ((rows["reference_cosine"] / cosine) ** 2).fillna(np.inf)
+        return rows.assign(predicted=predicted)
 
     def rows(self, scenario: Scenario, table: str = "arms") -> pd.DataFrame:
         """Return the rows of one table in a scenario."""
@@ -109,16 +107,15 @@ class Study:
 
     @cached_property
     def means(self) -> pd.DataFrame:
-        """Means over laws by (policy, m, N, estimator), with standard errors; of ratios the median.
+        """Means over laws (of ratios, medians) by (policy, m, N, estimator), with standard errors.
 
-        An arm that is not on every law has none: its mean would be of other laws.
+        Arms that are not defined on every law are left out: their means would be of other laws.
         """
         groups = self.arms.groupby(["policy", "m", "N", "estimator"], sort=False)
-        found = groups[["cosine", "alignment", "steadiness", "share", "gap"]].mean()
+        means = groups[["cosine", "alignment", "steadiness", "share", "gap"]].mean()
         errors = groups[["share_se", "gap_se"]].agg(mean_se)
-        middle = groups[["foretold", *(f"ratio_{name}" for name in self.targets)]].median()
-        found = found.join(errors).join(middle)
-        return found[groups.size() == len(self.laws)]
+        medians = groups[["predicted", *(f"ratio_{name}" for name in self.targets)]].median()
+        return means.join(errors).join(medians)[groups.size() == len(self.laws)]
 
 
 def mean_se(errors: pd.Series) -> float:
@@ -133,31 +130,17 @@ def load(folder: Path) -> Study:
             f"{folder}: no such folder; make it with `python -m simulations.bandit "
             f"simulations/grids/bandit_quick.toml --out {folder}`"
         )
-    curves = _table(folder / "curves.parquet", CURVES)
-    finals = _table(folder / "finals.parquet", FINALS)
+    curves = read_table(folder / "curves.parquet", CURVES, CURE)
+    finals = read_table(folder / "finals.parquet", FINALS, CURE)
     path = folder / "manifest.json"
+    manifest = read_manifest(path, CURE)
     try:
-        configuration = json.loads(path.read_text(encoding="utf-8"))["configuration"]
-        study = Study(curves, finals, configuration)
+        study = Study(curves, finals, manifest["configuration"])
         known = [study.reference, *study.options]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (KeyError, TypeError, AttributeError) as problem:
         reason = f"{type(problem).__name__}: {problem}"
         raise ResultsError(f"{path}: not a bandit study's manifest ({reason}); {CURE}") from None
     unknown = set(finals["estimator"]) - {EXACT, *known}
     if unknown:
         raise ResultsError(f"{path}: has no estimator {sorted(unknown)[0]!r}; {CURE}")
     return study
-
-
-def _table(path: Path, columns: list[str]) -> pd.DataFrame:
-    if not path.is_file():
-        raise ResultsError(f"{path}: missing; {CURE}")
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as problem:
-        reason = (str(problem).splitlines() or ["not readable"])[0]
-        raise ResultsError(f"{path}: {reason}; {CURE}") from None
-    lacking = [name for name in columns if name not in frame]
-    if lacking:
-        raise ResultsError(f"{path}: no column {', '.join(lacking)}; {CURE}")
-    return frame.astype(dict.fromkeys(frame.select_dtypes("float32"), "float64"))

@@ -1,4 +1,4 @@
-"""What bandit training found: `python -m analysis.bandit results/bandit --out figures/bandit`.
+"""Results of bandit training: `python -m analysis.bandit results/bandit --out figures/bandit`.
 
 Draws the figures of `analysis.bandit.figures`, prints lost shares and rollouts needed and, with
 --summary, writes a small copy of the tables from which all of that can be made again.
@@ -7,28 +7,27 @@ Draws the figures of `analysis.bandit.figures`, prints lost shares and rollouts 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
-from numpy.typing import NDArray
+from matplotlib.figure import Figure
 
-from analysis.bandit import figures as bandit_figures
+from analysis.bandit import figures
 from analysis.bandit.read import CURVES, Scenario, Study, load
 from analysis.core import style
-from analysis.core.read import ResultsError
+from analysis.core.read import read_manifest
+from analysis.core.write import one_line_errors, save, write_parquet
 
-#: every so many steps stay in the summary
+#: the summary keeps every so many steps
 THINNED = 5
-#: significant bits there: four digits
+#: significant bits of its numbers: four digits
 BITS = 13
-#: ratios of rollouts from here to 1 are not told from 1
+#: ratios of rollouts from here to 1 count as equal
 ALIKE = 0.999
 EDGES = {"lowest": "↓", "highest": "↑"}
 
@@ -37,11 +36,11 @@ EDGES = {"lowest": "↓", "highest": "↑"}
 
 
 def report(study: Study) -> str:
-    """Return lost shares and rollouts needed, a table of each per scenario, and who needs fewer."""
+    """Return tables of lost shares and of rollouts needed by scenario, and counts of laws."""
     parts = ["Lost share of the exact path's gain, % ± Monte Carlo standard error"]
     for scenario in study.scenarios:
         parts += ["", str(scenario), _by_law(study, scenario, "share", 100.0, 1)]
-    parts += ["", "↓ ↑ the tuned step size is the smallest or the largest one offered"]
+    parts += ["", "↓ ↑ the tuned step size is the smallest or the largest of its grid"]
     for name, target in study.targets.items():
         parts += ["", "", f"Rollouts until {target}, over those of {study.reference}"]
         for scenario in study.scenarios:
@@ -54,7 +53,7 @@ def _by_law(study: Study, scenario: Scenario, name: str, scale: float, digits: i
     """Write a measure and its standard error, estimators by laws."""
     rows = study.rows(scenario)
     if rows[name].isna().all():
-        return "no estimator gets there"
+        return "no estimator reaches it"
     marks = rows["edge"].map(EDGES).fillna(" ") if name == "share" else [""] * len(rows)
     text = [
         _plus_minus(scale * value, scale * se, digits) + mark
@@ -73,10 +72,10 @@ def _plus_minus(value: float, se: float, digits: int) -> str:
 
 
 def fewer(study: Study) -> str:
-    """Return on how many laws each estimator needs fewer rollouts than the reference."""
+    """Return the number of laws on which each estimator needs fewer rollouts than the reference."""
     parts = [
-        f"Laws on which fewer rollouts are needed than by {study.reference}, of those on which the",
-        "estimator is defined and either gets there (in brackets: by more than 2 standard errors)",
+        f"Laws on which an estimator needs fewer rollouts than {study.reference}, of those on which",
+        "it is defined and either reaches the target (in brackets: significant at 2 s.e.)",
     ]
     for name, target in study.targets.items():
         parts += ["", f"until {target}", _text(study, wins(study, name))]
@@ -86,8 +85,8 @@ def fewer(study: Study) -> str:
 def wins(study: Study, target: str) -> pd.DataFrame:
     """Return a row for each estimator but the reference and a column for each scenario.
 
-    Its text says on how many laws fewer rollouts are needed until the target, a key of
-    `study.targets`, than by the reference (see `fewer`).
+    Its text is the number of laws with fewer rollouts than the reference until the target, a key
+    of `study.targets` (see `fewer`).
     """
     columns = {}
     for scenario in study.scenarios:
@@ -113,7 +112,7 @@ def _text(study: Study, table: pd.DataFrame) -> str:
     return table.loc[order].fillna("").rename_axis(None).rename_axis(None, axis=1).to_string()
 
 
-# --- summary ------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------
 
 
 def write_summary(study: Study, results: Path, folder: Path) -> dict[Path, int]:
@@ -125,58 +124,21 @@ def write_summary(study: Study, results: Path, folder: Path) -> dict[Path, int]:
         "finals": study.finals,
     }
     for name, table in tables.items():
-        numbers = list(table.select_dtypes("float64"))
-        small = table.assign(**{x: rounded(table[x].to_numpy()) for x in numbers})
-        pq.write_table(
-            pa.Table.from_pandas(small, preserve_index=False),
-            folder / f"{name}.parquet",
-            compression="zstd",
-            compression_level=19,
-            use_dictionary=[x for x in small if x not in numbers],
-            # bytes of like rank stand beside each other, so that the empty ones take no room
-            use_byte_stream_split=numbers,
-        )
-    manifest = json.loads((results / "manifest.json").read_text(encoding="utf-8"))
+        single = table.astype(dict.fromkeys(table.select_dtypes("float64"), "float32"))
+        write_parquet(single, folder / f"{name}.parquet", BITS)
+    manifest = read_manifest(results / "manifest.json")
     text = json.dumps(manifest, indent=2) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8")
     return {path: path.stat().st_size for path in sorted(folder.iterdir())}
 
 
-def rounded(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round to single precision with few significant bits, which compress well.
-
-    Examples
-    --------
-    >>> rounded(np.array([1.0, 1.23456789, np.inf])).tolist()
-    [1.0, 1.234619140625, inf]
-    """
-    bits = np.asarray(values, dtype=np.float32).view(np.int32)
-    spare = 24 - BITS
-    near = ((bits + (1 << (spare - 1))) & -(1 << spare)).view(np.float32)
-    return np.where(np.isfinite(values), near, values.astype(np.float32))
-
-
-# --- the command --------------------------------------------------------------------------------
-
-
-def draw_all(study: Study, out: Path) -> list[Path]:
-    """Draw every figure as PNG and PDF; return the PNG files."""
-    out.mkdir(parents=True, exist_ok=True)
-    figures = {"quality": bandit_figures.quality, "shares": bandit_figures.shares}
+def all_figures(study: Study) -> dict[str, Callable[[], Figure]]:
+    """Return what draws each figure, by the name of its files."""
+    drawn = {"quality": partial(figures.quality, study), "shares": partial(figures.shares, study)}
     for scenario in study.scenarios:
         name = f"regret_{scenario.policy}_m{scenario.m}_N{scenario.N}".replace(" ", "-")
-        figures[name] = lambda study, scenario=scenario: bandit_figures.regret(study, scenario)
-    files = []
-    with matplotlib.rc_context(style.RC):
-        for name, draw in figures.items():
-            figure = draw(study)
-            files.append(out / f"{name}.png")
-            figure.savefig(files[-1])
-            # the layout is found once; no date, so that the same results give the same file
-            figure.set_layout_engine("none")
-            figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})
-            plt.close(figure)
-    return files
+        drawn[name] = partial(figures.regret, study, scenario)
+    return drawn
 
 
 def main(
@@ -185,15 +147,12 @@ def main(
     summary: Annotated[Path | None, typer.Option(help="Folder for a small copy.")] = None,
 ) -> None:
     """Draw the figures of a bandit study and print its tables."""
-    matplotlib.use("Agg")
-    try:
+    with one_line_errors():
         study = load(results)
-    except ResultsError as problem:
-        typer.echo(f"error: {problem}", err=True)
-        raise typer.Exit(1) from None
-    files = draw_all(study, out)
+    drawn = all_figures(study)
+    save(drawn, out)
     typer.echo(report(study))
-    typer.echo(f"\n{len(files)} figures, PNG and PDF: {out}")
+    typer.echo(f"\n{len(drawn)} figures, PNG and PDF: {out}")
     if summary:
         for path, size in write_summary(study, results, summary).items():
             typer.echo(f"{path}: {size / 1e3:.0f} kB")

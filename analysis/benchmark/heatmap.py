@@ -1,7 +1,7 @@
-"""Figure: the league, a heat map of regret, estimators by laws, with a stripe for every (m, N).
+"""Figure: a heat map of performance ratios, estimators by laws, with a stripe for every (m, N).
 
-Regret is the error of a 64-prompt batch over that of the best estimator of the cell. Inside a law
-the stripes go through m and, within m, through N, from the left.
+The performance ratio is the error of a 64-prompt batch over that of the best estimator of the cell.
+Within a law the stripes go from left to right through m and, within m, through N.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
-from analysis.benchmark.ratios import everywhere, regrets, standings
+from analysis.benchmark.ranking import in_most_cells, ranking
+from analysis.benchmark.ratios import performance_ratios
 from analysis.core import style
 from analysis.core.read import Results
-from analysis.core.write import command
 
-#: regrets from here on have one colour
+#: ratios from here on have one colour
 FAR = 100.0
 INFINITE = "#b9c4cc"
 
 
 def draw(results: Results) -> Figure:
-    """Map the regret of every estimator that exists nearly everywhere."""
-    found = regrets(results)
-    labels = everywhere(found)
-    there = set(found["law"])
-    parts = {name: [x for x in laws if x in there] for name, laws in results.parts.items()}
+    """Map the performance ratios of every estimator that is defined in most cells."""
+    ratios = performance_ratios(results)
+    labels = in_most_cells(ratios)
+    measured = set(ratios["law"])
+    parts = {name: [x for x in laws if x in measured] for name, laws in results.parts.items()}
     parts = {name: laws for name, laws in parts.items() if laws}
     figure, grid = plt.subplots(
         1,
@@ -44,11 +44,11 @@ def draw(results: Results) -> Figure:
         layout="constrained",
     )
     for axes, (name, laws) in zip(grid.flat, parts.items(), strict=True):
-        image = _map(axes, found[found["part"] == name], laws, labels)
+        image = _map(axes, ratios[ratios["part"] == name], laws, labels)
         axes.set_title(name, fontsize=8)
     grid[0, 0].set_yticks(range(len(labels)), labels, fontsize=6.5)
     bar = figure.colorbar(image, ax=list(grid.flat), location="right", aspect=40, extend="max")
-    bar.set_label("regret", fontsize=7.5)
+    bar.set_label("performance ratio: error / least error of the cell", fontsize=7.5)
     bar.set_ticks([1, 3, 10, 30, 100], labels=["1", "3", "10", "30", "100"])
     blank = Patch(fc="white", ec="#aaaaaa", lw=0.5, label="saturated or undefined")
     figure.legend(
@@ -57,7 +57,7 @@ def draw(results: Results) -> Figure:
         ncols=2,
         fontsize=7,
     )
-    style.title(figure, finding(results))
+    style.title(figure, headline(results))
     return figure
 
 
@@ -65,10 +65,10 @@ def _width(parts: Mapping[str, list[str]]) -> float:
     return style.COLUMN if sum(map(len, parts.values())) <= 20 else style.PAGE
 
 
-def _map(axes: Axes, found: pd.DataFrame, laws: list[str], labels: list[str]) -> AxesImage:
+def _map(axes: Axes, ratios: pd.DataFrame, laws: list[str], labels: list[str]) -> AxesImage:
     """Draw the stripes of one part; one law is one unit wide."""
-    cells = found[["m", "N"]].drop_duplicates().sort_values(["m", "N"])
-    wide = found.pivot_table(index="estimator", columns=["law", "m", "N"], values="regret")
+    cells = ratios[["m", "N"]].drop_duplicates().sort_values(["m", "N"])
+    wide = ratios.pivot_table(index="estimator", columns=["law", "m", "N"], values="to_best")
     keys = [(law, *cell) for law in laws for cell in cells.itertuples(index=False, name=None)]
     values = wide.reindex(index=labels, columns=keys).to_numpy()
     place = (-0.5, len(laws) - 0.5, len(labels) - 0.5, -0.5)
@@ -97,18 +97,13 @@ def _map(axes: Axes, found: pd.DataFrame, laws: list[str], labels: list[str]) ->
     return image
 
 
-def finding(results: Results) -> str:
-    """Say whose worst regret is least, part by part, and who comes next."""
-    found = regrets(results)
-    told = []
-    for name, own in found.groupby("part", sort=False):
-        table = standings(own[own["estimator"].isin(everywhere(own))])
+def headline(results: Results) -> str:
+    """Return the two estimators of least worst performance ratio, part by part."""
+    parts = []
+    for name, own in performance_ratios(results).groupby("part", sort=False):
+        table = ranking(own[own["estimator"].isin(in_most_cells(own))])
         first = [
-            f"{row.estimator} {style.size(row.worst_regret)}" for row in table[:2].itertuples()
+            f"{row.estimator} {style.size(row.worst_to_best)}" for row in table[:2].itertuples()
         ]
-        told.append(f"{name}: {', then '.join(first)}")
-    return f"Least worst regret; {'; '.join(told)}"
-
-
-if __name__ == "__main__":
-    command(draw)
+        parts.append(f"{name}: {', then '.join(first)}")
+    return f"Least worst performance ratio; {'; '.join(parts)}"

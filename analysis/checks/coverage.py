@@ -1,6 +1,6 @@
-"""How often intervals of predictions hold the truth, printed: `python -m analysis.coverage FOLDER`.
+"""Coverage of the prediction intervals, printed: `python -m analysis.coverage FOLDER`.
 
-One row for each law, method and target: the share of logs whose nominal 90 % interval holds the
+One row for each law, method and target: the share of logs whose nominal 90 % interval contains the
 truth, on average over numbers of prompts, rollouts and N, and in the worst and best of these cells.
 """
 
@@ -10,30 +10,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-import typer
-from rich.console import Console
 from rich.table import Table
 
-from analysis.grid.report import grid
+from analysis.core.read import read_table
+from analysis.core.write import one_line_errors, show, text_table
 
-#: of the widest table
-WIDTH = 120
-#: coverage that a nominal 90 % interval is to have
-WANTED = (0.85, 0.95)
+#: range in which the coverage of a nominal 90 % interval should lie
+RANGE = (0.85, 0.95)
+COLUMNS = ["law", "method", "target", "model", "N", "coverage", "coverage_mcse"]
 
 
 def tables(results: pd.DataFrame) -> Iterator[Table | str]:
     """Yield a headline and a table for the laws inside and outside each method's model."""
     for model, own in results.groupby("model"):
         points = own[own["N"] != "band"]
-        right = points["coverage"].between(*WANTED).mean()
+        inside = points["coverage"].between(*RANGE).mean()
         mcse = (points["coverage_mcse"] ** 2).mean() ** 0.5
         yield (
             f"laws {model} the method's model: {len(points)} intervals, on average "
-            f"{points['coverage'].mean():.3f}; {right:.0%} of them in {WANTED[0]:g} to "
-            f"{WANTED[1]:g} (each ± {mcse:.3f})"
+            f"{points['coverage'].mean():.3f}; {inside:.0%} of them in {RANGE[0]:g} to "
+            f"{RANGE[1]:g} (each ± {mcse:.3f})"
         )
-        table = grid(
+        table = text_table(
             "law", "method", "target", "interval", "least", "most", "band", "least", "most"
         )
         for key, cells in own.groupby(["law", "method", "target"], sort=False):
@@ -45,10 +43,6 @@ def tables(results: pd.DataFrame) -> Iterator[Table | str]:
 
 def main(folder: Path) -> None:
     """Print the coverage of a results folder."""
-    path = folder / "table.parquet"
-    if not path.is_file():
-        typer.echo(f"error: {path} does not exist; run python -m simulations.coverage", err=True)
-        raise typer.Exit(1)
-    console = Console(markup=False, width=max(WIDTH, Console().width))
-    for part in tables(pd.read_parquet(path)):
-        console.print(part, highlight=False)
+    with one_line_errors():
+        path = folder / "table.parquet"
+        show(tables(read_table(path, COLUMNS, "run `python -m simulations.coverage`")), width=120)

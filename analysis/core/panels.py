@@ -1,4 +1,4 @@
-"""Panels and marks that several figures share."""
+"""Panels, marks and phrases that several figures share."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def curve(axes: Axes, points: pd.DataFrame, x: str, y: str, look: Look, **style:
     points = points[np.isfinite(points[y])].sort_values(x)
     height, reach = points[y].to_numpy(float), Z * points[f"{y}_mcse"].to_numpy(float)
     weak = points["flagged"].to_numpy(bool) if "flagged" in points else np.zeros(len(points), bool)
-    # what cannot be told from zero has no place on a logarithmic axis: it is drawn at its bound
+    # what is within 2 s.e. of zero has no place on a logarithmic axis: it is drawn at its bound
     height = np.where(weak, np.maximum(height, reach / 2), height)
     down = np.where(weak, 0.0, reach)
     line = {**look.line, **style}
@@ -86,7 +86,7 @@ def curve(axes: Axes, points: pd.DataFrame, x: str, y: str, look: Look, **style:
 def mark(
     axes: Axes, rows: pd.DataFrame, x: str, looks: Mapping[str, Look], top: bool = False
 ) -> None:
-    """Mark what has no number, in its estimator's colour: ∞ and × stacked from the bottom.
+    """Mark cells without a number in their estimator's colour: ∞ and × stacked from the bottom.
 
     With `top`, ∞ comes from the top: for variances, where it belongs.
     """
@@ -109,7 +109,7 @@ def mark(
 
 
 def marks_of(rows: pd.DataFrame) -> list[Line2D]:
-    """Return the legend entries for the marks that these rows need."""
+    """Return the legend entries of the marks that occur in these rows."""
     return [handle for status, handle in MARKS.items() if (rows["status"] == status).any()]
 
 
@@ -133,8 +133,8 @@ def remark(axes: Axes, rows: pd.DataFrame, y: str) -> None:
     """Write whether a panel's law is saturated and how many values lie beyond the axis."""
     values, (low, high) = shown(rows)[y], axes.get_ylim()
     over, under = int((values > high).sum()), int((values < low).sum())
-    told = ["saturated"] if (rows["status"] == "saturated").any() else []
-    corner(axes, "\n".join(told + [f"{over}↑"] * (over > 0)))
+    notes = ["saturated"] * bool((rows["status"] == "saturated").any())
+    corner(axes, "\n".join(notes + [f"{over}↑"] * (over > 0)))
     corner(axes, f"{under}↓" * (under > 0), 0.03, "bottom")
 
 
@@ -183,7 +183,7 @@ def outer(panels: Mapping[str, Axes], x: str, y: str) -> None:
             axes.set_ylabel(y)
 
 
-#: how a cell of a map is hatched where its number means little or is not there
+#: how a cell of a map is hatched where its number means little or is missing
 HATCHES = {
     "saturated": {"fc": "none", "ec": "#222222", "hatch": "////", "lw": 0.0},
     "undefined": {"fc": "#ffffff", "ec": "#b0b0b0", "hatch": "....", "lw": 0.0},
@@ -192,6 +192,6 @@ HATCHES = {
 
 
 def hatch(axes: Axes, x: int, y: int, status: str) -> None:
-    """Hatch the cell at (x, y) of a map, if its status asks for it."""
+    """Hatch the cell at (x, y) of a map unless its status is ""."""
     if status:
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **HATCHES[status]))

@@ -31,11 +31,11 @@ CURE = "run `python -m simulations.grid` again into this folder"
 
 
 class ResultsError(Exception):
-    """A results folder cannot be used; the message names the folder or file, and the cure."""
+    """A results folder cannot be used; the message names the folder or file and the cure."""
 
 
 class Absent(Exception):
-    """A figure needs something that this grid does not have; the message says what."""
+    """A figure or table needs something that this grid lacks; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class Results:
 
     @cached_property
     def parts(self) -> dict[str, list[str]]:
-        """Laws that the configuration tells apart, by part; or all of them under "all laws"."""
-        told = self.manifest.get("configuration", {}).get("parts") or {}
-        return {part: list(laws) for part, laws in told.items()} or {"all laws": self.laws}
+        """The configuration's groups of laws by name; without any, all laws as "all laws"."""
+        parts = self.manifest.get("configuration", {}).get("parts") or {}
+        return {part: list(laws) for part, laws in parts.items()} or {"all laws": self.laws}
 
     @cached_property
     def middle(self) -> tuple[int, int]:
-        """The (m, N) that single-cell figures show: the middle m, and the N nearest to 8 m."""
+        """The (m, N) of figures that show one cell: the middle m, and the N nearest to 8 m."""
         m = self.m[(len(self.m) - 1) // 2]
         return m, min(self.N, key=lambda N: abs(np.log(N / (8 * m))))
 
@@ -176,36 +176,37 @@ def load(folder: Path | str) -> Results:
             f"{folder}: no such folder; make it with "
             f"`python -m simulations.grid simulations/grids/quick.toml --out {folder}`"
         )
-    table = _parquet(folder / "table.parquet", TABLE_COLUMNS)
+    table = read_table(folder / "table.parquet", TABLE_COLUMNS)
     if not (table["parameter"] == "all").any():
         raise ResultsError(f"{folder / 'table.parquet'}: no row of a whole cell; {CURE}")
     response_file = folder / "response.parquet"
-    response = _parquet(response_file, RESPONSE_COLUMNS) if response_file.exists() else None
-    return Results(folder, table, response, _manifest(folder / "manifest.json"))
+    response = read_table(response_file, RESPONSE_COLUMNS) if response_file.exists() else None
+    return Results(folder, table, response, read_manifest(folder / "manifest.json"))
 
 
-def _parquet(path: Path, columns: list[str], cure: str = CURE) -> pd.DataFrame:
+def read_table(path: Path, columns: list[str], cure: str = CURE) -> pd.DataFrame:
+    """Read a Parquet file that has these columns; single precision becomes double."""
     if not path.is_file():
         raise ResultsError(f"{path}: missing; {cure}")
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as problem:
-        reason = str(problem).splitlines()[0]
+        reason = (str(problem).splitlines() or ["empty"])[0]
         raise ResultsError(f"{path}: not readable ({reason}); delete it and {cure}") from None
     absent = [name for name in columns if name not in frame.columns]
     if absent:
         raise ResultsError(f"{path}: no column {', '.join(absent)}; {cure}")
-    narrow = frame.select_dtypes("float32").columns
-    return frame.astype(dict.fromkeys(narrow, "float64"))
+    return frame.astype(dict.fromkeys(frame.select_dtypes("float32"), "float64"))
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path, cure: str = CURE) -> dict[str, Any]:
+    """Read the JSON object that says how the tables beside it were made."""
     if not path.is_file():
-        raise ResultsError(f"{path}: missing; {CURE}")
+        raise ResultsError(f"{path}: missing; {cure}")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as problem:
-        raise ResultsError(f"{path}: not JSON ({problem}); {CURE}") from None
+        raise ResultsError(f"{path}: not JSON ({problem}); {cure}") from None
     if not isinstance(manifest, dict):
-        raise ResultsError(f"{path}: not a JSON object; {CURE}")
+        raise ResultsError(f"{path}: not a JSON object; {cure}")
     return manifest

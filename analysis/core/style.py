@@ -1,7 +1,7 @@
 """How every figure looks: one colour and one marker per estimator, fonts, sizes, titles.
 
-from analysis import _style
-looks = _style.looks({"TEA .25": {"name": "tea", "alpha": 0.25}})
+from analysis.core import style
+looks = style.looks({"TEA .25": {"name": "tea", "alpha": 0.25}})
 axes.plot(x, y, **looks["TEA .25"].line)
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+
+from tea_stats.estimators import ESTIMATORS, Mark, lookup
 
 #: widths in inches: one column and two columns of a journal page
 COLUMN, PAGE = 3.5, 7.0
@@ -61,13 +62,8 @@ RC = {
 GREY, INK = "#8a8a8a", "#222222"
 
 
-@dataclass(frozen=True)
-class Look:
-    """Colour and marker of an estimator; `core` ones are drawn where not all can be."""
-
-    colour: str
-    marker: str
-    core: bool = False
+class Look(Mark):
+    """Colour and marker of an estimator; `main` ones are drawn where not all can be."""
 
     @property
     def line(self) -> dict[str, Any]:
@@ -75,45 +71,11 @@ class Look:
         return {"color": self.colour, "marker": self.marker, "markeredgewidth": 0.5}
 
 
-#: registry name, options that must agree, look. Hues (Okabe and Ito; Tol) go by kind of method:
-#: blue TEA, orange Prefix-TEA, crimson linear and dark red adaptive TEA, green max@k, black and
-#: grey mean reward.
-KNOWN: tuple[tuple[str, dict[str, Any], Look], ...] = (
-    ("tea", {"alpha": 0.25}, Look("#0072B2", "o", core=True)),
-    ("tea", {"alpha": 0.5}, Look("#56B4E9", "s", core=True)),
-    ("tea", {"alpha": 1.0}, Look("#0B3C5D", "D")),
-    ("tea", {"alpha": 0.1}, Look("#88CCEE", "p")),
-    ("prefix_tea", {"order": 2, "crossfit": False}, Look("#E69F00", "^", core=True)),
-    ("prefix_tea", {"order": 2, "crossfit": True}, Look("#D55E00", "v", core=True)),
-    ("prefix_tea", {"order": 3, "crossfit": True}, Look("#882255", "<")),
-    ("prefix_tea", {"order": 3, "crossfit": False}, Look("#F2C14E", ">")),
-    ("linear_tea", {}, Look("#CC0044", "*", core=True)),
-    ("adaptive_tea", {}, Look("#6E0B14", "h", core=True)),
-    ("auto_tea", {}, Look("#B22222", "H", core=True)),
-    ("beta_binomial", {}, Look("#00868B", "p")),
-    ("max_at_k", {"k": None}, Look("#009E73", "P", core=True)),
-    ("max_at_k", {"k": 4}, Look("#66C2A5", "p")),
-    ("max_at_k", {"k": 8}, Look("#117733", "h")),
-    ("rloo", {}, Look("#000000", "X", core=True)),
-    ("grpo", {}, Look("#CC79A7", "d", core=True)),
-    ("cat_bon", {}, Look("#8A2BE2", "*", core=True)),
-    ("dr_grpo", {}, Look("#777777", "H")),
-    ("reinforce", {}, Look("#B0B0B0", "8")),
-    ("leave_one_out_max", {}, Look("#999933", ">")),
-    ("bon_max_mean", {}, Look("#C8B560", "<")),
-    ("rs_grpo", {}, Look("#332288", "h")),
-    ("cvar", {}, Look("#CC6677", "s")),
-    ("tail_rl", {}, Look("#661100", "D")),
-    ("max_rl", {}, Look("#6699CC", "^")),
-    ("pass_at_k", {}, Look("#AA4466", "v")),
-)
-#: values that an estimator's options take where the table of results does not list them
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "tea": {"alpha": 0.25},
-    "prefix_tea": {"order": 2, "crossfit": False, "alpha": 0.25},
-    "max_at_k": {"k": None},
-}
-#: for variants that are not in the table, in the order in which they come
+#: looks of the estimators' records, in the order of their table. Hues (Okabe and Ito; Tol) go by
+#: kind of method: blue TEA, orange Prefix-TEA, crimson linear and dark red adaptive TEA, green
+#: max@k, black and grey mean reward.
+KNOWN = tuple(Look(*mark) for record in ESTIMATORS.values() for _, mark in record.marks)
+#: for variants without a mark of their own, in the order in which they come
 SPARE = tuple(
     Look(colour, marker)
     for marker, colours in {
@@ -128,41 +90,41 @@ SPARE = tuple(
 def looks(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Look]:
     """Return each estimator's look, from `{label: {"name": …, **options}}`.
 
-    An estimator of the table keeps its look whatever else is drawn; of two that match the same
-    line, the first has it and the other takes a spare one.
+    An estimator keeps its record's mark whatever else is drawn; of two with the same mark, the
+    first has it and the other takes a spare one.
     """
-    found: dict[str, Look] = {}
+    given: dict[str, Look] = {}
     spare = iter(SPARE * (1 + len(options) // len(SPARE)))
-    for label, given in options.items():
-        settings = {**DEFAULTS.get(str(given["name"]), {}), **given}
-        known = next(
-            (
-                look
-                for name, wanted, look in KNOWN
-                if name == given["name"] and all(settings.get(k) == v for k, v in wanted.items())
-            ),
-            None,
-        )
-        found[label] = next(spare) if known is None or known in found.values() else known
-    return found
+    for label, settings in options.items():
+        look = _of_record(**settings)
+        given[label] = next(spare) if look is None or look in given.values() else look
+    return given
+
+
+def _of_record(name: str, **options: Any) -> Look | None:
+    try:
+        mark = lookup(name, options).mark
+    except (TypeError, ValueError):  # results may be older than the table of estimators
+        return None
+    return mark and Look(*mark)
 
 
 def ordered(options: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the labels in the table's order, unknown ones last."""
-    places = {look: place for place, (_, _, look) in enumerate(KNOWN)}
+    """Return the labels in the order of the estimators' table, those without a mark last."""
+    places = {look: place for place, look in enumerate(KNOWN)}
     given = looks(options)
     return sorted(given, key=lambda label: places.get(given[label], len(places)))
 
 
 def chosen(options: Mapping[str, Mapping[str, Any]], limit: int = 8) -> list[str]:
-    """Return at most `limit` labels: the core ones first, then others, in the table's order."""
+    """Return at most `limit` labels, in the table's order; main ones have priority."""
     given, labels = looks(options), ordered(options)
-    first = sorted(labels, key=lambda label: not given[label].core)[:limit]
+    first = sorted(labels, key=lambda label: not given[label].main)[:limit]
     return [label for label in labels if label in first]
 
 
 def title(figure: Figure, text: str) -> None:
-    """Set the finding as the figure's title, left-aligned and wrapped to the width."""
+    """Set the figure's headline, left-aligned and wrapped to its width."""
     # one column has no room for 9 pt; a bold character is about 0.0088 in wide per point
     size = 9.0 if figure.get_figwidth() > COLUMN else 8.5
     # "m = 64", "34 %", "TEA .25" and "RLOO (3)" stay on one line
@@ -221,7 +183,7 @@ def grid_ticks(axes: Axes, values: Sequence[float], labels: Sequence[str] | None
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Return a number with a true minus sign, and none before a zero.
+    """Write a number with a true minus sign, and none before a zero.
 
     Examples
     --------
@@ -232,7 +194,7 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def size(value: float) -> str:
-    """Return a positive number to about two significant digits.
+    """Write a positive number with about two significant digits.
 
     Examples
     --------
@@ -242,3 +204,32 @@ def size(value: float) -> str:
     if not np.isfinite(value):
         return "∞"
     return f"{value:.{2 if value < 10.0 else 0}f}"
+
+
+def plus_minus(value: float, mcse: float, scale: float = 1.0) -> str:
+    """Write `scale` times a number and its standard error, to the error's first digit.
+
+    Examples
+    --------
+    >>> plus_minus(-0.34912, 0.0012), plus_minus(0.34912, 0.0098, 100.0)
+    ('−0.349 ± 0.001', '34.9 ± 1.0')
+    """
+    if not np.isfinite(value):
+        return "–"
+    if not mcse > 0.0:
+        return number(scale * value, 3)
+    # four decimals at most: a smaller error is shown as 0.0001
+    error = max(scale * mcse, 1e-4)
+    digits = max(0, int(-np.floor(np.log10(error))))
+    return f"{number(scale * value, digits)} ± {error:.{digits}f}"
+
+
+def size_and_error(value: float, mcse: float) -> str:
+    """Write a positive number and its standard error, if that is positive and finite.
+
+    Examples
+    --------
+    >>> size_and_error(2.294, 0.15), size_and_error(1001.6, 11.2), size_and_error(0.174, 0.0)
+    ('2.29 ± 0.15', '1002 ± 11', '0.17')
+    """
+    return size(value) + (f" ± {size(mcse)}" if 0.0 < mcse < np.inf else "")

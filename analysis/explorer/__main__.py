@@ -1,4 +1,4 @@
-"""`python -m analysis.explorer.__main__`: the command of `analysis.explorer.page`."""
+"""`python -m analysis.explorer`: the command of `analysis.explorer.page`."""
 
 import typer
 

@@ -1,7 +1,7 @@
 """One HTML page to explore a grid with: `python -m analysis.explorer results/paper`.
 
-The page holds its numbers, its style and its program; it needs no server and no network. What it
-looks like and does is in the files beside this one; here the numbers are chosen and written.
+The page contains its numbers, its style and its program; it needs no server and no network. Style
+and program are in the files beside this one, which selects and writes the numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from analysis.core import style
 from analysis.core.read import BATCH, Results
 from analysis.core.write import Folder, opened
 from analysis.explorer.svg import night, outline
-from analysis.grid import responses as _response
+from analysis.grid import responses as curves_of
 from analysis.grid.frontier import FAR
 
 PAGE = Path(__file__).parent
@@ -52,7 +52,7 @@ METRICS = (
 
 
 def data(results: Results) -> dict[str, Any]:
-    """Return all that the page knows, ready for JSON; a number that does not exist is None."""
+    """Return the page's data, ready for JSON; a missing number is None."""
     rows = results.cells.copy()
     # the standard error of a root, to first order: se(v) / (2 √v)
     rows["sd"] = np.sqrt(rows["noise_part"].clip(lower=0.0))
@@ -85,30 +85,30 @@ def data(results: Results) -> dict[str, Any]:
 
 
 def start(results: Results) -> list[int]:
-    """Return the (m, N) that is shown first: one that has every picture, else the middle."""
+    """Return the (m, N) that is shown first: one with response curves, else the middle."""
     if results.response is None:
         return list(results.middle)
-    first = _response.drawn(results).iloc[0]
+    first = curves_of.drawn(results).iloc[0]
     return [int(first["m"]), int(first["N"])]
 
 
 def numbers(values: ArrayLike, digits: int) -> list[float | None]:
-    """Round to significant digits; what is not finite becomes None.
+    """Round to significant digits; numbers that are not finite become None.
 
     Examples
     --------
     >>> numbers([0.123456789, 1234.5, float("nan")], 3)
     [0.123, 1230.0, None]
     """
-    found = np.asarray(values, dtype=float).tolist()
-    return [float(f"{x:.{digits}g}") if np.isfinite(x) else None for x in found]
+    numbers = np.asarray(values, dtype=float).tolist()
+    return [float(f"{x:.{digits}g}") if np.isfinite(x) else None for x in numbers]
 
 
 def laws(results: Results) -> list[dict[str, str]]:
     """Return name, family and part of each law, in the grid's order; parameters are shortened."""
     first = results.table.drop_duplicates("law").set_index("law")["family"]
     part = {law: name for name, members in results.parts.items() for law in members}
-    first = first.str.replace(r"\d+\.\d{4,}", lambda found: f"{float(found[0]):.4g}", regex=True)
+    first = first.str.replace(r"\d+\.\d{4,}", lambda match: f"{float(match[0]):.4g}", regex=True)
     return [{"name": x, "family": first[x], "part": part.get(x, "others")} for x in results.laws]
 
 
@@ -135,8 +135,8 @@ def responses(results: Results, labels: list[str]) -> Iterator[dict[str, Any]]:
     if results.response is None:
         return
     for (m, N), rows in results.response.groupby(["m", "N"]):
-        curves = _response.placed(rows, results.cells)
-        off = _response.distances(curves)
+        curves = curves_of.placed(rows, results.cells)
+        off = curves_of.distances(curves)
         for law, here in curves.groupby("law", sort=False):
             parts = {x: here[here["estimator"] == x] for x in labels}
             first = next(part for part in parts.values() if len(part))
@@ -161,7 +161,7 @@ def responses(results: Results, labels: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def about(results: Results) -> dict[str, Any]:
-    """Say from which run the numbers are, and which commands make them and the page again."""
+    """Return which run the numbers come from, and the commands that remake them and the page."""
     manifest, name = results.manifest, results.folder.resolve().name
     runs = manifest.get("runs") or [{}]
     config = str(runs[-1].get("config", f"simulations/grids/{name}.toml"))

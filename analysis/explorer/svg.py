@@ -1,4 +1,4 @@
-"""Looks of the figures in a browser: a marker as the path of an SVG, a colour in the dark."""
+"""The figures' marks in a browser: markers as SVG paths, colours on a dark page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NIGHT_PAPER, CONTRAST = "#15181d", 3.5
 
 
 def night(colour: str) -> str:
-    """Lighten a colour just as far as it takes to be seen on the dark page; black becomes white.
+    """Lighten a colour just enough to be visible on the dark page; black becomes white.
 
     Examples
     --------

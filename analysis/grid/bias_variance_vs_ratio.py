@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from analysis.core import style
 from analysis.core.panels import BEYOND, HOLLOW, curve, mark, marks_of, need, remark, share, shown
 from analysis.core.read import BATCH, Results
-from analysis.core.write import command
 
 #: wide enough for all but a few cells; those are counted in their panel
 LIMITS = (1e-4, 3.0)
@@ -23,7 +22,7 @@ HEAD = {"xytext": (0, 14), "textcoords": "offset points", "fontsize": 7.5, "colo
 
 
 def draw(results: Results) -> Figure:
-    """Relative squared bias and relative variance of a batch against m/N."""
+    """Squared bias and variance of a batch, relative to the gradient, against m/N."""
     need(results, m=2)
     N = results.middle[1]
     looks, labels = style.looks(results.options), style.chosen(results.options, 6)
@@ -58,7 +57,7 @@ def draw(results: Results) -> Figure:
     for axes in pairs[max(0, len(results.laws) - 2) : len(results.laws)].flat:
         axes.set_xlabel("m/N", fontsize=7)
     style.legend(figure, looks, labels, HOLLOW, *marks_of(cells), BEYOND)
-    style.title(figure, finding(results))
+    style.title(figure, headline(results))
     return figure
 
 
@@ -77,8 +76,8 @@ def _panel(
     remark(axes, rows, part)
 
 
-def finding(results: Results) -> str:
-    """Say how often bias, and not variance, is what a batch suffers from."""
+def headline(results: Results) -> str:
+    """Return how often bias, not variance, dominates the error of a batch."""
     N = results.middle[1]
     cells = results.cells
     few = cells[(cells["N"] == N) & (cells["m"] <= N / 4) & (cells["status"] == "")]
@@ -87,7 +86,3 @@ def finding(results: Results) -> str:
         f"N = {N}, m ≤ N/4: bias outweighs the noise of a {BATCH}-prompt batch in "
         f"{share(biased, len(few))} of {len(few)} cells"
     )
-
-
-if __name__ == "__main__":
-    command(draw)

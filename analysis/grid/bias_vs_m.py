@@ -25,13 +25,12 @@ from analysis.core.panels import (
     visible,
 )
 from analysis.core.read import Results
-from analysis.core.write import command
 from analysis.grid import slopes
 
-#: methods whose bias the theory speaks of; the others are drawn where there is room
+#: estimators that the theory covers; the others are drawn where there is room
 THEORY = ("tea", "prefix_tea", "linear_tea")
-#: a slope with a larger standard error is no finding
-KNOWN = 0.2
+#: the headline leaves out slopes with a larger standard error
+LARGEST_SE = 0.2
 
 
 def draw(results: Results) -> Figure:
@@ -61,20 +60,20 @@ def draw(results: Results) -> Figure:
     heading = f"slope on log m ± 95 %: {'; '.join(laws)}"
     place = {"loc": "outside lower left", "title": heading, "alignment": "left"}
     figure.legend(handles=[*handles, HOLLOW, *marks_of(cells)], **place)
-    style.title(figure, finding(results, laws[0], N, fits))
+    style.title(figure, headline(results, laws[0], N, fits))
     return figure
 
 
 def chosen(results: Results, laws: list[str]) -> list[str]:
-    """Return the labels that are drawn: those that the theory speaks of first, eight at most."""
-    there = set(results.cells.loc[results.cells["law"].isin(laws), "estimator"])
-    names = {label: options for label, options in results.options.items() if label in there}
+    """Return the labels that are drawn: those that the theory covers first, eight at most."""
+    measured = set(results.cells.loc[results.cells["law"].isin(laws), "estimator"])
+    names = {label: options for label, options in results.options.items() if label in measured}
     first = [x for x in style.ordered(names) if names[x]["name"] in THEORY]
     return (first + [x for x in style.chosen(names) if x not in first])[:8]
 
 
 def rates(label: str, laws: list[str], fits: pd.DataFrame) -> str:
-    """Write an estimator's slope on each law; those that rest on noise are left out."""
+    """Write an estimator's slope on each law, leaving out those that rest on noise."""
     rows = fits[fits["estimator"] == label].query("points > flagged + 1").set_index("law")
     return "; ".join(slopes.text(rows.loc[law]) if law in rows.index else "–" for law in laws)
 
@@ -91,19 +90,16 @@ def _guides(axes: Axes, rows: pd.DataFrame, sizes: list[int]) -> None:
         axes.annotate(rf"$m^{{-{order}}}$", (m[-1], end), **place, color=style.GREY)
 
 
-def finding(results: Results, law: str, N: int, fits: pd.DataFrame) -> str:
-    """Say how fast the bias of the theory's methods falls."""
-    fits = fits[fits["law"] == law].query(f"flagged == 0 and se < {KNOWN}").set_index("estimator")
-    told = [x for x in chosen(results, [law]) if x in fits.index]
-    told = [x for x in told if results.options[x]["name"] in THEORY]
-    tea = [x for x in told if results.options[x]["name"] == "tea"][1:]  # one is enough
-    told = [x for x in told if x not in tea]
-    if not told:
+def headline(results: Results, law: str, N: int, fits: pd.DataFrame) -> str:
+    """Return how fast the bias of the theory's estimators falls."""
+    fits = fits[fits["law"] == law].query(f"flagged == 0 and se < {LARGEST_SE}")
+    fits = fits.set_index("estimator")
+    names = {x: results.options[x]["name"] for x in chosen(results, [law]) if x in fits.index}
+    labels = [x for x, name in names.items() if name in THEORY]
+    other_tea = [x for x in labels if names[x] == "tea"][1:]  # one is enough
+    labels = [x for x in labels if x not in other_tea]
+    if not labels:
         return f"{law}, N = {N}: bias against m"
-    text = ", ".join(f"{x} {style.number(fits.loc[x, 'slope'])}" for x in told)
+    text = ", ".join(f"{x} {style.number(fits.loc[x, 'slope'])}" for x in labels)
     span = f"m = {fits['from_m'].min()} to {fits['to_m'].max()}"
     return f"{law}, N = {N}: slopes of log bias on log m, {span}: {text}"
-
-
-if __name__ == "__main__":
-    command(draw)

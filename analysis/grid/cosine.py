@@ -22,7 +22,6 @@ from analysis.core.panels import (
     shown,
 )
 from analysis.core.read import Results
-from analysis.core.write import command
 
 HIGH = 0.95
 
@@ -48,33 +47,29 @@ def draw(results: Results) -> Figure:
     style.grid_ticks(axes, results.m, style.every_other(results.m))
     outer(panels, "m", "cosine")
     style.legend(figure, looks, labels, *marks_of(cells), BEYOND)
-    style.title(figure, finding(results))
+    style.title(figure, headline(results))
     return figure
 
 
 def medians(results: Results) -> pd.Series:
     """Return each estimator's median cosine over laws in the middle of the grid, largest first.
 
-    Estimators that have a cosine on few laws are left out: their medians cannot be compared.
+    Estimators with a cosine on few laws are left out: their medians are of other laws.
     """
-    here = results.single[results.single["status"] == ""]
-    found = here.groupby("estimator", sort=False)["cosine"].agg(["median", "count"])
-    common = found["count"] >= 0.75 * found["count"].max()
-    # the order of what looks equal must not hang on the last digits
-    return found.loc[common, "median"].round(3).sort_values(ascending=False, kind="stable")
+    cosines = results.single[results.single["status"] == ""].groupby("estimator", sort=False)
+    table = cosines["cosine"].agg(["median", "count"])
+    common = table["count"] >= 0.75 * table["count"].max()
+    # rounded, so that the order of equal medians does not depend on the last digits
+    return table.loc[common, "median"].round(3).sort_values(ascending=False, kind="stable")
 
 
-def finding(results: Results) -> str:
-    """Say whose mean gradient points where the exact one does, and whose does not."""
+def headline(results: Results) -> str:
+    """Return how many estimators have a high median cosine, and the lowest ones."""
     m, N = results.middle
-    found = medians(results)
-    high = int((found >= HIGH).sum())
-    least = ", ".join(f"{label} {value:.2f}" for label, value in found[::-1].head(3).items())
+    cosines = medians(results)
+    high = int((cosines >= HIGH).sum())
+    least = ", ".join(f"{label} {value:.2f}" for label, value in cosines[::-1].head(3).items())
     return (
-        f"m = {m}, N = {N}: median cosine over laws is ≥ {HIGH} for {high} of {len(found)} "
+        f"m = {m}, N = {N}: median cosine over laws is ≥ {HIGH} for {high} of {len(cosines)} "
         f"estimators; lowest {least}"
     )
-
-
-if __name__ == "__main__":
-    command(draw)

@@ -16,7 +16,6 @@ from matplotlib.patches import Patch
 from analysis.core import style
 from analysis.core.panels import HATCHES, hatch, ranked
 from analysis.core.read import Results
-from analysis.core.write import command
 
 
 def draw(results: Results) -> Figure:
@@ -47,12 +46,12 @@ def draw(results: Results) -> Figure:
     used = [Patch(**HATCHES[x], label=x) for x in HATCHES if (status == x).any(axis=None)]
     if used:
         figure.legend(handles=used, loc="outside lower center", ncols=3, fontsize=7)
-    style.title(figure, finding(results))
+    style.title(figure, headline(results))
     return figure
 
 
 def _number(axes: Axes, x: int, y: int, value: float) -> None:
-    # no efficiency: all advantages are 0, or their mean cannot be told from it
+    # no efficiency: all advantages are 0, or their mean is not significantly different from 0
     text = f"{100 * value:.0f}" if np.isfinite(value) else "–"
     ink = "white" if value < 0.5 else "black"
     axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=6)
@@ -64,8 +63,8 @@ def best(results: Results) -> pd.DataFrame:
     return rows.loc[rows.groupby("law", sort=False)["efficiency"].idxmax()]
 
 
-def finding(results: Results) -> str:
-    """Say who is most efficient on most laws, the range, and how exact the numbers are."""
+def headline(results: Results) -> str:
+    """Return the most efficient estimators, their range, and the largest standard error."""
     m, N = results.middle
     rows = best(results)
     low, high = (f"{100 * value:.0f}" for value in rows["efficiency"].agg(["min", "max"]))
@@ -75,7 +74,3 @@ def finding(results: Results) -> str:
         f"{ranked(rows['estimator'].value_counts())}, at {low} to {high} % of the bound "
         f"(s.e. ≤ {100 * usable['efficiency_mcse'].max():.1g} %)"
     )
-
-
-if __name__ == "__main__":
-    command(draw)

@@ -14,9 +14,8 @@ from matplotlib.lines import Line2D
 from analysis.core import style
 from analysis.core.panels import corner, one_column, outer, ranked, shown
 from analysis.core.read import BATCH, Results
-from analysis.core.write import command
 
-#: the axes go no further: standard deviation of a batch, and bias, over the exact gradient's norm
+#: upper ends of the axes: standard deviation of a batch, and bias, over the gradient's norm
 FAR = (0.4, 1.3)
 ARC = {"color": "#d0d0d0", "lw": 0.8}
 
@@ -46,7 +45,7 @@ def draw(results: Results) -> Figure:
     arcs = Line2D([], [], **ARC, label="equal error")
     unit = Line2D([], [], ls="", label="over ‖$\\nabla V_N$‖")
     style.legend(figure, looks, labels, edge, arcs, unit)
-    style.title(figure, finding(results))
+    style.title(figure, headline(results))
     return figure
 
 
@@ -77,14 +76,14 @@ def _points(axes: Axes, rows: pd.DataFrame, look: style.Look) -> None:
 def _missing(axes: Axes, cells: pd.DataFrame, rows: pd.DataFrame, ends: np.ndarray) -> None:
     """Write how many estimators have no point in the panel, and why."""
     counts = cells["status"].value_counts()
-    told = [f"{counts[x]} {x}" for x in ("undefined", "infinite") if x in counts]
+    notes = [f"{counts[x]} {x}" for x in ("undefined", "infinite") if x in counts]
     beyond = int((rows[["noise", "relative_bias"]] > ends).any(axis=1).sum())
-    told += [f"{beyond} off scale"] * (beyond > 0) + ["saturated"] * ("saturated" in counts)
-    corner(axes, "\n".join(told))
+    notes += [f"{beyond} off scale"] * (beyond > 0) + ["saturated"] * ("saturated" in counts)
+    corner(axes, "\n".join(notes))
 
 
-def finding(results: Results) -> str:
-    """Say who is on the frontier most often."""
+def headline(results: Results) -> str:
+    """Return the estimators of least error, and the one most often on the frontier."""
     m, N = results.middle
     rows = frontier(results).query("status == ''")
     counts = rows.groupby("estimator", sort=False)["frontier"].sum()
@@ -93,7 +92,3 @@ def finding(results: Results) -> str:
         f"m = {m}, N = {N}: least error by {ranked(least.value_counts())} of {len(least)} laws; "
         f"on the frontier most often {ranked(counts, 1)}"
     )
-
-
-if __name__ == "__main__":
-    command(draw)

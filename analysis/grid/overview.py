@@ -15,9 +15,8 @@ from matplotlib.patches import Patch
 from analysis.core import style
 from analysis.core.panels import BEYOND, curve, mark, marks_of, one_column, outer, remark, shown
 from analysis.core.read import BATCH, Results
-from analysis.core.write import command
 
-#: the axis goes no further; what lies beyond is counted in the panel
+#: largest range of the axis; what lies beyond is counted in the panel
 FAR = (1e-3, 10.0)
 TICKS = (0.001, 0.01, 0.1, 1.0, 10.0)
 BAND, DARK = "#f1f1f1", "#cfcfcf"
@@ -58,7 +57,7 @@ def draw(results: Results) -> Figure:
     inner = Patch(color=BAND, label=f"one m: N = {results.N[0]} … {results.N[-1]}")
     extra = [inner] + [Patch(color=DARK, label="saturated")] * saturated
     style.legend(figure, looks, labels, *extra, *marks_of(cells), BEYOND)
-    style.title(figure, finding(results))
+    style.title(figure, headline(results))
     return figure
 
 
@@ -71,23 +70,19 @@ def placed(results: Results) -> pd.DataFrame:
 
 
 def medians(results: Results) -> pd.Series:
-    """Return each estimator's median error over the cells, least first, with its share of cells."""
-    cells = results.cells[results.cells["status"] == ""]
-    found = cells.groupby("estimator", sort=False)["batch_nmse"].agg(["median", "count"])
-    common = found["count"] >= 0.75 * found["count"].max()
-    return found.loc[common, "median"].sort_values(kind="stable")
+    """Return the median error over cells, least first, of estimators measured in most of them."""
+    errors = results.cells[results.cells["status"] == ""].groupby("estimator", sort=False)
+    table = errors["batch_nmse"].agg(["median", "count"])
+    common = table["count"] >= 0.75 * table["count"].max()
+    return table.loc[common, "median"].sort_values(kind="stable")
 
 
-def finding(results: Results) -> str:
-    """Say whose error is least and whose largest, over all cells."""
+def headline(results: Results) -> str:
+    """Return the least median errors over all cells, and the largest one."""
     values = [f"{label} {value:.2g}" for label, value in medians(results).items()]
     cells = results.cells[results.cells["status"] == ""]
     count = len(cells[["law", "m", "N"]].drop_duplicates())
     return (
         f"Median error of a {BATCH}-prompt batch over {count} settings: "
-        f"{', '.join(values[:3])}; most {values[-1]}"
+        f"{', '.join(values[:3])}; largest {values[-1]}"
     )
-
-
-if __name__ == "__main__":
-    command(draw)

@@ -1,7 +1,7 @@
-"""What a grid found, printed: `python -m analysis.report results/quick`.
+"""The results of a grid, printed: `python -m analysis.report results/quick`.
 
-Tables of the best estimator for each law, of the main estimators in one cell, and of TEA's bias
-beside the theory; then where results and figures are. Every number is read from the folder.
+Tables of the best estimator on each law, of the main estimators in one cell, and of TEA's bias
+beside the theory; then the files of results and figures.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from rich.table import Table
 
 from analysis.core import style
 from analysis.core.read import BATCH, Results
-from analysis.core.write import Folder, opened
+from analysis.core.style import plus_minus
+from analysis.core.write import Folder, opened, text_table
 from analysis.grid import slopes
-from analysis.grid.least_error import BANDS, by_band, winners
+from analysis.grid.winners import BANDS, by_band, winners
 
 #: SPEC 6: mean of TEA's ĝ minus ∇V_N for (loc, scale), standard Normal, alpha = .25, N = 128;
 #: computed independently of this project, good to ±.005 (±.002 from m = 256 on)
@@ -35,39 +36,13 @@ REFERENCE = {
 REFERENCE_N = 128
 
 
-def grid(*columns: str) -> Table:
-    """Return an empty table; its first column is text, the others are numbers."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="underline")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="right" if place else "left")
-    return table
-
-
-def plus_minus(value: float, mcse: float, scale: float = 1.0) -> str:
-    """Write `scale` times a number and its standard error, to the error's first digit.
-
-    Examples
-    --------
-    >>> plus_minus(-0.34912, 0.0012), plus_minus(0.34912, 0.0098, 100.0)
-    ('−0.349 ± 0.001', '34.9 ± 1.0')
-    """
-    if not np.isfinite(value):
-        return "–"
-    if not mcse > 0.0:
-        return style.number(scale * value, 3)
-    # four decimals at most: a smaller error is told as 0.0001
-    error = max(scale * mcse, 1e-4)
-    digits = max(0, int(-np.floor(np.log10(error))))
-    return f"{style.number(scale * value, digits)} ± {error:.{digits}f}"
-
-
 def head(results: Results) -> str:
-    """Say what the grid is, and what became of its cells."""
-    states = results.cells["status"].value_counts()
-    told = ", ".join(f"{count} {name or 'measured'}" for name, count in states.items())
+    """Return the grid's laws, estimators, m and N, and how many cells have which status."""
+    statuses = results.cells["status"].value_counts()
+    counts = ", ".join(f"{count} {name or 'measured'}" for name, count in statuses.items())
     return (
         f"{results.folder}: {len(results.laws)} laws, {len(results.options)} estimators, "
-        f"m = {_list(results.m)}, N = {_list(results.N)}\n{len(results.cells)} cells: {told}"
+        f"m = {_list(results.m)}, N = {_list(results.N)}\n{len(results.cells)} cells: {counts}"
     )
 
 
@@ -76,12 +51,12 @@ def _list(values: list[int]) -> str:
 
 
 def best(results: Results) -> Iterator[Table | str]:
-    """Yield who has the least error of a batch on each law, by m/N."""
-    found = winners(results)
+    """Yield the estimator of least error on each law, by m/N."""
+    every = winners(results)
     yield f"Least error of a {BATCH}-prompt batch: most frequent winner, and in how many (m, N)"
-    table = grid("law", *(name for name, *_ in BANDS), "marked*")
+    table = text_table("law", *(name for name, *_ in BANDS), "marked*")
     for law in [*results.laws, "all laws"]:
-        rows = found if law == "all laws" else found[found["law"] == law]
+        rows = every if law == "all laws" else every[every["law"] == law]
         bands = by_band(rows)
         marked = int((rows["status"] != "").sum())
         if law == "all laws":
@@ -99,11 +74,11 @@ def _first(wins: pd.Series | None) -> str:
 
 
 def main_ones(results: Results, law: str) -> Iterator[Table | str]:
-    """Yield the main estimators' numbers in the grid's middle cell, on one law."""
+    """Yield the main estimators' numbers in the middle of the grid, on one law."""
     m, N = results.middle
     rows = results.single[results.single["law"] == law].set_index("estimator")
     yield f"{law}, m = {m}, N = {N}; bias and sd over ‖∇V_N‖; ± Monte Carlo standard errors"
-    table = grid("estimator", "bias %", f"sd of {BATCH} %", "cosine", "efficiency %")
+    table = text_table("estimator", "bias %", f"sd of {BATCH} %", "cosine", "efficiency %")
     for label in style.chosen(results.options, 12):
         if label not in rows.index:
             continue
@@ -122,11 +97,11 @@ def main_ones(results: Results, law: str) -> Iterator[Table | str]:
         )
     yield table
     if (rows["status"] == "saturated").any():
-        yield "  saturated: hardly any gradient is left here, and shares of it mean little"
+        yield "  saturated: hardly any gradient is left here, and numbers relative to it mean little"
 
 
 def theory(results: Results) -> Iterator[Table | str]:
-    """Yield TEA's bias against m, and m times it, beside the theory, where a tail is Gaussian."""
+    """Yield TEA's bias against m, and m times it, on the laws with a Gaussian upper tail."""
     tea = next((x for x in style.ordered(results.options) if _is_tea(results.options[x])), None)
     N = REFERENCE_N if REFERENCE_N in results.N else results.middle[1]
     for law in results.theory_laws if tea else ():
@@ -136,7 +111,7 @@ def theory(results: Results) -> Iterator[Table | str]:
         standard = N == REFERENCE_N and set(rows["family"]) == {"Normal(loc=0.0, scale=1.0)"}
         yield f"{law}, N = {N}: bias of {tea}; in theory m · bias tends to a constant"
         heads = [[name, f"m · {name}", *(["ref."] if standard else [])] for name in parameters]
-        table = grid("m", *(text for head in heads for text in head))
+        table = text_table("m", *(text for head in heads for text in head))
         for m, pair in rows.groupby("m"):
             cells = []
             for row in pair.itertuples():
@@ -169,7 +144,7 @@ def _rates(fits: pd.DataFrame, N: int) -> Iterator[str]:
 
 
 def files(results: Results, figures: Path) -> Iterator[str]:
-    """Yield where the numbers and the pictures are."""
+    """Yield the files of results and figures."""
     for name in ("table.parquet", "response.parquet", "manifest.json"):
         if (results.folder / name).exists():
             yield f"  {results.folder / name}"
@@ -201,7 +176,7 @@ def main(
         Path | None, typer.Option(help="Folder of its figures; default: figures/<its name>.")
     ] = None,
 ) -> None:
-    """Print what a grid found and where its files are."""
+    """Print a grid's main results and the names of its files."""
     results = opened(folder)
     if law is not None and law not in results.laws:
         typer.echo(f"error: law is {law!r}; give one of {', '.join(results.laws)}", err=True)

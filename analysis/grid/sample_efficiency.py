@@ -1,11 +1,10 @@
-"""How many rollouts an estimator needs to be as good as another.
+"""Sample efficiency: the rollouts m that an estimator needs for another one's error.
 
 python -m simulations.grid simulations/grids/rollouts.toml
 python -m analysis.grid.sample_efficiency results/rollouts
 
-The error of a 64-prompt batch falls with m. An estimator needs the m at which its error has come
-down to that of the reference with its own, smaller m: read off the straight line, in logarithms,
-between the neighbours of the grid.
+The error of a 64-prompt batch falls with m. An estimator needs the m at which its error equals
+that of the reference with few rollouts, by linear interpolation of log error in log m.
 """
 
 from __future__ import annotations
@@ -16,12 +15,11 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from analysis.core.read import BATCH, Results
-from analysis.core.write import Folder, opened
-from analysis.grid.report import grid, plus_minus
+from analysis.core.style import plus_minus
+from analysis.core.write import Folder, opened, show, text_table
 
 REFERENCE, FEW = "linear TEA, k ≥ 1", 16
 
@@ -61,9 +59,9 @@ def needed(m: np.ndarray, error: np.ndarray, goal: float) -> float:
 
 
 def table(results: Results, reference: str, few: int) -> pd.DataFrame:
-    """Return law, N, estimator, goal, goal_mcse and the m needed, low and high.
+    """Return law, N, estimator, goal (the reference's error), goal_mcse, m needed, low and high.
 
-    low and high are the m needed if every error were two standard errors smaller, or larger.
+    `low` and `high` are the m needed if every error were two standard errors smaller, or larger.
     """
     rows = []
     fit = results.cells[results.cells["status"] == ""]
@@ -84,28 +82,28 @@ def table(results: Results, reference: str, few: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def printed(found: pd.DataFrame, reference: str, few: int) -> Iterator[Table | str]:
+def printed(needs: pd.DataFrame, reference: str, few: int) -> Iterator[Table | str]:
     """Yield the table, one line for each law and N."""
-    labels = [label for label in found["estimator"].unique()]
+    labels = list(needs["estimator"].unique())
     yield (
         f"Rollouts m for the error that {reference} has with m = {few} "
         f"({BATCH}-prompt batch; in brackets: ± 2 s.e.)"
     )
-    shown = grid("law", "N", "error", *labels)
-    for (law, N), own in found.groupby(["law", "N"], sort=False):
+    shown = text_table("law", "N", "error", *labels)
+    for (law, N), own in needs.groupby(["law", "N"], sort=False):
         own = own.set_index("estimator")
         first = own.iloc[0]
         shown.add_row(
             law,
             str(N),
             plus_minus(first["goal"], first["goal_mcse"]),
-            *(cell(own.loc[label]) if label in own.index else "–" for label in labels),
+            *(interval(own.loc[label]) if label in own.index else "–" for label in labels),
         )
     yield shown
 
 
-def cell(row: pd.Series) -> str:
-    """Write the m that a row of `table` says, in brackets its ends where they differ."""
+def interval(row: pd.Series) -> str:
+    """Write the m of a row of `table`, followed by (low–high) where these differ."""
     if np.isinf(row["m"]):
         return f"> {row['most']}"
     ends = [f"{x:.0f}" if np.isfinite(x) else f"> {row['most']}" for x in (row["low"], row["high"])]
@@ -115,17 +113,15 @@ def cell(row: pd.Series) -> str:
 
 def main(
     folder: Folder,
-    reference: Annotated[str, typer.Option(help="Estimator that has few rollouts.")] = REFERENCE,
+    reference: Annotated[str, typer.Option(help="Estimator with few rollouts.")] = REFERENCE,
     m: Annotated[int, typer.Option(help="How many it has.")] = FEW,
 ) -> None:
     """Print how many rollouts the other estimators need for the reference's error."""
-    found = table(opened(folder), reference, m)
-    if found.empty:
+    needs = table(opened(folder), reference, m)
+    if needs.empty:
         typer.echo(f"error: {folder} has no {reference!r} at m = {m}; give others", err=True)
         raise typer.Exit(1)
-    console = Console(markup=False, width=max(150, Console().width))
-    for part in printed(found, reference, m):
-        console.print(part, highlight=False)
+    show(printed(needs, reference, m), width=150)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def power_law(x: ArrayLike, y: ArrayLike, y_se: ArrayLike) -> Line:
     misfit = 1.0
     if len(x) > 2:
         misfit = max(1.0, float(np.sqrt(np.sum((fit.resid / errors) ** 2) / (len(x) - 2))))
-    # there is no spread to explain where all y are equal
+    # R² is undefined where all y are equal
     r2 = fit.rsquared if np.ptp(y) > 0.0 else float("nan")
     return Line(fit.params[1], fit.bse[1] * misfit, fit.params[0], r2)
 
@@ -61,7 +61,7 @@ def power_law(x: ArrayLike, y: ArrayLike, y_se: ArrayLike) -> Line:
 def growth(N: ArrayLike, variance: ArrayLike) -> Line:
     """Fit variance = a + b log N by ordinary least squares.
 
-    Unweighted: the budgets share their draws, so that their errors are far from independent.
+    Unweighted: the budgets share their rollouts, so their errors are far from independent.
     """
     x = sm.add_constant(np.log(np.asarray(N, float)))
     fit = sm.OLS(np.asarray(variance, float), x).fit()
@@ -69,7 +69,7 @@ def growth(N: ArrayLike, variance: ArrayLike) -> Line:
 
 
 def fitted_sizes(m: Sequence[int], from_m: int = FROM_M) -> list[int]:
-    """Return the m that rates are fitted to: those from `from_m` on, or else the largest three.
+    """Return the m that rates are fitted to: those from `from_m` up, or else the largest three.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def table(results: Results, from_m: int = FROM_M, **only: Sequence[object]) -> p
 
     Quantities: "bias" and "variance" (slopes on log m, per N and parameter; "all" is the norm and
     the total) and "growth" (variance on log N, per m; "all" only). `flagged` counts fitted biases
-    within two standard errors of zero: a slope that rests on such points is not to be trusted.
+    within two standard errors of zero; do not trust a slope that rests on such points.
     """
     rows = results.table
     for column, values in only.items():
@@ -95,7 +95,7 @@ def table(results: Results, from_m: int = FROM_M, **only: Sequence[object]) -> p
     rows = add_errors(rows)
     rows = rows[rows["status"] == ""].sort_values(["m", "N"])
     sizes = fitted_sizes(results.m, from_m)
-    found = []
+    rates = []
     head = ["law", "estimator", "N", "parameter"]
     for key, part in rows[rows["m"].isin(sizes)].groupby(head, sort=False):
         for quantity, column in (("bias", "bias_size"), ("variance", "variance")):
@@ -104,17 +104,17 @@ def table(results: Results, from_m: int = FROM_M, **only: Sequence[object]) -> p
                 continue
             line = power_law(points["m"], points[column], points[f"{quantity}_mcse"])
             flagged = int(points["flagged"].sum()) if quantity == "bias" else 0
-            found.append(dict(zip(head, key, strict=True)) | _row(quantity, line, points, flagged))
+            rates.append(dict(zip(head, key, strict=True)) | _row(quantity, line, points, flagged))
     head = ["law", "estimator", "m"]
     for key, part in rows[rows["parameter"] == "all"].groupby(head, sort=False):
         # estimators that do not use N have one variance for all N
         if len(part) >= 3 and np.ptp(part["variance"]) > 1e-9 * part["variance"].max():
             line = growth(part["N"], part["variance"])
             start = dict(zip(head, key, strict=True)) | {"parameter": "all"}
-            found.append(start | _row("growth", line, part, 0))
+            rates.append(start | _row("growth", line, part, 0))
     names = ["law", "estimator", "parameter", "quantity", "m", "N"]
     numbers = ["slope", "se", "low", "high", "r2", "points", "flagged", "from_m", "to_m"]
-    return pd.DataFrame(found, columns=[*names, *numbers]).astype({"m": "Int64", "N": "Int64"})
+    return pd.DataFrame(rates, columns=[*names, *numbers]).astype({"m": "Int64", "N": "Int64"})
 
 
 def _row(quantity: str, line: Line, points: pd.DataFrame, flagged: int) -> dict[str, object]:
@@ -134,7 +134,7 @@ def _row(quantity: str, line: Line, points: pd.DataFrame, flagged: int) -> dict[
 
 
 def text(row: Mapping[str, float] | pd.Series) -> str:
-    """Write a slope and half its 95 % interval."""
+    """Write a slope ± half of its 95 % interval."""
     return f"{style.number(row['slope'])} ± {style.Z * row['se']:.2f}"
 
 

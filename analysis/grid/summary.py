@@ -4,8 +4,7 @@ python -m analysis.summary results/paper analysis/summaries/paper
 python -m analysis.figures analysis/summaries/paper --out figures/paper
 
 It keeps the columns that `analysis` reads, to 24 significant bits; the rows of whole cells, and
-those of single parameters on the laws that the theory speaks of; and the response curves that are
-drawn.
+those of single parameters on the laws of the theory; and the response curves that are drawn.
 """
 
 from __future__ import annotations
@@ -14,19 +13,14 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
-from numpy.typing import NDArray
 
 from analysis.core.read import RESPONSE_COLUMNS, TABLE_COLUMNS, Results
-from analysis.core.write import Folder, opened
+from analysis.core.write import Folder, opened, write_parquet
 from analysis.grid import responses
 
-#: bits of a double beyond single precision
-SPARE = 29
+#: significant bits of a number in the small copy: those of single precision, without its range
+BITS = 24
 
 
 def summarise(results: Results, out: Path) -> dict[Path, int]:
@@ -38,37 +32,10 @@ def summarise(results: Results, out: Path) -> dict[Path, int]:
     if results.response is not None:
         files["response.parquet"] = responses.drawn(results)[RESPONSE_COLUMNS]
     for name, frame in files.items():
-        _write(frame, out / name)
+        write_parquet(frame, out / name, BITS)
     manifest = {**results.manifest, "summary": {name: len(f) for name, f in files.items()}}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return {out / name: (out / name).stat().st_size for name in [*files, "manifest.json"]}
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    numbers = list(frame.select_dtypes("float64"))
-    frame = frame.assign(**{name: rounded(frame[name].to_numpy()) for name in numbers})
-    pq.write_table(
-        pa.Table.from_pandas(frame, preserve_index=False),
-        path,
-        compression="zstd",
-        compression_level=19,
-        use_dictionary=[name for name in frame if name not in numbers],
-        # bytes of like rank stand beside each other, so that the empty ones take no room
-        use_byte_stream_split=numbers,
-    )
-
-
-def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round doubles to the significant bits of single precision, which lacks their range.
-
-    Examples
-    --------
-    >>> rounded(np.array([0.1, 1e-200])).tolist()
-    [0.10000000149011612, 1.0000000260167473e-200]
-    """
-    half, mask = 1 << (SPARE - 1), -(1 << SPARE)
-    bits = np.ascontiguousarray(values).view(np.int64)
-    return np.where(np.isfinite(values), ((bits + half) & mask).view(np.float64), values)
 
 
 def main(

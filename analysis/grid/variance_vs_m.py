@@ -15,13 +15,12 @@ from matplotlib.lines import Line2D
 from analysis.core import style
 from analysis.core.panels import curve, mark, marks_of, need, shown, visible
 from analysis.core.read import Results
-from analysis.core.write import command
 from analysis.grid import slopes
 from analysis.grid.bias_vs_m import THEORY, chosen
 
 
 def draw(results: Results) -> Figure:
-    """Variance against m, with rates, and against log N, with straight lines."""
+    """Variance against m with fitted rates, and against log N with straight lines."""
     need(results, m=2, N=3)
     law = (results.theory_laws or results.laws)[0]
     m, N = results.m[-1], results.middle[1]
@@ -65,24 +64,20 @@ def draw(results: Results) -> Figure:
         alignment="left",
     )
     tea = next((x for x in labels if results.options[x]["name"] == "tea"), labels[0])
-    told = f"{law}: the variance of {tea}"
+    headline = f"{law}: the variance of {tea}"
     if tea in rates.index:
-        told += f" falls with m at slope {style.number(rates.loc[tea, 'slope'])}"
+        headline += f" falls with m at slope {style.number(rates.loc[tea, 'slope'])}"
     if tea in growth.index:
-        told += f" and is linear in log N to R² = {growth.loc[tea, 'r2']:.4f}"
-    style.title(figure, told)
+        headline += f" and is linear in log N to R² = {growth.loc[tea, 'r2']:.4f}"
+    style.title(figure, headline)
     return figure
 
 
 def _straight(axes: Axes, rows: pd.DataFrame, slope: float, look: style.Look) -> None:
-    """Draw the variance against N, as a share of its largest, and its fitted line."""
+    """Draw the variance against N, relative to its largest value, and its fitted line."""
     top = rows["variance"].max()
     rows = rows.assign(part=rows["variance"] / top, part_mcse=rows["variance_mcse"] / top)
     curve(axes, rows, "N", "part", look, linestyle="")
     log_N = np.log(rows["N"])
     line = rows["part"].mean() + slope / top * (log_N - log_N.mean())
     axes.plot(rows["N"], line, color=look.colour, lw=1)
-
-
-if __name__ == "__main__":
-    command(draw)

@@ -1,4 +1,4 @@
-"""`python -m analysis.guide.__main__`: the command of `analysis.guide.page`."""
+"""`python -m analysis.guide`: the command of `analysis.guide.page`."""
 
 import typer
 

@@ -1,6 +1,6 @@
 """The page "Which estimator when" of the documentation: `python -m analysis.guide`.
 
-Its text is `docs/templates/which_estimator.md`; every number in it is computed from the committed
+Its text is `docs/templates/which_estimator.md`; every number is computed from the committed
 summaries of the grids, of the bandit study, and of a language model's pools and training.
 """
 
@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.core.read import BATCH, Absent, ResultsError
+from analysis.core.read import BATCH
+from analysis.core.write import one_line_errors
 from analysis.grid import sample_efficiency
 from analysis.guide import tables
-from analysis.guide.situations import SATURATED, SITUATIONS
+from analysis.guide.situations import FEW_SUCCESSES, SITUATIONS
 from analysis.guide.sources import Sources
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ def page(folder: Path) -> str:
         tea=sources.tea,
         batch=BATCH,
         clear=f"{100.0 * (1.0 - tables.CLEAR):.0f} %",
-        saturated=f"{SATURATED:g}",
+        saturated=f"{FEW_SUCCESSES:g}",
         laws=len(sources.league.laws),
         m=listed(sources.league.m),
         ratios=listed(sources.league.manifest["configuration"]["N_over_m"]),
@@ -71,7 +72,7 @@ def listed(numbers: list[int]) -> str:
 
 
 def write(folder: Path = SUMMARIES, out: Path = PAGE) -> None:
-    """Write the page; where it is there already, leave it as it is."""
+    """Write the page unless the file has this text already."""
     text = page(folder)
     if not out.exists() or out.read_text(encoding="utf-8") != text:
         out.write_text(text, encoding="utf-8")
@@ -82,9 +83,6 @@ def main(
     out: Annotated[Path, typer.Option(help="File to write.")] = PAGE,
 ) -> None:
     """Write the page "Which estimator when" from the summaries."""
-    try:
+    with one_line_errors():
         write(folder, out)
-    except (Absent, ResultsError) as problem:
-        typer.echo(f"error: {problem}", err=True)
-        raise typer.Exit(1) from None
     typer.echo(out)

@@ -1,4 +1,4 @@
-"""The situations of the guide "Which estimator when": which cells of which grid speak for each."""
+"""The situations of the guide "Which estimator when", and the cells of a grid that represent each."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-#: a verifier is saturated where best-of-N expects more successes than this
-SATURATED = 4.0
+#: best-of-N nearly always succeeds where it expects more successes than this
+FEW_SUCCESSES = 4.0
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What someone knows of their rewards, and the cells that stand for it.
+    """What a user knows of the rewards, and the cells that represent it.
 
     Attributes
     ----------
     name : str
-        Heading of the section, and what the decision table says.
+        Heading of the section, and line of the decision table.
     about : str
-        How it is recognised; Markdown.
+        How to recognise it; Markdown.
     laws : tuple of str
         Labels of laws in the grid; none: all of them.
     grid : str
         Folder of the summary.
     where : callable
-        Of the rows of these laws, a boolean for each: further conditions on the cell.
+        Maps rows to a boolean for each: further conditions on the cell.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Situation:
         return re.sub(r"[^\w\- ]", "", self.name.lower()).replace(" ", "-")
 
     def holds(self, rows: pd.DataFrame) -> pd.Series:
-        """Say of each row of `regrets` whether its cell belongs here."""
+        """Return for each row of performance ratios whether its cell belongs here."""
         inside = rows["law"].isin(self.laws) if self.laws else rows["m"] > 0
         return inside & self.where(rows)
 
@@ -69,18 +69,18 @@ SITUATIONS = (
         "A verifier: rewards are 0 or 1, successes rare",
         "One deployment of best-of-N sees a few successes, or none.",
         VERIFIERS,
-        where=lambda rows: expected_successes(rows) <= SATURATED,
+        where=lambda rows: expected_successes(rows) <= FEW_SUCCESSES,
     ),
     Situation(
         "A saturated verifier",
-        "Nearly every best-of-N succeeds already: there is little gradient left, and every "
-        "extrapolation returns more of it than there is.",
+        "Best-of-N nearly always succeeds already: little gradient is left, and every "
+        "extrapolation overestimates it.",
         VERIFIERS,
-        where=lambda rows: expected_successes(rows) > SATURATED,
+        where=lambda rows: expected_successes(rows) > FEW_SUCCESSES,
     ),
     Situation(
         "Few values: Likert scores, test counts",
-        "A handful of distinct rewards, each of them many times in a batch.",
+        "A handful of distinct rewards, each of which occurs many times in a batch.",
         ("Likert 1-5",),
     ),
     Situation(
@@ -139,19 +139,19 @@ SITUATIONS = (
     ),
     Situation(
         "A rare good mode that learning makes more frequent",
-        "The same, and the policy also learns in the share, the place and the width of each mode.",
+        "The same, but the policy also learns the share, the place and the width of each mode.",
         ("2 % good mode", "10 % good mode", "wide outliers"),
     ),
     Situation(
         "As many rollouts as the deployment has: m at least N",
         "Nothing has to be extrapolated, and max@N itself (here called max@m) has no bias. "
-        "Measured on the laws of the first grid, where the default is not among the estimators.",
+        "Measured on the laws of the full grid, which does not include the default.",
         grid="paper",
         where=lambda rows: rows["m"] >= rows["N"],
     ),
     Situation(
         "Nothing is known",
-        "All laws that the default was not chosen on and that location and scale move.",
+        "All laws that the default was not chosen on and whose parameters are location and scale.",
         where=lambda rows: rows["part"] == "held out",
     ),
 )

@@ -1,4 +1,4 @@
-"""The summaries that the guide "Which estimator when" is made from."""
+"""The summaries behind the guide "Which estimator when"."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from functools import cached_property
 
 import pandas as pd
 
-from analysis.benchmark.ratios import reference, regrets
-from analysis.core.read import Absent, Results
+from analysis.benchmark.ratios import performance_ratios, reference
+from analysis.core.read import Absent
 from analysis.guide.situations import Situation
 from analysis.studies import Studies
 from tea_stats import RECOMMENDED
 
 
 class Sources(Studies):
-    """The summaries that the page is made from, and what it derives from them."""
+    """The summaries, and what the page derives from them."""
 
     @cached_property
-    def regrets(self) -> Mapping[str, pd.DataFrame]:
-        """Rows of `analysis.benchmark.ratios.regrets`, by grid, with `family`."""
-        found = {}
+    def ratios(self) -> Mapping[str, pd.DataFrame]:
+        """Rows of `analysis.benchmark.ratios.performance_ratios`, by grid, with `family`."""
+        by_grid = {}
         for name, results in (("league", self.league), ("paper", self.grid)):
             family = results.table.drop_duplicates("law").set_index("law")["family"]
-            rows = regrets(results)
-            found[name] = rows.assign(family=rows["law"].map(family))
-        return found
+            rows = performance_ratios(results)
+            by_grid[name] = rows.assign(family=rows["law"].map(family))
+        return by_grid
 
     @cached_property
     def default(self) -> str:
         """Label of the recommended default."""
-        return label(self.league, RECOMMENDED)
+        return label_of(self.league.options, RECOMMENDED, self.league.folder)
 
     @cached_property
     def tea(self) -> str:
-        """Label of the paper's TEA, which the others are compared with."""
+        """Label of the paper's TEA, the reference of the others."""
         return reference(self.league)
 
     def cells(self, situation: Situation) -> pd.DataFrame:
-        """Return the rows of `regrets` that belong to a situation."""
-        rows = self.regrets[situation.grid]
+        """Return the rows of `ratios` that belong to a situation."""
+        rows = self.ratios[situation.grid]
         return rows[situation.holds(rows)]
 
 
-def label(results: Results, name: str) -> str:
-    """Return what an estimator is called in a grid, at its defaults; Absent if it is not there."""
-    for found, options in results.options.items():
-        if options == {"name": name}:
-            return found
-    raise Absent(f"{results.folder} has no {name} at its defaults")
+def label_of(options: Mapping[str, Mapping[str, object]], name: str, where: object) -> str:
+    """Return an estimator's label in a study, at its defaults; Absent if it is not there."""
+    for label, given in options.items():
+        if given == {"name": name}:
+            return label
+    raise Absent(f"{where} has no {name} at its defaults")

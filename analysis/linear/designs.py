@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -24,9 +23,8 @@ from scipy.stats import binom
 
 from analysis.core import style
 from analysis.core.style import Look
-from analysis.core.write import opened
+from analysis.core.write import opened, save
 from analysis.linear.tables import normal_efficiency
-from analysis.lm.pools import save
 from tea_stats import LinearDesign, linear_tea_design
 
 Array = NDArray[np.float64]
@@ -52,9 +50,7 @@ def k_min(m: int, share: float) -> int:
 
 def response(design: LinearDesign, u: Array) -> Array:
     """Return p(u) = Σ_i a_i m C(m−1, i−1) u^{i−1} (1−u)^{m−i}, the mean response's slope."""
-    ranks = np.arange(design.m)
-    found: Array = design.m * binom.pmf(ranks, design.m - 1, u[:, None]) @ design.value_weights
-    return found
+    return design.m * binom.pmf(np.arange(design.m), design.m - 1, u[:, None]) @ design.value_weights
 
 
 # --- figures ------------------------------------------------------------------------------------
@@ -74,17 +70,17 @@ def slopes() -> Figure:
             axes.plot(used / m, design.slopes[design.k_min - 1 :], **dots)
         _signed_powers(axes, range(3), range(4))
         axes.set_xlabel("u = F(r); gaps at b/m")
-    panels[0].set_ylabel("rise of the advantage in r")
+    panels[0].set_ylabel("slope of the advantage in r")
     dashed = Line2D([], [], color=style.INK, lw=1.0, ls="--", label="exact, N u$^{N-1}$")
     line = Line2D([], [], color=style.GREY, label="p(u)")
     dots = Line2D([], [], color=style.GREY, ls="", marker="o", ms=3, label="slopes $s_b$")
     _legend(figure, dashed, line, dots)
-    style.title(figure, slopes_finding())
+    style.title(figure, _slopes_headline())
     return figure
 
 
-def slopes_finding() -> str:
-    """Say how far p falls short of the exact response at the top, and where it is negative."""
+def _slopes_headline() -> str:
+    """Return where p is negative, and its slope at the top beside the exact one."""
     m, N = BUDGETS[-1]
     u = np.linspace(0.0, 1.0, 100_001)
     p = {share: response(linear_tea_design(m, N, k_min=k_min(m, share)), u) for share in SHARES}
@@ -101,32 +97,32 @@ def weights() -> Figure:
     figure, panels = _row([f"m = {m}, N = {N}" for m, N in BUDGETS])
     for axes, (m, N) in zip(panels, BUDGETS, strict=True):
         for share, (_, look) in SHARES.items():
-            found = linear_tea_design(m, N, k_min=k_min(m, share)).weights
-            axes.plot(list(found), list(found.values()), **{**look.line, "lw": 0.5, "ms": 2.2})
+            w = linear_tea_design(m, N, k_min=k_min(m, share)).weights
+            axes.plot(list(w), list(w.values()), **{**look.line, "lw": 0.5, "ms": 2.2})
         largest = max(abs(w) for line in axes.lines for w in line.get_ydata())
-        # about four to a side
+        # about four ticks on either side
         step = max(1, round(np.log10(largest) / 4))
         exponents = range(step, int(np.log10(largest)) + step + 1, step)
         _signed_powers(axes, exponents, exponents)
         axes.set_xlabel("k")
     panels[0].set_ylabel("weight $w_k$ of max@k")
     _legend(figure)
-    style.title(figure, weights_finding())
+    style.title(figure, _weights_headline())
     return figure
 
 
-def weights_finding() -> str:
-    """Say how large the weights get."""
-    told = []
+def _weights_headline() -> str:
+    """Return the largest weights."""
+    largest = []
     for m, N in BUDGETS:
         sizes = [
             max(map(abs, linear_tea_design(m, N, k_min=k_min(m, share)).weights.values()))
             for share in SHARES
         ]
-        told.append(f"{max(sizes):.0e} at m = {m}".replace("e+0", "e").replace("e+", "e"))
+        largest.append(f"{max(sizes):.0e} at m = {m}".replace("e+0", "e").replace("e+", "e"))
     return (
-        "Weights that sum to 1 alternate in sign, nearly all of them; "
-        f"the largest is {', '.join(told)}"
+        "The weights sum to 1, and nearly all of them alternate in sign; "
+        f"the largest is {', '.join(largest)}"
     )
 
 
@@ -137,8 +133,8 @@ def efficiency(plain: pd.DataFrame) -> Figure:
     for axes, ratio in zip(panels, RATIOS, strict=True):
         axes.axhline(1.0, color=style.INK, lw=0.8)
         for share, (_, look) in SHARES.items():
-            found = [normal_efficiency(m, ratio * m, k_min(m, share)) for m in SIZES]
-            axes.plot(SIZES, found, **look.line)
+            exact = [normal_efficiency(m, ratio * m, k_min(m, share)) for m in SIZES]
+            axes.plot(SIZES, exact, **look.line)
         for label in PLAIN:
             rows = plain[(plain["estimator"] == label) & (plain["N"] == ratio * plain["m"])]
             bars = {"yerr": style.Z * rows["efficiency_mcse"], "elinewidth": 0.8}
@@ -149,19 +145,19 @@ def efficiency(plain: pd.DataFrame) -> Figure:
     panels[0].set_ylabel("efficiency (bound: 1)")
     names = {label: f"{label} (N ≤ {plain['N'].max()})" for label in PLAIN}
     _legend(figure, *(Line2D([], [], label=names[x], **looks[x].line) for x in PLAIN))
-    style.title(figure, efficiency_finding(plain))
+    style.title(figure, _efficiency_headline(plain))
     return figure
 
 
-def efficiency_finding(plain: pd.DataFrame) -> str:
-    """Say the range of every line."""
-    told = []
+def _efficiency_headline(plain: pd.DataFrame) -> str:
+    """Return the range of every line."""
+    linear = []
     for share, (label, _) in SHARES.items():
-        found = [normal_efficiency(m, r * m, k_min(m, share)) for r in RATIOS for m in SIZES]
-        told.append(f"{_range(min(found), max(found))} with {label}")
+        exact = [normal_efficiency(m, r * m, k_min(m, share)) for r in RATIOS for m in SIZES]
+        linear.append(f"{_range(min(exact), max(exact))} with {label}")
     drawn = plain[(plain["N"] / plain["m"]).isin(RATIOS)].groupby("estimator")["efficiency"]
     others = [f"{label}: {_range(x.min(), x.max())}" for label, x in drawn]
-    return f"Share of the bound, Normal law. Linear TEA: {', '.join(told)}; {'; '.join(others)}"
+    return f"Efficiency, Normal law. Linear TEA: {', '.join(linear)}; {'; '.join(others)}"
 
 
 def _range(low: float, high: float) -> str:
@@ -205,7 +201,6 @@ def main(
     ] = SUMMARY,
 ) -> None:
     """Draw slopes, weights and efficiency of linear designs."""
-    matplotlib.use("Agg")
     table = opened(summary).table
     cells = table[(table["law"] == "Normal") & (table["parameter"] == "all")]
     plain = cells[cells["estimator"].isin(PLAIN)]

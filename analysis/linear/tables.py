@@ -1,8 +1,7 @@
-"""Tables of linear designs, exact: `python -m analysis.linear_tables` prints them as LaTeX rows.
+"""Exact tables of linear designs: `python -m analysis.linear_tables` prints them as LaTeX rows.
 
 The tables of `paper/linear_tea.tex`, an appendix of the article: condition numbers in slopes and in
-weights, efficiency on the Normal law, and the error of the extrapolation on other laws. Nothing is
-simulated.
+weights, efficiency on the Normal law, and the error of the extrapolation on other laws.
 """
 
 from __future__ import annotations
@@ -39,26 +38,26 @@ OTHERS: Mapping[str, ContinuousLaw] = {
 def to_slopes(m: int) -> Array:
     """Return the map from weights w_1..w_m to coefficients (s_1..s_{m−1}, w_m), shape (m, m)."""
     b, k = np.arange(1.0, m)[:, None], np.arange(1.0, m)
-    found = np.zeros((m, m))
-    found[:-1, :-1] = m * np.exp(_log_choose(b - 1, k - 1) - _log_choose(m - 1, k))
-    found[-1, -1] = 1.0
-    return found
+    matrix = np.zeros((m, m))
+    matrix[:-1, :-1] = m * np.exp(_log_choose(b - 1, k - 1) - _log_choose(m - 1, k))
+    matrix[-1, -1] = 1.0
+    return matrix
 
 
 def to_weights(m: int) -> Array:
     """Return the inverse of `to_slopes`: binomial inversion, with alternating signs."""
     k, b = np.arange(1.0, m)[:, None], np.arange(1.0, m)
     size = np.exp(_log_choose(k - 1, b - 1) + _log_choose(m - 1, k)) / m
-    found = np.zeros((m, m))
-    found[:-1, :-1] = np.where((k - b) % 2, -size, size)
-    found[-1, -1] = 1.0
-    return found
+    matrix = np.zeros((m, m))
+    matrix[:-1, :-1] = np.where((k - b) % 2, -size, size)
+    matrix[-1, -1] = 1.0
+    return matrix
 
 
 def condition_in_weights(m: int) -> float:
     """Return the condition number of E[A²] as a form in w_k, scaled to a unit diagonal.
 
-    It is far beyond 10¹⁶, but not its two factors: the largest eigenvalue, and the norm of the
+    It exceeds 10¹⁶ by far, but its two factors do not: the largest eigenvalue, and the norm of the
     inverse, D T⁻¹ H⁻¹ T⁻ᵀ D, whose factors are all known to full precision.
     """
     square = advantage_square(Normal(), m)
@@ -72,7 +71,7 @@ def condition_in_weights(m: int) -> float:
 def largest_weight(m: int, N: int, k_min: int) -> tuple[float, bool]:
     """Return max |w_k| of a design on the Normal law, and whether its digits are known.
 
-    The slopes are, to rounding times the condition number; the map to weights multiplies that.
+    Rounding perturbs the slopes by up to the condition number; the map to weights amplifies that.
     """
     design = linear_tea_design(m, N, k_min=k_min)
     largest = max(map(abs, design.weights.values()))
@@ -109,11 +108,11 @@ def condition() -> list[str]:
     """Rows m, condition in slopes and in weights, that over 9^m, and the largest weights."""
     rows = []
     for m in SIZES:
-        beyond = condition_in_weights(m)
-        share = math.exp(math.log(beyond) - m * math.log(9.0))
+        in_weights = condition_in_weights(m)
+        share = math.exp(math.log(in_weights) - m * math.log(9.0))
         weights = [power_of_ten(*largest_weight(m, 8 * m, k_min)) for k_min in (1, m // 2)]
         in_slopes = linear_tea_design(m, 8 * m, k_min=1).condition
-        cells = [f"{m}", f"{in_slopes:.0f}", power_of_ten(beyond), f"{share:.2f}", *weights]
+        cells = [f"{m}", f"{in_slopes:.0f}", power_of_ten(in_weights), f"{share:.2f}", *weights]
         rows.append(line(cells))
     return rows
 
@@ -122,8 +121,8 @@ def on_normal() -> list[str]:
     """Rows m, N, efficiency for k_min = 1, 4, m/4 and m/2."""
     rows = []
     for m, N in BUDGETS:
-        found = [normal_efficiency(m, N, k_min) for k_min in (1, 4, m // 4, m // 2)]
-        rows.append(line([f"{m}", f"{N}", *(f"{value:.3f}" for value in found)]))
+        values = [normal_efficiency(m, N, k_min) for k_min in (1, 4, m // 4, m // 2)]
+        rows.append(line([f"{m}", f"{N}", *(f"{value:.3f}" for value in values)]))
     return rows
 
 
@@ -137,7 +136,7 @@ def off_normal() -> list[str]:
 
 
 def power_of_ten(value: float, known: bool = True) -> str:
-    r"""Write a number as LaTeX with two digits, or none if they are not known.
+    r"""Write a number as LaTeX with two digits, or only its power of ten if they are not known.
 
     Examples
     --------

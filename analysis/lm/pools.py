@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import typer
 
 from analysis.core import style
-from analysis.core.read import ResultsError, _parquet
+from analysis.core.read import ResultsError, read_table
 from analysis.lm import pool_figures, pool_tables
 from analysis.lm.pool_figures import Pools
 
@@ -35,7 +35,7 @@ def load(folder: Path) -> Pools:
     """Read and check a results folder; ResultsError says what is wrong with it."""
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder; {CURE}")
-    tables = {name: _parquet(folder / f"{name}.parquet", TABLES[name], CURE) for name in TABLES}
+    tables = {name: read_table(folder / f"{name}.parquet", TABLES[name], CURE) for name in TABLES}
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:

@@ -17,7 +17,7 @@ import pandas as pd
 import typer
 
 from analysis.core import style
-from analysis.core.read import ResultsError, _parquet
+from analysis.core.read import ResultsError, read_table
 from analysis.lm import training_figures
 from analysis.lm.pools import save
 from analysis.lm.training_figures import START, Training
@@ -39,9 +39,9 @@ def load(folder: Path) -> Training:
     """Read and check a results folder; ResultsError says what is wrong with it."""
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder; {CURE}")
-    tables = {name: _parquet(folder / f"{name}.parquet", TABLES[name], CURE) for name in TABLES}
+    tables = {name: read_table(folder / f"{name}.parquet", TABLES[name], CURE) for name in TABLES}
     path = folder / "oracle.parquet"
-    tables["oracle"] = _parquet(path, ["scenario", "cosine"], CURE) if path.exists() else None
+    tables["oracle"] = read_table(path, ["scenario", "cosine"], CURE) if path.exists() else None
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:

@@ -1,4 +1,4 @@
-"""Write what the article reads: `python -m analysis.paper` fills `paper/generated/`.
+"""Write the article's input: `python -m analysis.paper` fills `paper/generated/`.
 
 numbers.tex has every number of the text as a macro, <table>.tex the rows of each table, and the
 PDF files are the figures; `paper/README.md` says which script and which grid each comes from.
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.core.read import Absent, ResultsError
+from analysis.core.write import one_line_errors
 from analysis.paper import figures, sources, tell
 from analysis.paper.studies import SUMMARIES, ClaimError, Studies
 
@@ -25,13 +25,10 @@ def main(
 ) -> None:
     """Write the article's numbers, tables and figures."""
     studies = Studies(summaries)
-    try:
+    with one_line_errors(ClaimError, ValueError):
         written = [*tell.write(studies, out), *figures.draw(studies, out)]
         if readme:
             written.append(sources.renew(PAPER / "README.md", studies))
-    except (ResultsError, ClaimError, Absent, ValueError) as problem:
-        typer.echo(f"error: {problem}", err=True)
-        raise typer.Exit(1) from None
     typer.echo(f"{len(written)} files: {out}")
 
 

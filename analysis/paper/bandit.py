@@ -1,8 +1,6 @@
-"""What the article says of bandit training: who needs fewer rollouts, what share is lost."""
+"""The article's numbers on bandit training: rollouts needed, shares lost."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pandas as pd
@@ -10,12 +8,13 @@ import pandas as pd
 from analysis.bandit.read import OWN, Study, mean_se
 from analysis.bandit.report import ALIKE
 from analysis.core import style
+from analysis.core.read import read_manifest
 from analysis.paper.latex import count, decimal, name, percent, pm, row, span
-from analysis.paper.studies import Studies, held
+from analysis.paper.studies import Studies, claim
 
 FILE = "sections/bandit.tex"
 LINEAR, TABULAR = ("quiet", "noisy"), "tabular"
-#: ahead of the reference on nearly every law, whatever the linear policy and the budget
+#: ahead of the reference on nearly every law, for every linear policy and budget
 AHEAD = ("auto TEA", "TEA .5", "Linear TEA", "CVaR")
 #: fast at first, then short of the goal
 SHORT = ("RLOO", "GRPO")
@@ -28,9 +27,9 @@ GOAL = 0.9
 def numbers(studies: Studies) -> dict[str, str]:
     """Return the bandit study's numbers by key."""
     study = studies.bandit
-    manifest = json.loads((studies.folder / "bandit" / "manifest.json").read_text("utf-8"))
+    manifest = read_manifest(studies.folder / "bandit" / "manifest.json")
     settings = manifest["configuration"]
-    told = {
+    values = {
         "bandit/laws": count(len(study.laws)),
         "bandit/policies": count(len(settings["policies"])),
         "bandit/budgets": count(len(settings["budgets"])),
@@ -48,29 +47,29 @@ def numbers(studies: Studies) -> dict[str, str]:
         "bandit/time": span(sum(run["seconds"] for run in manifest["runs"])),
     }
     least = min(_fewer(study, label, "50").min() for label in AHEAD)
-    told["bandit/fewer"] = count(least)
-    told["bandit/early"] = count(min(_fewer(study, label, "50").min() for label in SHORT))
+    values["bandit/fewer"] = count(least)
+    values["bandit/early"] = count(min(_fewer(study, label, "50").min() for label in SHORT))
     for label in SHORT:
-        told[f"bandit/late/{label}"] = count(_fewer(study, label, "80").max())
-    told |= _foretold(study)
+        values[f"bandit/late/{label}"] = count(_fewer(study, label, "80").max())
+    values |= _predictions(study)
     overall = _overall(study)
     for policy in (*LINEAR, TABULAR):
         shares = overall.loc[policy]
         others = ("Prefix-TEA",) if policy in LINEAR else LEAST
         for label in ("auto TEA", study.reference, *others):
-            told[f"lost/{policy}/{label}"] = _share(shares.loc[label])
+            values[f"lost/{policy}/{label}"] = _share(shares.loc[label])
         if policy in LINEAR:
-            told[f"gap/{policy}/RLOO"] = percent(shares.loc["RLOO", "gap"])
-            told[f"gap/{policy}/auto TEA"] = percent(shares.loc["auto TEA", "gap"])
+            values[f"gap/{policy}/RLOO"] = percent(shares.loc["RLOO", "gap"])
+            values[f"gap/{policy}/auto TEA"] = percent(shares.loc["auto TEA", "gap"])
             least_label = shares["share"].idxmin()
-            held(least_label == "auto TEA", f"{policy}: auto TEA loses the least share", FILE)
+            claim(least_label == "auto TEA", f"{policy}: auto TEA loses the least share", FILE)
         else:
             first = set(shares["share"].nsmallest(2).index)
-            held(first == set(LEAST), f"{policy}: {' and '.join(LEAST)} lose least", FILE)
+            claim(first == set(LEAST), f"{policy}: {' and '.join(LEAST)} lose least", FILE)
     reached = study.arms[(study.arms["policy"] == TABULAR)]
     worth = reached[np.isfinite(reached["ratio_50"]) & (reached["ratio_50"] > 0)]
-    told["bandit/tabular/laws"] = count(worth["law"].nunique())
-    return told
+    values["bandit/tabular/laws"] = count(worth["law"].nunique())
+    return values
 
 
 def _fewer(study: Study, label: str, target: str) -> pd.Series:
@@ -80,25 +79,25 @@ def _fewer(study: Study, label: str, target: str) -> pd.Series:
     return fewer.groupby([rows["policy"], rows["m"], rows["N"]]).sum()
 
 
-def _foretold(study: Study) -> dict[str, str]:
-    """Return how well the first gradient's cosine foretells speed, and its alignment the end."""
-    told = {}
+def _predictions(study: Study) -> dict[str, str]:
+    """Return how well the first gradient's cosine predicts speed, and its alignment the end."""
+    values = {}
     for policy in (*LINEAR, TABULAR):
         rows = study.arms[study.arms["policy"] == policy]
         others = rows[rows["estimator"] != study.reference]
-        off = np.exp(np.abs(np.log(others[f"ratio_{OWN}"] / others["foretold"])).median())
+        off = np.exp(np.abs(np.log(others[f"ratio_{OWN}"] / others["predicted"])).median())
         rank = rows["alignment"].corr(rows["gap"], method="spearman")
         if policy in LINEAR:
-            told[f"foretold/{policy}"] = decimal(off)
-        told[f"rank/{policy}"] = decimal(rank)
-    return told
+            values[f"foretold/{policy}"] = decimal(off)
+        values[f"rank/{policy}"] = decimal(rank)
+    return values
 
 
 def _overall(study: Study) -> pd.DataFrame:
-    """Return means over laws and budgets by (policy, estimator), the share with its error."""
+    """Return means over laws and budgets by (policy, estimator), with the share's standard error."""
     groups = study.means.groupby(["policy", "estimator"], sort=False)
-    found = groups[["cosine", "alignment", "share", "gap"]].mean()
-    return found.join(groups["share_se"].agg(mean_se))
+    means = groups[["cosine", "alignment", "share", "gap"]].mean()
+    return means.join(groups["share_se"].agg(mean_se))
 
 
 def _share(line: pd.Series) -> str:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-import matplotlib
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from analysis.bandit import figures
 from analysis.benchmark import performance_profile
-from analysis.core import style
+from analysis.core.write import save
 from analysis.grid import bias_variance_vs_ratio, bias_vs_m, variance_vs_m, winners
 from analysis.lm import pool_figures, training_figures
 from analysis.paper.studies import Studies
 
-#: name of the file, without its ending, and how it is drawn
+#: name of the file, without its ending, and what draws it
 FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
     "bias_vs_m": lambda studies: bias_vs_m.draw(studies.theory),
     "variance_vs_m": lambda studies: variance_vs_m.draw(studies.theory),
     "winners": lambda studies: winners.draw(studies.grid),
     "bias_variance_vs_ratio": lambda studies: bias_variance_vs_ratio.draw(studies.grid),
-    "regret": lambda studies: performance_profile.draw(studies.league),
+    "performance_profile": lambda studies: performance_profile.draw(studies.league),
     "bandit_quality": lambda studies: figures.quality(studies.bandit),
     "lm_cosine": lambda studies: pool_figures.cosine(studies.lm_pool),
     "lm_gain": lambda studies: training_figures.gain(
@@ -34,14 +33,4 @@ FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
 
 def draw(studies: Studies, out: Path) -> list[Path]:
     """Draw every figure into `out`; return the files."""
-    matplotlib.use("Agg")
-    out.mkdir(parents=True, exist_ok=True)
-    files = []
-    with matplotlib.rc_context(style.RC):
-        for name, make in FIGURES.items():
-            figure = make(studies)
-            files.append(out / f"{name}.pdf")
-            # no date, so that the same results give the same file
-            figure.savefig(files[-1], metadata={"CreationDate": None})
-            plt.close(figure)
-    return files
+    return save({name: partial(make, studies) for name, make in FIGURES.items()}, out, ["pdf"])

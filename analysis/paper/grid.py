@@ -1,13 +1,13 @@
-"""What the article says of the full grid: its size, who wins where, errors on every law."""
+"""The article's numbers on the full grid: its size, the winners, errors on every law."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from analysis.core.read import BATCH, Results
-from analysis.grid.least_error import by_band, winners
+from analysis.grid.winners import by_band, winners
 from analysis.paper.latex import count, decimal, ends, name, percent, row, size, span
-from analysis.paper.studies import Studies, held, one
+from analysis.paper.studies import Studies, claim, one
 
 FILE = "sections/offtail.tex"
 FEW, MANY = "m ≤ N/8", "m ≥ N"
@@ -30,7 +30,7 @@ def numbers(studies: Studies) -> dict[str, str]:
     """Return the grid's numbers by key."""
     results = studies.grid
     states = results.cells["status"].value_counts()
-    found = {
+    values = {
         "batch": count(BATCH),
         "grid/laws": count(len(results.laws)),
         "grid/m": ends(results.m),
@@ -45,25 +45,25 @@ def numbers(studies: Studies) -> dict[str, str]:
         "grid/precision": percent(results.manifest["configuration"]["precision"]["relative_se"], 1),
         "grid/time": span(sum(run["seconds"] for run in results.manifest["runs"])),
     }
-    found |= _wins(results) | _medians(results)
+    values |= _wins(results) | _medians(results)
     for law, m, N, labels in MENTIONED:
         cell = _cell(results, law, m, N)
         for label in labels:
             error = one(cell, results.folder, estimator=label)["batch_nmse"]
-            found[f"error/{law}/{m}/{N}/{label}"] = _error(error)
+            values[f"error/{law}/{m}/{N}/{label}"] = _error(error)
         least = cell.loc[cell["batch_nmse"].idxmin(), "estimator"]
-        told = labels[0] if law == "Normal" else labels[1]
-        held(least == told, f"on {law} at m = {m}, N = {N} {told} has the least error", FILE)
+        best = labels[0] if law == "Normal" else labels[1]
+        claim(least == best, f"on {law} at m = {m}, N = {N} {best} has the least error", FILE)
     pareto = _cell(results, "GenPareto(0.2)", *CELL)
-    found["error/GenPareto(0.2)/least"] = _error(pareto["batch_nmse"].min())
-    return found
+    values["error/GenPareto(0.2)/least"] = _error(pareto["batch_nmse"].min())
+    return values
 
 
 def _wins(results: Results) -> dict[str, str]:
     bands = by_band(winners(results))
     few, many = bands[FEW], bands[MANY]
-    held(few.index[0] == "linear TEA", "linear TEA wins most often at m ≤ N/8", FILE)
-    held(many.index[0] == "max@m", "max@m wins most often at m ≥ N", FILE)
+    claim(few.index[0] == "linear TEA", "linear TEA wins most often at m ≤ N/8", FILE)
+    claim(many.index[0] == "max@m", "max@m wins most often at m ≥ N", FILE)
     return {
         "wins/few/settings": count(few.sum()),
         "wins/few/linear": percent(few.iloc[0] / few.sum()),
@@ -83,21 +83,21 @@ def _medians(results: Results) -> dict[str, str]:
 def _cell(results: Results, law: str, m: int, N: int) -> pd.DataFrame:
     cells = results.cells
     here = cells[(cells["law"] == law) & (cells["m"] == m) & (cells["N"] == N)]
-    one(here, results.folder, estimator=SHOWN[0])  # says what is missing, if all is
+    one(here, results.folder, estimator=SHOWN[0])  # raises where the cell is missing
     return here[here["status"] == ""]
 
 
 def _error(value: float) -> str:
-    """Write an error with two decimals, or three below a tenth: enough to tell estimators apart."""
+    """Write an error with two decimals, or three below a tenth."""
     return decimal(value, 3) if value < 0.1 else size(value)
 
 
 def rows(studies: Studies) -> dict[str, list[str]]:
-    """Return the table of errors at one (m, N): laws by estimators, and who is best."""
+    """Return the table of errors at one (m, N): laws by estimators, and the best one."""
     results, lines, largest = studies.grid, [], 0.0
     for law in results.laws:
         cell = _cell(results, law, *CELL).set_index("estimator")
-        if cell.empty:  # saturated: no gradient is left to be estimated
+        if cell.empty:  # saturated: no gradient is left to estimate
             continue
         least = cell["batch_nmse"].idxmin()
         errors = [_error(cell.loc[label, "batch_nmse"]) for label in SHOWN]
@@ -108,5 +108,5 @@ def rows(studies: Studies) -> dict[str, list[str]]:
         largest = max(largest, (cell["batch_nmse_mcse"] / cell["batch_nmse"])[list(SHOWN)].max())
         best = "" if least in SHOWN else f"{name(least)} {_error(cell.loc[least, 'batch_nmse'])}"
         lines.append(row([name(law), *errors, best]))
-    held(largest < LARGEST, f"standard errors are below {LARGEST:.0%} of the errors", FILE)
+    claim(largest < LARGEST, f"standard errors are below {LARGEST:.0%} of the errors", FILE)
     return {"errors": lines}

@@ -1,4 +1,4 @@
-"""Numbers and names as LaTeX: what the reports print, with its signs made TeX's."""
+"""Numbers, names and rows of tables as LaTeX; siunitx typesets the numbers."""
 
 from __future__ import annotations
 
@@ -7,40 +7,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from analysis.core import style
-from analysis.grid.report import plus_minus
 
-#: signs of the reports, as LaTeX mathematics
-SIGNS = {
-    "−": "-",
-    "±": r"\pm ",
-    "≥": r"\ge ",
-    "≤": r"\le ",
-    "∞": r"\infty ",
-}
 KEY = re.compile(r"[A-Za-z0-9 /.@,()<=+-]+")
 
 
 def number(text: str) -> str:
-    r"""Turn a report's number into LaTeX that works in text and in mathematics.
+    r"""Turn a number of a report, with or without its standard error, into LaTeX.
 
     Examples
     --------
-    >>> number("−0.349 ± 0.001")
-    '\\ensuremath{-0.349\\pm 0.001}'
-    >>> number("0.35"), number("–"), number("∞")
-    ('0.35', '--', '\\ensuremath{\\infty }')
+    >>> number("−0.349 ± 0.001"), number("0.35"), number("–"), number("∞")
+    ('\\num{-0.349 \\pm 0.001}', '\\num{0.35}', '--', '\\ensuremath{\\infty}')
     """
-    if text == "–":
-        return "--"
-    found = text
-    for sign, command in SIGNS.items():
-        found = found.replace(f" {sign} ", command).replace(sign, command)
-    return text if found == text else rf"\ensuremath{{{found}}}"
+    special = {"–": "--", "∞": r"\ensuremath{\infty}"}
+    if text in special:
+        return special[text]
+    plain = text.replace("−", "-").replace("±", r"\pm")
+    return rf"\num{{{plain}}}"
 
 
 def pm(value: float, se: float, scale: float = 1.0) -> str:
     """Write a number ± its standard error, to the error's first digit."""
-    return number(plus_minus(value, se, scale))
+    return number(style.plus_minus(value, se, scale))
 
 
 def fixed(value: float, se: float, digits: int = 2) -> str:
@@ -49,30 +37,30 @@ def fixed(value: float, se: float, digits: int = 2) -> str:
 
 
 def size(value: float) -> str:
-    r"""Write a positive number to about two digits, as the league does.
-
-    Examples
-    --------
-    >>> size(1.166), size(44.21), size(28942.0)
-    ('1.17', '44', '28\\,942')
-    """
-    return count(value) if 1000.0 <= value < float("inf") else number(style.size(value))
+    """Write a positive number to about two digits."""
+    return number(style.size(value))
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """Write a number with so many decimals and a true minus sign."""
+    """Write a number with so many decimals."""
     return number(style.number(value, digits))
 
 
 def count(value: float) -> str:
-    r"""Write a whole number, its thousands apart.
+    """Write a whole number."""
+    return number(f"{round(value)}")
+
+
+def power_of_ten(value: float) -> str:
+    r"""Write a small number with up to two digits and a power of ten.
 
     Examples
     --------
-    >>> count(250), count(14532)
-    ('250', '14\\,532')
+    >>> power_of_ten(5e-4), power_of_ten(1.2e-3)
+    ('\\num{5e-4}', '\\num{1.2e-3}')
     """
-    return f"{round(value):,}".replace(",", r"\,")
+    digits, exponent = f"{value:.1e}".split("e")
+    return number(f"{float(digits):g}e{int(exponent)}")
 
 
 def ends(values: Sequence[int]) -> str:
@@ -81,7 +69,7 @@ def ends(values: Sequence[int]) -> str:
     Examples
     --------
     >>> ends([16, 64, 1024])
-    '16 to 1\\,024'
+    '\\num{16} to \\num{1024}'
     """
     return f"{count(min(values))} to {count(max(values))}"
 
@@ -92,13 +80,13 @@ def percent(share: float, digits: int = 0) -> str:
     Examples
     --------
     >>> percent(0.583)
-    '58\\,\\%'
+    '\\num{58}\\,\\%'
     """
     return decimal(100.0 * share, digits) + r"\,\%"
 
 
 def span(seconds: float) -> str:
-    """Write a run time in the unit that a reader thinks in.
+    """Write a run time in seconds, minutes or hours.
 
     Examples
     --------
@@ -118,10 +106,10 @@ def name(label: str) -> str:
     >>> name("linear TEA, k ≥ 1"), name("2 % good mode"), name("GenPareto(-0.3)")
     ('linear TEA, $k\\ge 1$', '2\\,\\% good mode', 'GenPareto($-0.3$)')
     """
-    found = re.sub(r"k ≥ (\d+)", r"$k\\ge \1$", label)
-    found = re.sub(r"(?<=\()-([\d.]+)", r"$-\1$", found)
-    found = found.replace(" % ", r"\,\% ").replace("max@m", "max@$m$")
-    return re.sub(r"Student t\b", "Student $t$", found)
+    text = re.sub(r"k ≥ (\d+)", r"$k\\ge \1$", label)
+    text = re.sub(r"(?<=\()-([\d.]+)", r"$-\1$", text)
+    text = re.sub(r"@([km])\b", r"@$\1$", text.replace(" % ", r"\,\% "))
+    return re.sub(r"Student t\b", "Student $t$", text)
 
 
 def row(cells: Iterable[str]) -> str:

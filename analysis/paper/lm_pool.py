@@ -1,4 +1,4 @@
-"""What the article says of a language model's rollouts: their tails, and estimators on them."""
+"""The article's numbers on pools of a language model: tails of rewards, and estimators."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from analysis.core import style
 from analysis.lm import pool_tables as measured
 from analysis.lm.pool_figures import GAUSSIAN, NORMAL, POOL, Pools
 from analysis.paper.latex import count, decimal, ends, fixed, name, percent, row
-from analysis.paper.studies import Studies, held, one
+from analysis.paper.studies import Studies, claim, one
 
 FILE = "sections/lm_pool.tex"
 M, N, FAR = 16, 128, 512
 TEA, MAX, MEAN = "TEA .25", "max@m", "RLOO"
-#: which of these has the best cosine on the pools with few rollouts
+#: one of these has the best cosine on the pools with few rollouts
 NEAR = (TEA, "Prefix-TEA")
-#: of which reward the pools were made normal too
+#: the reward whose pools were also measured with normal rewards
 TONE = "tone"
 #: columns of the table, by reward
 SHOWN = {
@@ -24,7 +24,7 @@ SHOWN = {
     TONE: ("scaled_nmse",),
     "profanity": ("scaled_nmse",),
 }
-#: (reward, estimator) whose error against the model's own gradient is told
+#: (reward, estimator) whose error against the model's own gradient the text gives
 ERRORS = (
     *((TONE, x) for x in (MEAN, TEA, "linear TEA", "auto TEA")),
     *(("profanity", x) for x in (MEAN, TEA)),
@@ -36,7 +36,7 @@ def numbers(studies: Studies) -> dict[str, str]:
     """Return the pool study's numbers by key."""
     pools = studies.lm_pool
     settings = pools.manifest["configuration"]
-    told = {
+    values = {
         "pools/count": count(settings["count"]),
         "pools/rollouts": count(settings["rollouts"]),
         "pools/tokens": count(settings["new_tokens"]),
@@ -48,49 +48,49 @@ def numbers(studies: Studies) -> dict[str, str]:
         "pools/upper/few": count(settings["rollouts"] / N),
         "pools/N": ends(settings["measure"]["N"]),
     }
-    return told | _tails(pools) | _of_pools(studies, pools) | _of_model(studies, pools)
+    return values | _tails(pools) | _of_pools(studies, pools) | _of_model(studies, pools)
 
 
 def _tails(pools: Pools) -> dict[str, str]:
     rows = pools.tails[pools.tails["pool"] != "chance"].groupby("reward")
     shapes, tied = rows["shape"].median(), rows["tied"].median()
     low, high = pools.chance.loc["low", "shape"], pools.chance.loc["high", "shape"]
-    held(shapes["profanity"] > 0.2 and shapes["relevance"] < low, "heavy and short tails", FILE)
-    told = {f"tail/{x}": decimal(shapes[x]) for x in (TONE, "relevance", "profanity")}
-    told["tail/sentiment/tied"] = percent(tied["sentiment"])
-    return told | {"tail/chance/low": decimal(low), "tail/chance/high": decimal(high)}
+    claim(shapes["profanity"] > 0.2 and shapes["relevance"] < low, "heavy and short tails", FILE)
+    values = {f"tail/{x}": decimal(shapes[x]) for x in (TONE, "relevance", "profanity")}
+    values["tail/sentiment/tied"] = percent(tied["sentiment"])
+    return values | {"tail/chance/low": decimal(low), "tail/chance/high": decimal(high)}
 
 
 def _of_pools(studies: Studies, pools: Pools) -> dict[str, str]:
     """Return cosines with the pools' own gradient, and how fast the bias falls with m."""
-    where, told = studies.folder / "lm_pool", {}
+    where, values = studies.folder / "lm_pool", {}
     for kind, key in ((POOL, "pool"), (GAUSSIAN, "normal")):
         rows = measured.over_prompts(pools, TONE, kind)
         for label in (TEA, "linear TEA", "auto TEA"):
             cell = one(rows, where, estimator=label, m=M, N=N)
-            told[f"{key}/{label}"] = fixed(cell["cosine"], cell["cosine_se"])
+            values[f"{key}/{label}"] = fixed(cell["cosine"], cell["cosine_se"])
     law = pools.table[(pools.table["kind"] == NORMAL) & (pools.table["N"] == N)]
     cosine = one(law, where, estimator="auto TEA", m=M)["cosine"]
-    told["law/auto TEA"] = decimal(cosine)
+    values["law/auto TEA"] = decimal(cosine)
     slopes = measured.slopes(pools)
     for reward, key in ((TONE, "pool"), (NORMAL, "law")):
         rows = slopes[(slopes["reward"] == reward) & slopes["kind"].isin([POOL, NORMAL])]
         fit = one(rows, where, estimator=TEA, N=FAR)
-        told[f"slope/{key}"] = decimal(fit["slope"])
+        values[f"slope/{key}"] = decimal(fit["slope"])
         if reward == TONE:
-            told[f"slope/{key}"] = fixed(fit["slope"], fit["slope_se"])
+            values[f"slope/{key}"] = fixed(fit["slope"], fit["slope_se"])
     least = 0
     for reward in pools.rewards:
         for m, budget in pools.budgets:
             best, _, _, equals = measured.nearest(pools, reward, m, budget, "scaled_nmse")
             near = measured.nearest(pools, reward, m, budget, "cosine")[0]
             least += MAX in (best, *equals)
-            held(best != "auto TEA", "auto TEA never has the least error on the pools", FILE)
+            claim(best != "auto TEA", "auto TEA never has the least error on the pools", FILE)
             expected = NEAR if m == M else (MAX,)
-            held(near in expected, f"best cosine at m = {m}: {' or '.join(expected)}", FILE)
-    told["pools/least"] = count(least)
-    told["pools/settings"] = count(len(pools.rewards) * len(pools.budgets))
-    return told
+            claim(near in expected, f"best cosine at m = {m}: {' or '.join(expected)}", FILE)
+    values["pools/least"] = count(least)
+    values["pools/settings"] = count(len(pools.rewards) * len(pools.budgets))
+    return values
 
 
 def _of_model(studies: Studies, pools: Pools) -> dict[str, str]:
@@ -98,21 +98,21 @@ def _of_model(studies: Studies, pools: Pools) -> dict[str, str]:
     where = studies.folder / "lm_pool"
     rows = pools.model[(pools.model["kind"] == POOL) & (pools.model["m"] == M)]
     near = rows[rows["N"] == N]
-    told = {}
+    values = {}
     for reward, label in ERRORS:
         cell = one(near, where, reward=reward, estimator=label)
-        told[f"model/{reward}/{label}"] = fixed(cell["scaled_nmse"], cell["scaled_nmse_se"])
+        values[f"model/{reward}/{label}"] = fixed(cell["scaled_nmse"], cell["scaled_nmse_se"])
     for reward, labels in ((TONE, (MEAN,)), ("relevance", ("Prefix-TEA", TEA, MEAN))):
         for label in labels:
             cell = one(near, where, reward=reward, estimator=label)
-            told[f"model/cosine/{reward}/{label}"] = fixed(cell["cosine"], cell["cosine_se"])
+            values[f"model/cosine/{reward}/{label}"] = fixed(cell["cosine"], cell["cosine_se"])
     pair = near[near["reward"] == "profanity"].set_index("estimator")
     gap = pair.loc[TEA, "scaled_nmse"] - pair.loc[MEAN, "scaled_nmse"]
     reach = 2.0 * np.hypot(*pair.loc[[TEA, MEAN], "scaled_nmse_se"])
-    held(gap > reach, f"on profanity {MEAN} has less error than {TEA}", FILE)
+    claim(gap > reach, f"on profanity {MEAN} has less error than {TEA}", FILE)
     far = rows[rows["N"] == FAR].groupby("reward")["cosine_se"].median()
-    told["model/unknown"] = count((far > measured.KNOWN).sum())
-    return told
+    values["model/unknown"] = count((far > measured.KNOWN).sum())
+    return values
 
 
 def rows(studies: Studies) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""What the article says of training language models: gains, and who is told from whom."""
+"""The article's numbers on training language models: gains, and significant differences."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import pandas as pd
 from analysis.core import style
 from analysis.core.read import ResultsError
 from analysis.lm.training_figures import Training
-from analysis.paper.latex import count, decimal, fixed, name, row
-from analysis.paper.studies import Studies, held
+from analysis.paper.latex import count, decimal, fixed, name, number, power_of_ten, row
+from analysis.paper.studies import Studies, claim
 
 FILE = "sections/lm_training.tex"
 MEAN = 1
-#: arms of which the text gives the gain in the best of the largest N, by study
-TOLD = {
+#: arms whose gain in the best of the largest N the text gives, by study
+GIVEN = {
     "train": ("RLOO", "GRPO", "linear TEA", "auto TEA", "TEA .25", "CAT-BoN", "max@m"),
     "equal": ("max@m", "Prefix-TEA"),
     "second": ("RLOO", "max@m", "TEA .25"),
 }
-#: these lead toward tone
+#: the arms that gain most toward tone
 LEADERS = ("RLOO", "GRPO")
-#: these were given a smaller step than the others
+#: arms for which tuning chose a smaller step than for the others
 SMALLER = {"max@m", "BoN max-mean", "Prefix-TEA"}
-#: with the noise of the large-sample gradient taken out
+#: corrected for the noise of the large-sample gradient
 COSINE = "cosine_corrected"
 
 
@@ -35,21 +35,21 @@ def numbers(studies: Studies) -> dict[str, str]:
         "equal": studies.lm_training_equal,
         "second": studies.lm_training_second,
     }
-    told = _settings(studies.lm_training) | _oracle(studies) | _tuning(studies.lm_training)
+    values = _settings(studies.lm_training) | _oracle(studies) | _tuning(studies.lm_training)
     (second,) = studies.lm_training_second.manifest["configuration"]["scenarios"].values()
-    told["second/temperature"] = decimal(second["temperature"], 1)
+    values["second/temperature"] = decimal(second["temperature"], 1)
     means = studies.lm_training_second.gains(studies.lm_training_second.scenarios[0], MEAN)
-    told |= {f"second/{label}/mean": _signed(means.loc[label]) for label in TOLD["second"]}
+    values |= {f"second/{label}/mean": _signed(means.loc[label]) for label in GIVEN["second"]}
     _toward_tone(studies.lm_training)
     _toward_relevance(studies.lm_training_second)
     for key, training in trained.items():
         gains = training.gains(training.scenarios[0], training.most)
-        told |= {f"{key}/{label}": _signed(gains.loc[label]) for label in TOLD[key]}
-    return told
+        values |= {f"{key}/{label}": _signed(gains.loc[label]) for label in GIVEN[key]}
+    return values
 
 
 def _settings(training: Training) -> dict[str, str]:
-    """Return what a reader needs to run it again."""
+    """Return the settings that reproduce the study."""
     settings = training.manifest["configuration"]
     (task,) = settings["scenarios"].values()
     return {
@@ -72,7 +72,7 @@ def _settings(training: Training) -> dict[str, str]:
 
 
 def _tuning(training: Training) -> dict[str, str]:
-    """Return how near to each other tuning found step sizes of one arm that did not go far."""
+    """Return the tuning scores of two step sizes of an arm that hardly moved."""
     scores = training.tuning.set_index(["estimator", "rate"])["value"]["max@m"].sort_index()
     return {
         "tuning/chosen": decimal(scores.max(), 3),
@@ -99,11 +99,11 @@ def _oracle(studies: Studies) -> dict[str, str]:
     }
 
 
-# --- who gained what ------------------------------------------------------------------------------
+# --- gains ----------------------------------------------------------------------------------------
 
 
 def _above(training: Training, ours: str, theirs: str, N: int) -> bool:
-    """Tell whether one arm is above another by more than the interval of their difference."""
+    """Return whether one arm is significantly above another: the interval excludes zero."""
     rows = training.differences[training.differences["N"] == N]
     here = rows[(rows["estimator"] == ours) & (rows["against"] == theirs)]
     there = rows[(rows["estimator"] == theirs) & (rows["against"] == ours)]
@@ -111,25 +111,25 @@ def _above(training: Training, ours: str, theirs: str, N: int) -> bool:
 
 
 def _toward_tone(training: Training) -> None:
-    """Hold what the text and the abstract say of it in words."""
+    """Check the claims of the text and the abstract."""
     others = set(training.options) - set(LEADERS)
     sizes = (MEAN, training.most)
     ahead = (_above(training, a, b, N) for a in LEADERS for b in others for N in sizes)
-    held(all(ahead), "RLOO and GRPO end above every other arm", FILE)
+    claim(all(ahead), "RLOO and GRPO end above every other arm", FILE)
     forms = ("linear TEA", "auto TEA")
     better = (_above(training, a, "TEA .25", N) for a in forms for N in sizes)
-    held(all(better), "linear and auto TEA end above TEA", FILE)
+    claim(all(better), "linear and auto TEA end above TEA", FILE)
     rates = training.rates(training.scenarios[0])
     smaller = set(rates.index[rates < rates.max()])
-    held(smaller == SMALLER, "three arms were given a smaller step", FILE)
+    claim(smaller == SMALLER, "three arms were given a smaller step", FILE)
 
 
 def _toward_relevance(training: Training) -> None:
-    """Hold what the text says of it in words."""
+    """Check the claims of the text."""
     orders = {MEAN: ("RLOO", "max@m", "TEA .25"), training.most: ("max@m", "RLOO", "TEA .25")}
     for N, order in orders.items():
         apart = (_above(training, a, b, N) for a, b in combinations(order, 2))
-        held(all(apart), f"{' above '.join(order)} at N = {N}", FILE)
+        claim(all(apart), f"{' above '.join(order)} at N = {N}", FILE)
 
 
 def _signed(line: pd.Series) -> str:
@@ -138,10 +138,10 @@ def _signed(line: pd.Series) -> str:
     Examples
     --------
     >>> _signed(pd.Series({"difference": 0.0621})), _signed(pd.Series({"difference": -0.004}))
-    ('+0.062', '\\ensuremath{-0.004}')
+    ('\\num{+0.062}', '\\num{-0.004}')
     """
     sign = "+" if line["difference"] > 0.0 else ""
-    return sign + decimal(line["difference"], 3)
+    return number(sign + style.number(line["difference"], 3))
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def rows(studies: Studies) -> dict[str, list[str]]:
     moved = training.behaviour.groupby("estimator")["kl"].mean()
     lines = []
     for label in style.ordered(training.options):
-        cells = [name(label), _small(rates[label])]
+        cells = [name(label), power_of_ten(rates[label])]
         for N in (MEAN, training.most):
             cells.append(_interval(training.gains(scenario, N).loc[label]))
         lines.append(row([*cells, decimal(moved[label], 1), _cosine(training, label)]))
@@ -167,20 +167,8 @@ def _interval(line: pd.Series) -> str:
     return f"{_signed(line)} ({low}, {high})"
 
 
-def _small(value: float) -> str:
-    r"""Write a small number as LaTeX.
-
-    Examples
-    --------
-    >>> _small(5e-4), _small(1.2e-3)
-    ('$5\\cdot10^{-4}$', '$1.2\\cdot10^{-3}$')
-    """
-    digits, exponent = f"{value:.1e}".split("e")
-    return rf"${float(digits):g}\cdot10^{{{int(exponent)}}}$"
-
-
 def _cosine(training: Training, label: str) -> str:
     """Write the cosine of one step's gradient with the oracle's, mean ± standard error."""
-    assert training.oracle is not None  # `numbers` has seen to that
+    assert training.oracle is not None  # checked by `numbers`
     own = training.oracle.loc[training.oracle["estimator"] == label, COSINE]
     return fixed(own.mean(), own.sem())

@@ -29,7 +29,7 @@ SOURCES: Mapping[str, Source] = {
     "winners.pdf": Source("analysis/grid/winners.py", ("paper",)),
     "bias_variance_vs_ratio.pdf": Source("analysis/grid/bias_variance_vs_ratio.py", ("paper",)),
     "errors.tex": Source("analysis/paper/grid.py", ("paper",)),
-    "regret.pdf": Source("analysis/benchmark/performance_profile.py", ("league",)),
+    "performance_profile.pdf": Source("analysis/benchmark/performance_profile.py", ("league",)),
     "standings.tex": Source("analysis/paper/league.py", ("league",)),
     "rollouts.tex": Source("analysis/paper/league.py", ("rollouts",)),
     "bandit_quality.pdf": Source("analysis/bandit/figures.py", ("bandit",)),
@@ -53,8 +53,8 @@ def table(studies: Studies) -> str:
     lines = ["| file | script | grid | run time | hash |", "|---|---|---|---|---|"]
     for file, (script, summaries) in SOURCES.items():
         made = [_made(studies.folder / summary) for summary in summaries]
-        told = [", ".join(cells) for cells in zip(*made, strict=True)] or ["–", "seconds", "–"]
-        lines.append(f"| `{file}` | `{script}` | {' | '.join(told)} |")
+        cells = [", ".join(column) for column in zip(*made, strict=True)] or ["–", "seconds", "–"]
+        lines.append(f"| `{file}` | `{script}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The one way to look something up in the summaries that the article reads."""
+"""Looking up the summaries that the article reads, and checking its claims."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pandas as pd
 from analysis.core.read import ResultsError
 from analysis.studies import SUMMARIES, Studies
 
-__all__ = ["SUMMARIES", "ClaimError", "Studies", "held", "one"]
+__all__ = ["SUMMARIES", "ClaimError", "Studies", "claim", "one"]
 
 
 class ClaimError(Exception):
-    """A sentence of the article is no longer what the numbers say."""
+    """A sentence of the article no longer agrees with the numbers."""
 
 
-def held(holds: bool, sentence: str, file: str) -> None:
+def claim(holds: bool, sentence: str, file: str) -> None:
     """Raise ClaimError unless a statement that the text makes in words still holds.
 
-    Numbers change by themselves when a summary does; words such as "least" do not.
+    Numbers are renewed with their summary; words such as "least" are not.
     """
     if not holds:
         raise ClaimError(f"no longer true: {sentence}; rewrite paper/{file}")
@@ -34,13 +34,12 @@ def one(rows: pd.DataFrame, where: Path, **key: Any) -> pd.Series:
     ResultsError
         If there is none, or more than one; the message names the folder, the key and the cure.
     """
-    found = rows
     for column, value in key.items():
-        found = found[found[column] == value]
-    if len(found) != 1:
-        told = ", ".join(f"{column} = {value!r}" for column, value in key.items())
+        rows = rows[rows[column] == value]
+    if len(rows) != 1:
+        values = ", ".join(f"{column} = {value!r}" for column, value in key.items())
         raise ResultsError(
-            f"{where}: {len(found)} rows with {told} where the article needs one; "
+            f"{where}: {len(rows)} rows with {values} where the article needs one; "
             "run the study again and renew its summary (paper/README.md has the commands)"
         )
-    return found.iloc[0]
+    return rows.iloc[0]

@@ -1,4 +1,4 @@
-"""Everything that the article tells in numbers, as macros and as rows of tables."""
+"""All numbers of the article, as macros and as rows of tables."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PARTS = (exact, grid, theory, league, bandit, lm_pool, lm_training)
 
 def numbers(studies: Studies) -> dict[str, str]:
     """Return every number of the article by key."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for part in PARTS:
-        told = part.numbers(studies)
-        twice = set(found) & set(told)
+        own = part.numbers(studies)
+        twice = set(values) & set(own)
         if twice:
             raise ValueError(f"keys {sorted(twice)} come from two modules; rename one")
-        found |= told
-    return found
+        values |= own
+    return values
 
 
 def tables(studies: Studies) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""What the article says of the theory's rates: predicted and measured biases, fitted slopes."""
+"""The article's numbers on the theory's rates: predicted and measured biases, fitted slopes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from analysis.core.read import Results
 from analysis.grid import slopes
 from analysis.grid.report import REFERENCE, REFERENCE_N
 from analysis.paper.latex import count, decimal, ends, name, number, pm, row, span
-from analysis.paper.studies import Studies, held, one
+from analysis.paper.studies import Studies, claim, one
 
 FILE = "sections/theory.tex"
 LAWS = ("Normal", "GaussianTail")
 TEA, SAME, CROSS, CROSS3 = "TEA .25", "Prefix-TEA", "Prefix-TEA cross", "Prefix-TEA cross 3"
-#: the N at which slopes are told: the largest m/N mismatch that the grid has
+#: the N of the slopes in the text: the largest of the grid
 N = 1024
 #: predictions made before this code was written, for (loc, log scale) of the standard Normal law at
 #: N = 128: TEA's in `analysis.grid.report`; good to ±.005, from m = 256 on ±.002, Prefix-TEA's ±.01
@@ -26,7 +26,7 @@ PREDICTED = {
 }
 #: tolerance of Prefix-TEA's predictions, and of TEA's
 LOOSE, CLOSE = 0.01, 0.005
-#: what each estimator's bias goes like: m to the power of minus this
+#: each estimator's bias is of the order of m to the power of minus this
 ORDERS = {TEA: 1, "TEA .5": 1, SAME: 2, CROSS: 2}
 
 
@@ -34,7 +34,7 @@ def numbers(studies: Studies) -> dict[str, str]:
     """Return the theory grid's numbers by key."""
     results = studies.theory
     groups = results.cells.groupby("estimator")["reps"].max()
-    found = {
+    values = {
         "theory/m": ends(results.m),
         "theory/m/largest": count(max(results.m)),
         "theory/N": ends(results.N),
@@ -47,18 +47,18 @@ def numbers(studies: Studies) -> dict[str, str]:
         for label in (TEA, CROSS):
             key = {"law": law, "estimator": label, "quantity": quantity, "N": N}
             fit = one(fits, results.folder, **key)
-            found[f"slope/{law}/{label}/{quantity}"] = _fit(fit["slope"], fit["se"])
+            values[f"slope/{law}/{label}/{quantity}"] = _fit(fit["slope"], fit["se"])
             first = quantity == "variance" and fit["low"] < -1.0 < fit["high"]
-            held(not first, f"the variance of {label} has another slope than -1", FILE)
+            claim(not first, f"the variance of {label} has another slope than -1", FILE)
     growth = fits[(fits["quantity"] == "growth") & (fits["m"] == max(results.m))]
-    found["growth/r2"] = decimal(float(np.floor(1000 * growth["r2"].min()) / 1000), 3)
+    values["growth/r2"] = decimal(float(np.floor(1000 * growth["r2"].min()) / 1000), 3)
     for label in (CROSS, CROSS3):
-        found[f"local/{label}"] = decimal(_local(results, label), 1)
-    return found | _biases(studies) | _price(studies.grid, results)
+        values[f"local/{label}"] = decimal(_local(results, label), 1)
+    return values | _biases(studies) | _price(studies.grid, results)
 
 
 def _price(grid: Results, theory: Results) -> dict[str, str]:
-    """Return what debiasing costs at m = 16: the same-batch form's bias and error over TEA's."""
+    """Return the cost of debiasing at m = 16: the same-batch form's bias and error over TEA's."""
     cells = [
         one(grid.cells, grid.folder, law="Normal", estimator=label, m=16, N=REFERENCE_N)
         for label in (SAME, TEA)
@@ -69,27 +69,27 @@ def _price(grid: Results, theory: Results) -> dict[str, str]:
         one(theory.cells, theory.folder, law="Normal", estimator=label, m=64, N=N)["bias_size"]
         for label in (CROSS, TEA)
     )
-    held(cross > tea, "cross-fitted, there is more bias than TEA's at m = 64", FILE)
+    claim(cross > tea, "cross-fitted, there is more bias than TEA's at m = 64", FILE)
     return {"price/bias": decimal(bias, 1), "price/error": decimal(error / other, 1)}
 
 
 def _biases(studies: Studies) -> dict[str, str]:
     results = studies.theory
-    found = {"predicted/tolerance": decimal(LOOSE)}
+    values = {"predicted/tolerance": decimal(LOOSE)}
     for (label, m), pair in PREDICTED.items():
         if label != CROSS:
             _agree(studies, label, m, pair)
     for m in (128, 256):
         for parameter in ("loc", "scale"):
             cell = _measured(results, CROSS, m, parameter)
-            found[f"bias/{CROSS}/{m}/{parameter}"] = pm(cell["bias"], cell["bias_mcse"])
+            values[f"bias/{CROSS}/{m}/{parameter}"] = pm(cell["bias"], cell["bias_mcse"])
         loc, scale = PREDICTED[CROSS, m]
-        found[f"predicted/{m}/loc"] = number(_text(loc, 3 if m < 256 else 4))
-        found[f"predicted/{m}/scale"] = number(_text(scale, 3))
+        values[f"predicted/{m}/loc"] = number(f"{loc:.{3 if m < 256 else 4}f}")
+        values[f"predicted/{m}/scale"] = number(f"{scale:.3f}")
         cell = _measured(results, CROSS, m, "scale")
         off = abs(cell["bias"] - scale) - LOOSE
-        held(off > 3 * cell["bias_mcse"], f"the prediction at m = {m} was missed", FILE)
-    return found
+        claim(off > 3 * cell["bias_mcse"], f"the prediction at m = {m} was missed", FILE)
+    return values
 
 
 def _agree(studies: Studies, label: str, m: int, pair: tuple[float, float]) -> None:
@@ -99,17 +99,13 @@ def _agree(studies: Studies, label: str, m: int, pair: tuple[float, float]) -> N
         cell = _measured(results, label, m, parameter)
         reach = 3.0 * cell["bias_mcse"] + (CLOSE if label == TEA else LOOSE)
         near = abs(cell["bias"] - predicted) < reach
-        held(near, f"{label} at m = {m} has the predicted bias in {parameter}", FILE)
+        claim(near, f"{label} at m = {m} has the predicted bias in {parameter}", FILE)
 
 
 def _fit(slope: float, se: float) -> str:
     """Write a slope ± its standard error, two digits of it."""
     digits = 3 if se < 0.1 else 2
-    return number(f"{_text(slope, digits)} ± {se:.{digits}f}")
-
-
-def _text(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "−")
+    return number(f"{slope:.{digits}f} ± {se:.{digits}f}")
 
 
 def _local(results: Results, label: str) -> float:
@@ -118,7 +114,7 @@ def _local(results: Results, label: str) -> float:
         one(results.cells, results.folder, law="Normal", estimator=label, m=m, N=REFERENCE_N)
         for m in (64, 128)
     ]
-    held(not any(cell["flagged"] for cell in cells), f"{label}: a bias told from noise", FILE)
+    claim(not any(cell["flagged"] for cell in cells), f"{label}: a bias significantly different from zero", FILE)
     return float(np.log2(cells[1]["bias_size"] / cells[0]["bias_size"]))
 
 
@@ -140,7 +136,7 @@ def _bias_rows(studies: Studies) -> list[str]:
         for parameter, predicted in zip(("loc", "scale"), pair, strict=True):
             cell = _measured(results, label, m, parameter)
             digits = 3 if m < 256 or parameter == "scale" else 4
-            cells += [number(_text(predicted, digits)), pm(cell["bias"], cell["bias_mcse"])]
+            cells += [number(f"{predicted:.{digits}f}"), pm(cell["bias"], cell["bias_mcse"])]
         if before not in (None, label):
             lines.append(r"\addlinespace")
         lines.append(row(cells))
