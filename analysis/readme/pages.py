@@ -55,12 +55,17 @@ def wrapped(text: str) -> str:
 
 
 def _wrapped(prose: str) -> str:
-    paragraphs = re.split(r"(\n\s*\n|\n(?=- ))", prose)
-    for i, paragraph in enumerate(paragraphs[::2]):
-        indent = "  " if paragraph.lstrip().startswith("- ") else ""
-        start, words, end = re.fullmatch(r"(\s*)(.*?)(\s*)", paragraph, re.DOTALL).groups()
-        paragraphs[2 * i] = start + textwrap.fill(words, subsequent_indent=indent, **WRAP) + end
-    return "".join(paragraphs)
+    parts = re.split(r"(\n\s*\n|\n(?=- ))", prose)
+    for i, part in enumerate(parts[::2]):
+        start, words, end = re.fullmatch(r"(\s*)(.*?)(\s*)", part, re.DOTALL).groups()
+        # code in a line, and a relation, are not broken; no-break spaces stay
+        words = re.sub(r"`[^`]*`", lambda code: code[0].replace(" ", "\0"), words)
+        words = re.sub(r"\b([mNα]) ([=≤≥≪]) ", "\\1\u00a0\\2\u00a0", words)
+        words = re.sub(r"[ \n]+", " ", words)
+        indent = "  " if words.startswith("- ") else ""
+        lines = textwrap.fill(words, subsequent_indent=indent, **WRAP)
+        parts[2 * i] = start + lines.replace("\0", " ") + end
+    return "".join(parts)
 
 
 def values(studies: Studies) -> dict[str, object]:
@@ -95,28 +100,32 @@ def estimators() -> str:
     return markdown(["name", "(1/m) Σ A ∇log π is unbiased for", "source"], lines)
 
 
-def shown(page: str, pattern: str) -> str:
-    """Return a number that a page of docs shows as printed: the one group of a pattern.
+def shown(case: str, name: str) -> str:
+    """Return the error of an estimator that docs/findings/mixed_rewards.md shows for a case.
 
-    Tests run such pages, and compare what they print.
+    The tests run that page, and compare what it prints.
     """
-    found = re.findall(pattern, (ROOT / "docs" / page).read_text(encoding="utf-8"))
-    if len(found) != 1:
-        raise ValueError(f"pattern is {pattern!r}, {len(found)} times in docs/{page}; once needed")
-    return found[0]
+    text = (ROOT / "docs" / "findings" / "mixed_rewards.md").read_text(encoding="utf-8")
+    errors = re.findall(rf"^{re.escape(case)}: .*?\b{name} (\S+) ±", text, re.MULTILINE)
+    if len(errors) != 1:
+        raise ValueError(
+            f"case is {case!r} and name {name!r}: {len(errors)} such errors, one needed"
+        )
+    return errors[0]
 
 
 @cache
-def printed(command: str, paragraphs: int) -> str:
-    """Return a command and the first paragraphs that it prints, on the tutorial's log."""
+def printed(command: str, paragraphs: int, skip: int = 0) -> str:
+    """Return a command and some paragraphs of what it prints, on the tutorial's log."""
     tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     log = re.search(r"```python\n(.*?)```", tutorial, re.DOTALL)[1]
     _, *arguments = shlex.split(command)
     with TemporaryDirectory() as folder:
         _run(["-c", log], folder)
         text = _run(["-m", "tea_stats", *arguments], folder)
-    text = "\n".join(line.rstrip() for line in text.splitlines())
-    return "\n".join([f"$ {command}", "\n\n".join(text.split("\n\n")[:paragraphs])])
+    text = "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+    kept = text.split("\n\n")[skip : skip + paragraphs]
+    return "\n".join([f"$ {command}", *["..."] * bool(skip), "\n\n".join(kept)])
 
 
 def _run(arguments: Sequence[str], folder: str) -> str:
