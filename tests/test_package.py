@@ -54,7 +54,7 @@ def test_import_does_not_load(package, loaded):
 def test_each_heavy_package_is_imported_in_its_own_place_only():
     allowed = {
         "numba": "_kernels/_compiler.py",
-        "torch": ("torch_bridge/", "integrations/"),
+        "torch": ("torch_bridge.py", "integrations/"),
         **dict.fromkeys(("typer", "rich", "matplotlib"), "command_line/"),
     }
     names = "|".join(allowed)

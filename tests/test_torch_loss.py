@@ -26,8 +26,8 @@ VISIBLE = 1e-3
 
 def gradient(loss: Any, parameters: Any) -> Array:
     """Return the gradient of a loss as an array."""
-    (found,) = torch.autograd.grad(loss, parameters, retain_graph=True)
-    return found.numpy()
+    (result,) = torch.autograd.grad(loss, parameters, retain_graph=True)
+    return result.numpy()
 
 
 class Batch:
@@ -100,9 +100,9 @@ def expected_gradient(
 @pytest.mark.parametrize("law", LAWS, ids=str)
 def test_expectation_over_every_group_is_the_exact_gradient(law: SmallLaw) -> None:
     for k in (1, 2, 3):
-        found = expected_gradient(law, 3, "max_at_k", k)
-        assert np.abs(found - best_of(law, k)).max() < EXACT, k
-    # an estimator that is not unbiased is told apart
+        mean = expected_gradient(law, 3, "max_at_k", k)
+        assert np.abs(mean - best_of(law, k)).max() < EXACT, k
+    # a biased estimator fails
     biased = expected_gradient(law, 3, "dr_grpo", 1)
     assert np.abs(biased - best_of(law, 1)).max() > VISIBLE
 
@@ -112,8 +112,8 @@ def test_off_policy_the_ratio_of_whole_rollouts_keeps_the_mean_reward_unbiased(
     law: SmallLaw,
 ) -> None:
     uniform = torch.full((len(law.rewards),), 1 / len(law.rewards), dtype=torch.float64)
-    found = expected_gradient(law, 3, "rloo", 1, drawn_from=uniform, ratio=True)
-    assert np.abs(found - best_of(law, 1)).max() < EXACT
+    mean = expected_gradient(law, 3, "rloo", 1, drawn_from=uniform, ratio=True)
+    assert np.abs(mean - best_of(law, 1)).max() < EXACT
     plain = expected_gradient(law, 3, "rloo", 1, drawn_from=uniform)
     assert np.abs(plain - best_of(law, 1)).max() > VISIBLE
 
@@ -169,7 +169,7 @@ def test_the_clipped_surrogate(batch: Batch, clip: Any) -> None:
     low, high = (1e9, 1e9) if clip is None else np.broadcast_to(clip, 2)
     padded, old = batch.logprobs, batch.old_logprobs
     for length_normalised in (False, True):
-        found = policy_gradient_loss(
+        result = policy_gradient_loss(
             padded,
             batch.advantages,
             batch.mask,
@@ -178,10 +178,10 @@ def test_the_clipped_surrogate(batch: Batch, clip: Any) -> None:
             length_normalised=length_normalised,
         )
         expected = surrogate(batch, low, high, True, length_normalised)
-        assert abs(found.item() - expected) < EXACT
+        assert abs(result.item() - expected) < EXACT
     whole = [x.masked_fill(~batch.mask, 0.0).sum(-1) for x in (padded, old)]
-    found = policy_gradient_loss(whole[0], batch.advantages, old_logprobs=whole[1], clip=clip)
-    assert abs(found.item() - surrogate(batch, low, high, False, False)) < EXACT
+    result = policy_gradient_loss(whole[0], batch.advantages, old_logprobs=whole[1], clip=clip)
+    assert abs(result.item() - surrogate(batch, low, high, False, False)) < EXACT
 
 
 @pytest.mark.parametrize("clip", [None, 0.2])
@@ -223,11 +223,11 @@ def test_padding_may_hold_anything(batch: Batch, form: dict[str, Any], filler: f
 
     clean, old = batch.logprobs.detach().requires_grad_(), batch.old_logprobs
     filled = clean.detach().masked_fill(~batch.mask, filler).requires_grad_()
-    expected, found = loss(clean, old), loss(filled, old.masked_fill(~batch.mask, filler))
-    assert torch.equal(found, expected)
+    expected, result = loss(clean, old), loss(filled, old.masked_fill(~batch.mask, filler))
+    assert torch.equal(result, expected)
     # no NaN on the way back either
     with torch.autograd.set_detect_anomaly(True):
-        assert np.array_equal(gradient(found, filled), gradient(expected, clean))
+        assert np.array_equal(gradient(result, filled), gradient(expected, clean))
 
 
 def test_a_group_is_averaged_over_the_rollouts_that_exist(batch: Batch) -> None:
@@ -237,7 +237,7 @@ def test_a_group_is_averaged_over_the_rollouts_that_exist(batch: Batch) -> None:
     rewards[~rollouts] = torch.nan
     logprobs = batch.logprobs.masked_fill(~rollouts[..., None], torch.nan)
     a = torch_bridge.advantages("rloo", rewards, 1, mask=rollouts)
-    found = policy_gradient_loss(logprobs, a, batch.mask & rollouts[..., None], rollouts=rollouts)
+    result = policy_gradient_loss(logprobs, a, batch.mask & rollouts[..., None], rollouts=rollouts)
     alone = [
         policy_gradient_loss(
             batch.logprobs[g, :n],
@@ -246,22 +246,22 @@ def test_a_group_is_averaged_over_the_rollouts_that_exist(batch: Batch) -> None:
         )
         for g, n in enumerate(sizes)
     ]
-    torch.testing.assert_close(found, torch.stack(alone).mean(), rtol=EXACT, atol=0)
-    # of whole rollouts the mask says the same
+    torch.testing.assert_close(result, torch.stack(alone).mean(), rtol=EXACT, atol=0)
+    # for whole rollouts the mask does the same
     whole = batch.logprobs.masked_fill(~batch.mask, 0.0).sum(-1).masked_fill(~rollouts, torch.nan)
-    torch.testing.assert_close(policy_gradient_loss(whole, a, rollouts), found, rtol=EXACT, atol=0)
+    torch.testing.assert_close(policy_gradient_loss(whole, a, rollouts), result, rtol=EXACT, atol=0)
 
 
 def test_a_missing_rollout_has_no_part_whatever_its_tokens(batch: Batch) -> None:
     rollouts = torch.ones(4, 6, dtype=torch.bool)
     rollouts[1] = False
     logprobs = batch.logprobs.masked_fill(~rollouts[..., None], torch.nan)
-    found = policy_gradient_loss(logprobs, batch.advantages, rollouts=rollouts)
+    result = policy_gradient_loss(logprobs, batch.advantages, rollouts=rollouts)
     kept = [0, 2, 3]
     others = policy_gradient_loss(batch.logprobs[kept], batch.advantages[kept])
     # a group without any rollout counts as zero
-    torch.testing.assert_close(found, others * 3 / 4, rtol=EXACT, atol=0)
-    assert np.isfinite(gradient(found, batch.logits)).all()
+    torch.testing.assert_close(result, others * 3 / 4, rtol=EXACT, atol=0)
+    assert np.isfinite(gradient(result, batch.logits)).all()
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
@@ -303,10 +303,10 @@ def test_compiles_to_one_graph(batch: Batch) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(every_form, backend="aot_eager", fullgraph=True)
     logprobs = batch.logprobs.detach().requires_grad_()
-    found = compiled(logprobs, batch.advantages, batch.mask)
+    result = compiled(logprobs, batch.advantages, batch.mask)
     expected = every_form(logprobs, batch.advantages, batch.mask)
-    torch.testing.assert_close(found, expected, rtol=EXACT, atol=0)
-    difference = gradient(found, logprobs) - gradient(expected, logprobs)
+    torch.testing.assert_close(result, expected, rtol=EXACT, atol=0)
+    difference = gradient(result, logprobs) - gradient(expected, logprobs)
     assert np.abs(difference).max() < EXACT
     torch._dynamo.reset()
 
@@ -332,16 +332,16 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"mask": TRUE[..., :4]}, ValueError, r"mask has shape \(2, 3, 4\); give one of shape \(2, 3,"),
     ({"rollouts": TRUE}, ValueError, r"rollouts has shape \(2, 3, 5\); give one of shape \(2, 3\)"),
     ({"old_logprobs": A}, ValueError, r"old_logprobs has shape \(2, 3\); give one of shape \(2, 3"),
-    ({"clip": 0.2}, ValueError, "clip is 0.2, but old_logprobs is None.*; give the log-prob"),
+    ({"clip": 0.2}, ValueError, "clip is 0.2; give old_logprobs, which the ratio needs, or no"),
     ({"clip": 0.0, "old_logprobs": LOGPROBS}, ValueError, r"clip is 0.0; give .* in \(0, 1\]"),
     ({"clip": (0.2, -1), "old_logprobs": LOGPROBS}, ValueError, r"clip is -1.0; give a finite"),
     ({"clip": "0.2", "old_logprobs": LOGPROBS}, TypeError, "clip is '0.2' of type str; give a re"),
-    ({"clip": (0.1,) * 3, "old_logprobs": LOGPROBS}, ValueError, "clip is .*; give one number, or"),
+    ({"clip": (0.1,) * 3, "old_logprobs": LOGPROBS}, TypeError, r"clip is \(0.1, .*; give a real"),
     ({"length_normalised": 1}, TypeError, "length_normalised is 1; give True or False"),
     (
         {"length_normalised": True, "logprobs": A},
         ValueError,
-        r"length_normalised is True, but logprobs has no axis of tokens; give logprobs of shape",
+        r"length_normalised is True; give logprobs of shape \(\.\.\., m, T\), or False",
     ),
 ]
 

@@ -1,0 +1,61 @@
+"""Groups in which some rollouts do not exist: a group of n < m is evaluated as a group of n."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tea_stats._validation import as_rewards
+from tea_stats.estimators.record import Array, Estimator
+
+
+def masked_advantages(
+    estimator: Estimator, rewards: Array, mask: NDArray[np.bool_] | None, N: int
+) -> Array:
+    """Return the advantages of the rollouts in the mask, and 0 for the others.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        The estimator with its options.
+    rewards : ndarray, shape (..., m)
+        Rewards, in the order drawn; outside the mask they may be anything.
+    mask : ndarray of bool, shape (..., m), or None
+        True for the rollouts that exist; None: all of them do.
+    N : int
+        Deployment budget of best-of-N.
+
+    Returns
+    -------
+    ndarray, shape (..., m)
+        Advantages. Groups of one size are one batch, so an estimator that pools learns from groups
+        of the same size only.
+
+    Raises
+    ------
+    ValueError
+        For rewards that the estimator refuses, or if a group is too small for it.
+    """
+    if mask is None:
+        return estimator.advantages(rewards, N)
+    shape, m = rewards.shape, rewards.shape[-1]
+    filled = as_rewards(np.where(mask, rewards, 0.0))
+    # the whole batch: the message names the entry, and distinct values are counted over all sizes
+    estimator.check(filled if estimator.binary else filled[mask])
+    groups, present, out = filled.reshape(-1, m), mask.reshape(-1, m), np.zeros(shape)
+    sizes = present.sum(axis=-1)
+    for n in np.unique(sizes):
+        rows = sizes == n
+        chosen = present & rows[:, None]
+        try:
+            result = estimator.advantages(groups[chosen].reshape(rows.sum(), n), N)
+        except ValueError as error:
+            if n == m:
+                raise
+            where = tuple(map(int, np.unravel_index(rows.argmax(), shape[:-1])))
+            raise ValueError(
+                f"mask leaves {n} of m = {m} rollouts in group {where}: {error}; "
+                "drop such groups, or draw their missing rollouts again"
+            ) from error
+        out.reshape(-1, m)[chosen] = result.ravel()
+    return out
