@@ -54,7 +54,7 @@ def test_they_are_the_integrals_that_they_stand_for(m):
     assert influence_means(m, 3) == pytest.approx(three_in_the_tail(m), rel=1e-9, abs=1e-10)
 
 
-@pytest.mark.parametrize(("m", "k"), SIZES)
+@pytest.mark.parametrize(("m", "k"), [(3, 3), (4, 3), (16, 8), (64, 3), (256, 13), (256, 256)])
 def test_more_points_change_nothing(m, k, monkeypatch):
     found = np.array(influence_means(m, k))
     monkeypatch.setattr(calibration, "POINTS", (110, 160, 110))

@@ -58,7 +58,7 @@ def drawn(law, shape, seed):
 
 
 @pytest.mark.parametrize("m", [4, 5, 8, 16, 64, 256])
-def test_normal_prompts_are_found_to_be_exactly_gaussian_at_every_m(m):
+def test_normal_prompts_are_exactly_gaussian_at_every_m(m):
     tail = expected(Normal(), m)
     assert tail.excess_shape.estimate == pytest.approx(0.0, abs=1e-10)
     assert tail.bend.estimate == pytest.approx(0.0, abs=1e-10)
@@ -95,7 +95,7 @@ def test_the_shape_is_that_of_maximum_likelihood_where_prompts_are_alike():
     assert near.mean_excess.estimate == pytest.approx(scale / (1.0 - shape), rel=0.01)
 
 
-def test_the_bulk_below_a_gaussian_tail_has_no_say():
+def test_the_bulk_below_a_gaussian_tail_does_not_matter():
     # 3.8 % of groups of 16 have fewer than 5 rewards in the upper half, which is Gaussian
     assert abs(expected(GaussianTail(), 16).excess_shape.estimate) < 0.01
     assert abs(expected(GaussianTail(), 64).bend.estimate) < 1e-4
@@ -196,7 +196,7 @@ def test_from_interval_to_verdict(interval, verdict):
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.sampled_from(sorted(ASSUMPTIONS)))
-def test_a_wider_interval_is_never_surer(estimate, half, more, name):
+def test_a_wider_interval_is_never_more_decisive(estimate, half, more, name):
     sure = {Verdict.HOLDS, Verdict.FAILS}
     narrow = Interval(estimate, estimate - half, estimate + half)
     wide = Interval(estimate, narrow.low - more, narrow.high + more)
@@ -207,7 +207,7 @@ def test_a_wider_interval_is_never_surer(estimate, half, more, name):
 ALARMS = (Verdict.DOUBTFUL, Verdict.FAILS)
 
 
-def alarms(law, shape, logs=400):
+def alarms(law, shape, logs=200):
     """Return the shares of logs in which shape, QQ plot and further shape raise an alarm."""
     raised = np.zeros(3)
     for seed in range(logs):
@@ -220,12 +220,12 @@ def alarms(law, shape, logs=400):
 
 @pytest.mark.parametrize("shape", [(64, 8), (64, 16), (32, 64)])
 def test_normal_logs_are_suspected_at_the_stated_rate(shape):
-    # 5 % is meant; 400 logs have a standard error of .011, so that .105 is 5 of them above it
-    assert (alarms(Normal(), shape)[:2] <= 0.105).all()
+    # 5 % is nominal; 200 logs have a standard error of .0154, so that .127 is 5 of them above it
+    assert (alarms(Normal(), shape)[:2] <= 0.127).all()
 
 
 def test_generalised_pareto_logs_are_stable_at_the_stated_rate():
-    assert alarms(GenPareto(0.0), (64, 32))[2] <= 0.105
+    assert alarms(GenPareto(0.0), (64, 32))[2] <= 0.127
 
 
 def test_other_logs_are_suspected_far_more_often():

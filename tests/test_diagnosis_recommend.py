@@ -43,13 +43,13 @@ def z_scores(estimators, N, *, truth_N=None, m=4):
     return worst
 
 
-def test_unbiased_estimators_are_found_unbiased():
+def test_unbiased_estimators_have_no_bias():
     # max@4 has error .2 in the worst logit, so that 8000 batches resolve .002
     assert z_scores({"max@4": ("max_at_k", {})}, N=4)["max@4"] <= 5.0
     assert z_scores({"rloo": ("rloo", {})}, N=1)["rloo"] <= 5.0
 
 
-def test_another_budgets_gradient_is_told_apart():
+def test_the_gradient_of_another_budget_differs_significantly():
     assert z_scores({"max@4": ("max_at_k", {})}, N=4, truth_N=6)["max@4"] > 10.0
 
 
@@ -198,10 +198,10 @@ def gumbel():
 
 
 def test_a_recommendation_is_reproducible_and_sound(gumbel):
-    found = recommend(gumbel, 256, m=[16, 8], batches=64)
-    again = recommend(gumbel, 256, m=[16, 8], batches=64)
+    found = recommend(gumbel, 256, m=[16, 8], batches=32)
+    again = recommend(gumbel, 256, m=[16, 8], batches=32)
     assert found == again
-    assert found.scores != recommend(gumbel, 256, m=[16, 8], batches=64, seed=1).scores
+    assert found.scores != recommend(gumbel, 256, m=16, batches=2, seed=1).scores
     assert (found.N, found.m) == (256, 16)
     assert {score.m for score in found.scores} == {8, 16}
     assert found.score(RECOMMENDED).difference == 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tea_stats import best_of_n, linear_tea_design, max_at_k, monte_carlo
+from tea_stats import best_of_n, max_at_k, monte_carlo
 from tea_stats.best_of_n import efficiency
 from tea_stats.families import (
     Beta,
@@ -113,13 +113,6 @@ def test_efficiency_and_cosine_are_those_that_a_simulation_reports(law, name):
     assert abs(found - row["efficiency"]) < 0.5 * row["efficiency_mcse"] + 1e-4
     assert abs(efficiency.cosine(law, N, signal) - row["cosine"]) < row["cosine_mcse"] + 1e-4
     assert row["efficiency_mcse"] < 0.02
-
-
-def test_linear_designs_come_close_on_the_normal_law():
-    for (m, N), least in {(16, 128): 0.8, (16, 512): 0.8, (32, 512): 0.88, (64, 512): 0.93}.items():
-        design = linear_tea_design(m, N, k_min=1)
-        signal = [1.0, best_of_n.value(Normal(), N)]
-        assert efficiency.efficiency(Normal(), N, signal, design.variance) > least
 
 
 @pytest.mark.parametrize(

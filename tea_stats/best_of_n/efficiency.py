@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tea_stats import best_of_n
 from tea_stats._validation import as_real
+from tea_stats.best_of_n import exact
 from tea_stats.best_of_n.order_statistics import expectation
 from tea_stats.families.finite_law import FiniteLaw
 from tea_stats.families.law import Array, Law
@@ -71,11 +71,11 @@ def least_square_for_every_score(law: Law, N: int) -> float:
     >>> round(efficiency.least_square_for_every_score(Normal(), 1), 12)
     1.0
     """
-    best_of_n.value(law, N)  # checks both
+    exact.value(law, N)  # checks both
     if isinstance(law, FiniteLaw):
-        psi = best_of_n.advantage(law, N, law.rewards_sorted)
+        psi = exact.advantage(law, N, law.rewards_sorted)
         return float(law.probabilities @ psi**2)
-    return expectation(law, lambda r: best_of_n.advantage(law, N, r) ** 2)  # type: ignore[arg-type]
+    return expectation(law, lambda r: exact.advantage(law, N, r) ** 2)  # type: ignore[arg-type]
 
 
 def efficiency(law: Law, N: int, signal: ArrayLike, advantage_square: float) -> float:
@@ -96,11 +96,6 @@ def efficiency(law: Law, N: int, signal: ArrayLike, advantage_square: float) -> 
         Efficiency: the share of E[A²] that an unbiased advantage of the same signal along the true
         gradient needs.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type, shape or sign.
-
     Examples
     --------
     >>> from tea_stats import Normal, efficiency, linear_tea_design
@@ -120,7 +115,7 @@ def cosine(law: Law, N: int, signal: ArrayLike) -> float:
     Parameters
     ----------
     law, N, signal
-        As for `efficiency`, with the same errors.
+        As for `efficiency`.
 
     Returns
     -------
@@ -141,8 +136,8 @@ def cosine(law: Law, N: int, signal: ArrayLike) -> float:
 
 def _truth_and_metric(law: Law, N: int) -> tuple[Array, Array]:
     """Return ∇V_N and I⁻¹ (a pseudo-inverse: logits have one direction too many)."""
-    truth = best_of_n.gradient(law, N)
-    information = best_of_n.fisher_information(law)
+    truth = exact.gradient(law, N)
+    information = exact.fisher_information(law)
     return truth, np.asarray(np.linalg.pinv(information, hermitian=True), dtype=np.float64)
 
 

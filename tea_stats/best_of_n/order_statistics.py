@@ -112,11 +112,6 @@ def means(law: ContinuousLaw, n: int) -> Array:
     ndarray, shape (n,)
         Means in reward units, smallest first.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If n is not an integer, or below 1.
-
     Examples
     --------
     >>> from tea_stats import Normal
@@ -138,7 +133,7 @@ def gradients(law: ContinuousLaw, n: int) -> Array | None:
     Parameters
     ----------
     law, n
-        As for `means`, with the same errors.
+        As for `means`.
 
     Returns
     -------

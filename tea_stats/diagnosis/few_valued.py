@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tea_stats import best_of_n
-from tea_stats.estimators import ESTIMATORS, advantages
+from tea_stats.best_of_n.exact import gradient
+from tea_stats.estimators import lookup
 from tea_stats.families.finite import Discrete
 from tea_stats.families.law import Array
 from tea_stats.reward_log.log import RewardLog
@@ -63,7 +63,7 @@ def dirichlet_prior(counts: NDArray[np.intp]) -> tuple[float, Array]:
 
 def truths(values: Array, probabilities: Array, N: int) -> Array:
     """Return ∇V_N of each prompt in the logits of the values, shape (P, K)."""
-    return np.array([best_of_n.gradient(Discrete(values, np.log(row)), N) for row in probabilities])
+    return np.array([gradient(Discrete(values, np.log(row)), N) for row in probabilities])
 
 
 def measure(
@@ -111,10 +111,11 @@ def measure(
     groups = np.arange(batches * prompts)[:, None]
     places = (groups * len(values) + outcome.reshape(-1, m)).ravel()
     for label, (name, options) in estimators.items():
-        if ESTIMATORS[name].pools:
-            A = np.array([advantages(name, batch, N, **options) for batch in rewards])
+        estimator = lookup(name, options)
+        if estimator.pools:
+            A = np.array([estimator.advantages(batch, N) for batch in rewards])
         else:
-            A = advantages(name, rewards, N, **options)
+            A = estimator.advantages(rewards, N)
         taken = np.bincount(places, weights=A.ravel(), minlength=chance.size) / m
         # S = 1{value k} − π_k
         g = taken.reshape(chance.shape) - A.mean(axis=-1, keepdims=True) * chance

@@ -85,11 +85,6 @@ def diagnose(log: RewardLog, *, seed: int = 0) -> Diagnosis:
     Diagnosis
         Verdicts, each with its estimate and 95 % confidence interval.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If log is not a `RewardLog`, or seed is not an integer ≥ 0.
-
     Notes
     -----
     The tail is pooled over prompts without standardising any: `tea_stats.diagnosis.tail` explains

@@ -13,7 +13,7 @@ from tea_stats.diagnosis.findings import check_log
 from tea_stats.diagnosis.simulation import Score, Setting, Simulated
 from tea_stats.diagnosis.values import Kind
 from tea_stats.estimators import RECOMMENDED
-from tea_stats.monte_carlo import as_counts
+from tea_stats.monte_carlo.measurement import as_counts
 from tea_stats.reward_log.log import RewardLog
 
 #: group sizes tried besides the log's own

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tea_stats import best_of_n, monte_carlo
+from tea_stats.best_of_n import exact
 from tea_stats.diagnosis import candidates, few_valued as _few_valued
 from tea_stats.diagnosis.sets import Sets
 from tea_stats.estimators import RECOMMENDED
 from tea_stats.families.law import Array, Law
+from tea_stats.monte_carlo import measurement
 from tea_stats.reward_log.log import RewardLog
 
 
@@ -82,13 +83,13 @@ def continuous(sets: Sets, setting: Setting) -> Simulated:
                 # laws are simulated independently
                 values = np.where(IS_ERROR, np.hypot.reduce(parts), parts.sum(axis=0))
                 scores.append(Score(label, m, *values.tolist()))
-    norms = [[np.linalg.norm(best_of_n.gradient(law, k)) for k in (setting.N, 1)] for law in built]
+    norms = [[np.linalg.norm(exact.gradient(law, k)) for k in (setting.N, 1)] for law in built]
     return Simulated(laws, scores, float(weights @ [top / mean for top, mean in norms]))
 
 
 def _errors(law: Law, m: int, setting: Setting) -> dict[str, list[float]]:
     """Return `COLUMNS` of each estimator that has a finite error under the law."""
-    table = monte_carlo.measure(
+    table = measurement.measure(
         law,
         candidates.estimators(m, setting.N, values=None, binary=False),
         m,

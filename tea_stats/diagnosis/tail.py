@@ -25,7 +25,6 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
-from tea_stats import tails
 from tea_stats.best_of_n import order_statistics
 from tea_stats.diagnosis.sets import Sets
 from tea_stats.diagnosis.verdicts import LEVEL, UNKNOWN, Interval
@@ -33,6 +32,7 @@ from tea_stats.families.law import Array
 from tea_stats.families.location_scale import Normal
 from tea_stats.prediction import gen_pareto
 from tea_stats.prediction.u_statistic import spread
+from tea_stats.tails.constants import normal_max_mean, tail_count
 
 #: tail fractions at which the shape is estimated
 FRACTIONS = (1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16, 1 / 32)
@@ -116,7 +116,7 @@ class Tail:
 def examine(sets: Sets) -> Tail:
     """Return the estimates of the upper tail of sets."""
     rewards, m = sets.rewards, sets.m
-    counts = list(dict.fromkeys(min(tails.tail_count(m, a), m - 1) for a in FRACTIONS))
+    counts = list(dict.fromkeys(min(tail_count(m, a), m - 1) for a in FRACTIONS))
     height, mean_excess, half_gini, centre = (rewards @ w.T for w in _weights(m, tuple(counts)))
     ideal = [w @ _normal_scores(m) for w in _weights(m, tuple(counts))]
     normal_shape = gen_pareto.shape(ideal[1], ideal[2])
@@ -143,7 +143,7 @@ def examine(sets: Sets) -> Tail:
                 float(normal_shape[i]),
             )
         )
-    near = at(tails.tail_count(m, TAIL))
+    near = at(tail_count(m, TAIL))
     shape_near = shape(near)
     return Tail(
         m=m,
@@ -157,7 +157,7 @@ def examine(sets: Sets) -> Tail:
         bend=_bend(rewards),
         excess_shape=Interval(*(value - float(normal_shape[near]) for value in shape_near)),
         shape=shape_near,
-        further_shape=_further(mean_excess, half_gini, near, at(tails.tail_count(m, FURTHER)), m),
+        further_shape=_further(mean_excess, half_gini, near, at(tail_count(m, FURTHER)), m),
         widest=float(unit.max() / unit.sum()) if unit.sum() > 0.0 else math.nan,
     )
 
@@ -184,7 +184,7 @@ def _bend(rewards: Array) -> Interval:
         return UNKNOWN
     sizes = (m // 4, m // 2, m)
     best = np.column_stack([rewards @ spread(np.eye(k)[-1], m) for k in sizes])
-    rises = np.diff(best, axis=1) / np.diff([tails.normal_max_mean(k) for k in sizes])
+    rises = np.diff(best, axis=1) / np.diff([normal_max_mean(k) for k in sizes])
     return jackknife(lambda x: np.log(x[..., 1] / x[..., 0]), rises)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -49,9 +49,10 @@ class FiniteLaw(Law):
     """
 
     @property
-    @abstractmethod
     def _contents(self) -> Mapping[str, Array]:
         """The arrays that define the law, by the name they have in the constructor."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
     @property
     @abstractmethod

@@ -11,7 +11,7 @@ from scipy import special
 
 from tea_stats._validation import as_real
 from tea_stats.families.law import Array, Shape
-from tea_stats.families.location_scale import LocationScale
+from tea_stats.families.location_scale import LocationScale, Standard
 
 # The bulk in units of its own: distance x ≥ 0 below the joint, density g with g(0) = 1 and mass 1.
 # log g is piecewise linear: down to a valley, up to a second mode (the failures), down for ever.
@@ -93,6 +93,12 @@ class GaussianTail(LocationScale):
         """φ(b)/q: x per unit of w."""
         density = math.exp(-0.5 * self._joint**2) / math.sqrt(2.0 * math.pi)
         return density / self._bulk_mass
+
+    @property
+    def standard(self) -> Standard:
+        """The law of W."""
+        functions = self._cdf_w, self._sf_w, self._ppf_w, self._isf_w, self._logpdf_w, self._slope_w
+        return Standard(*functions)
 
     def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         # P(normal < b) = q: normals below b are redrawn from the bulk

@@ -34,9 +34,8 @@ from typing import Any
 
 import numpy as np
 
-from tea_stats import best_of_n
 from tea_stats._validation import as_count
-from tea_stats.best_of_n import order_statistics
+from tea_stats.best_of_n import exact, order_statistics
 from tea_stats.families.law import Array, ContinuousLaw
 from tea_stats.families.location_scale import Gumbel, GumbelMin, Logistic, Normal
 from tea_stats.families.skewed import Weibull
@@ -163,7 +162,7 @@ def _cached_design(
         )
     quadratic = advantage_square(law, m)
     conditions = np.vstack([location(m), *(value(standard, m) for standard in laws.values())])
-    targets = np.array([1.0, *(best_of_n.value(standard, N) for standard in laws.values())])
+    targets = np.array([1.0, *(exact.value(standard, N) for standard in laws.values())])
     free = np.arange(m) >= k_min - 1
     solution, condition = _least_variance(
         quadratic[np.ix_(free, free)], conditions[:, free], targets

@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tea_stats import best_of_n
-from tea_stats.best_of_n import order_statistics
+from tea_stats.best_of_n import exact, order_statistics
 from tea_stats.families.bounded import Beta
 from tea_stats.families.gen_pareto import GenPareto
 from tea_stats.families.law import Array, ContinuousLaw
@@ -200,19 +199,19 @@ def _risk(law: ContinuousLaw, m: int, N: int, prompts: int) -> tuple[Array, Arra
     These are location and log scale and, where they are others and the quantile's derivative is
     known, the law's own. The variance is E[A²] E‖S‖²/m.
     """
-    mean = best_of_n.value(law, 1)
+    mean = exact.value(law, 1)
     sd = math.sqrt(order_statistics.expectation(law, lambda r: (r - mean) ** 2))
     location = design.location(m)
     square = design.advantage_square(law, m, COARSE) / (m * prompts)
     # rewards in standard deviations from the mean
     moved = np.vstack([location, (design.value(law, m) - mean * location) / sd])
-    truth = np.array([1.0, (best_of_n.value(law, N) - mean) / sd])
+    truth = np.array([1.0, (exact.value(law, N) - mean) / sd])
     views = [(moved, truth, SCORE_SQUARE * square / sd**2)]
     if not isinstance(law, LocationScale):
         moved_by_own = design.gradient(law, m)
         if moved_by_own is not None:
-            information = np.trace(best_of_n.fisher_information(law))
-            views.append((moved_by_own, best_of_n.gradient(law, N), information * square))
+            information = np.trace(exact.fisher_information(law))
+            views.append((moved_by_own, exact.gradient(law, N), information * square))
     P = sum((D.T @ D + V) / (t @ t) for D, t, V in views) / len(views)
     q = sum(t @ D / (t @ t) for D, t, _ in views) / len(views)
     return np.asarray(P), np.asarray(q)

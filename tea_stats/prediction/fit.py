@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tea_stats import best_of_n
+from tea_stats.best_of_n import exact
 from tea_stats.families.law import Array
 from tea_stats.families.location_scale import Normal
 from tea_stats.reward_log.log import RewardLog
@@ -121,7 +121,7 @@ class GroupFit(Fit):
 
     def reference_groups(self, m: int, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return sorted groups of a standard law, shape (count, m), and their true V_N."""
-        truth = np.array([best_of_n.value(Normal(), int(N)) for N in self.grid])
+        truth = np.array([exact.value(Normal(), int(N)) for N in self.grid])
         return np.sort(rng.standard_normal((count, m)), axis=1), truth
 
     def pivots(self, m: int, count: int, rng: np.random.Generator) -> Array:

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from tea_stats import tails
 from tea_stats.families.law import Array
 from tea_stats.prediction import fit
 from tea_stats.prediction.fit import GroupFit, within_tail
+from tea_stats.tails.constants import tail_count
 
 #: least number of rollouts: two excesses over a third reward, and one below
 LEAST = 4
@@ -134,7 +134,7 @@ class GenPareto(GroupFit):
         if m < LEAST:
             return np.full((len(ascending), 3), np.nan)
         lowest = ascending[:, :1]
-        k = tails.tail_count(m, self.alpha)
+        k = tail_count(m, self.alpha)
         moments = (ascending - lowest) @ moment_weights(m, k)
         moments[:, :1] += lowest
         return moments
@@ -143,7 +143,7 @@ class GenPareto(GroupFit):
         """Return A for each N, NaN where the best of N may lie below the tail."""
         if m < LEAST:
             return np.full(np.broadcast_shapes(xi.shape, self.grid.shape), np.nan)
-        factors = excess_factors(m, tails.tail_count(m, self.alpha), self.grid, xi)
+        factors = excess_factors(m, tail_count(m, self.alpha), self.grid, xi)
         return np.where(within_tail(self.grid, self.alpha), factors, np.nan)
 
 

@@ -47,11 +47,6 @@ def budget_for(curve: Curve, target_reward: float) -> Reach:
     Reach
         N and its interval; between points of the grid V_N is interpolated linearly in log N.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If target_reward is not a finite number.
-
     Examples
     --------
     >>> from tea_stats.prediction import predict

@@ -61,11 +61,6 @@ def linear_value(
         the laws of `tails`; `variance`, unbiased for the variance of `value` under every law; and
         `standard_error`. The extrapolation's own error is not in it.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or lies outside its range.
-
     Notes
     -----
     The variance of one group is itself uncertain, and can be negative in small groups; the mean
