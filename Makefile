@@ -9,7 +9,7 @@ BENCH_ARGS ?=
 TORCH ?= torch
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # what the article needs, on Debian
-TEX := latexmk lmodern texlive-latex-recommended
+TEX := latexmk lmodern texlive-latex-recommended texlive-science
 
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
@@ -19,9 +19,10 @@ PIP := $(RUN) -m pip --disable-pip-version-check
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.demo  ## install, run a small grid, draw its figures, print what was found
+demo: .venv/.demo  ## install, run a small grid, draw its three main figures, print its results
 	$(RUN) -m simulations.grid simulations/grids/quick.toml --workers $(WORKERS) --out results/quick
-	$(RUN) -m analysis.figures results/quick --out figures/quick
+	$(RUN) -m analysis.figures results/quick --out figures/quick \
+	  --only bias_vs_m --only bias_variance_vs_ratio --only winners
 	$(RUN) -m analysis.report results/quick
 
 test: .venv/.everything  ## install everything, CPU torch included, and run the tests
@@ -36,7 +37,7 @@ figures: .venv/.demo  ## draw the figures of results/paper into figures/paper
 	$(RUN) -m analysis.figures results/paper --out figures/paper
 
 paper: .venv/.demo  ## build the article, paper/paper.pdf, from the committed summaries
-	@command -v latexmk >/dev/null && kpsewhich booktabs.sty lmodern.sty >/dev/null || { \
+	@command -v latexmk >/dev/null && kpsewhich booktabs.sty lmodern.sty siunitx.sty >/dev/null || { \
 	  echo "make: TeX is missing; Debian: apt-get install --no-install-recommends $(TEX)" >&2; exit 1; }
 	$(RUN) -m analysis.paper
 	cd paper && latexmk -silent -pdf -Werror -halt-on-error -interaction=nonstopmode \

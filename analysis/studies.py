@@ -1,4 +1,4 @@
-"""The committed summaries that the article and the guide read, each when it is first asked for."""
+"""The committed summaries that the article and the guide read, each read at its first use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUMMARIES = Path("analysis/summaries")
 
 @dataclass(frozen=True)
 class Studies:
-    """Summaries of the studies, each read when it is first asked for.
+    """Summaries of the studies, each read at its first use.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """How Sphinx makes the site: `make docs`, which treats every warning as an error.
 
-`CONTRIBUTING.md` says why Sphinx. Nothing is loaded from a network: the theme brings its own files,
+`CONTRIBUTING.md` gives the reasons for Sphinx. Nothing is loaded from a network: the theme brings its own files,
 and formulas are MathML.
 """
 

@@ -1,4 +1,4 @@
-"""The article's LaTeX as text: its files in order, without comments, and what it asks for."""
+"""The article's LaTeX as text: its files in order, without comments; arguments of commands."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def source():
     return "\n".join(map(read, files()))
 
 
-def asked(command, text):
+def arguments(command, text):
     """Return the arguments of a command, those of one call apart at commas."""
     found = re.findall(rf"\\{command}(?:\[[^]]*\])*\{{([^}}]*)\}}", text)
     return [part.strip() for argument in found for part in argument.split(",")]
 
 
-def told(text, numbers):
+def filled(text, numbers):
     """Return a text with every number in its place."""
     return re.sub(r"\\val\{([^}]*)\}", lambda found: numbers[found[1]], text)

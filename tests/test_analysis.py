@@ -104,14 +104,14 @@ def test_status(changes, status):
 def test_the_squared_bias_is_unbiased_and_its_error_calibrated():
     """Resolution 0.0002 of 0.16; the square of the mean itself is 0.01 away."""
     truth, sd, runs = 0.4, 0.1, 200_000
-    found = truth + sd * np.random.default_rng(1).standard_normal(runs)
+    biases = truth + sd * np.random.default_rng(1).standard_normal(runs)
     row = pd.DataFrame([cell(exact=1.0, bias_mcse=sd, variance=64.0 * sd**2)])
-    rows = row.loc[np.zeros(runs, int)].reset_index(drop=True).assign(bias=np.abs(found))
+    rows = row.loc[np.zeros(runs, int)].reset_index(drop=True).assign(bias=np.abs(biases))
     # what is cut off at zero is less than a thousandth of a standard deviation here
     square = read.add_errors(rows)["bias_part"]
     se = square.std() / np.sqrt(runs)
     assert abs(square.mean() - truth**2) < 5 * se
-    assert abs((found**2).mean() - truth**2) > 30 * se
+    assert abs((biases**2).mean() - truth**2) > 30 * se
     at_truth = read.add_errors(row.assign(bias=np.hypot(truth, sd)))
     assert_allclose(at_truth["bias_part_mcse"], square.std(), rtol=0.01)
 
@@ -133,12 +133,12 @@ def test_power_law_finds_a_known_rate_and_its_interval_covers():
     lines = [
         slopes.power_law(x, y * (1.0 + se * rng.standard_normal(3)), se * y) for _ in range(runs)
     ]
-    found, error = np.array([(line.slope, line.se) for line in lines]).T
-    assert abs(found.mean() + 2.0) < 5 * found.std() / np.sqrt(runs)
+    slope, error = np.array([(line.slope, line.se) for line in lines]).T
+    assert abs(slope.mean() + 2.0) < 5 * slope.std() / np.sqrt(runs)
     covers = np.mean([line.interval[0] < -2.0 < line.interval[1] for line in lines])
     # where three points miss the line by more than their errors the interval is widened
     assert 0.95 - 5 * 0.011 < covers <= 1.0
-    assert np.mean(np.abs(found + 2.0) < 0.674 * error) < 0.75
+    assert np.mean(np.abs(slope + 2.0) < 0.674 * error) < 0.75
 
 
 def test_points_off_the_line_widen_the_interval():
@@ -175,14 +175,14 @@ def test_the_table_of_slopes_finds_every_rate():
         for m in (64, 256, 512, 1024)
         for N in (16, 64, 256)
     ]  # fmt: skip
-    found = slopes.table(results(rows)).set_index(["law", "quantity", "parameter"]).sort_index()
+    rates = slopes.table(results(rows)).set_index(["law", "quantity", "parameter"]).sort_index()
     for law, order in (("Normal", 1), ("Gumbel", 2)):
         for parameter in ("loc", "all"):
-            bias = found.loc[law, "bias", parameter]
+            bias = rates.loc[law, "bias", parameter]
             assert_allclose(bias["slope"].astype(float), -order, atol=1e-4)
-            assert_allclose(found.loc[law, "variance", parameter]["slope"].astype(float), -1.0)
+            assert_allclose(rates.loc[law, "variance", parameter]["slope"].astype(float), -1.0)
             assert set(bias["from_m"]) == {256} and set(bias["points"]) == {3}
-        growth = found.loc[law, "growth", "all"]
+        growth = rates.loc[law, "growth", "all"]
         assert_allclose(growth["slope"].astype(float) * growth["m"].astype(float), 1.0)
         assert_allclose(growth["r2"].astype(float), 1.0)
     only = slopes.table(results(rows), law=["Normal"], N=[64], parameter=["all"])
@@ -195,8 +195,8 @@ def test_a_slope_that_rests_on_noise_is_flagged():
         cell(m=m, exact=1.0, reps=10**9, bias=5.0 / m, bias_mcse=4.9 / 512, variance_mcse=1.0)
         for m in (256, 512, 1024)
     ]
-    found = slopes.table(results(rows)).query("quantity == 'bias'").iloc[0]
-    assert (found["points"], found["flagged"]) == (3, 2)
+    bias = slopes.table(results(rows)).query("quantity == 'bias'").iloc[0]
+    assert (bias["points"], bias["flagged"]) == (3, 2)
 
 
 # --- looks --------------------------------------------------------------------------------------
@@ -205,10 +205,7 @@ def test_a_slope_that_rests_on_noise_is_flagged():
 def shipped():
     """Yield the estimators of every grid that is shipped, as `{label: {"name": …, **options}}`."""
     for path in sorted(GRIDS.glob("*.toml")):
-        tables = tomllib.loads(path.read_text()).get("estimators", {})
-        if isinstance(tables, list):  # bandit training lists them
-            tables = {x["label"]: {"name": x["name"], **x.get("options", {})} for x in tables}
-        yield tables
+        yield tomllib.loads(path.read_text()).get("estimators", {})
 
 
 DEFAULTS = {name: {"name": name} for name in ESTIMATORS}
@@ -232,6 +229,8 @@ def test_an_estimator_keeps_its_look_whatever_else_is_drawn():
         assert style.looks({"x": {"name": name}})["x"] == everything[name]
     default, written_out = {"name": "tea"}, {"name": "tea", "alpha": 0.25}
     assert style.looks({"x": default}) == style.looks({"x": written_out})
+    removed = {"name": "tea", "an_option_of_old": True}
+    assert style.looks({"x": removed})["x"] == style.SPARE[0]
 
 
 #: Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
@@ -258,10 +257,10 @@ def lab(colour, sight):
 
 
 @pytest.mark.parametrize("sight", SIGHTS)
-def test_colours_can_be_told_apart(sight):
-    for left, right in itertools.combinations([look for _, _, look in style.KNOWN], 2):
+def test_colours_differ_to_every_eye(sight):
+    for left, right in itertools.combinations(style.KNOWN, 2):
         distance = np.linalg.norm(lab(left.colour, sight) - lab(right.colour, sight))
-        if (left.core and right.core) or left.marker == right.marker:
+        if (left.main and right.main) or left.marker == right.marker:
             assert distance > 12.0, (left, right)
         assert left.marker != right.marker or left.colour != right.colour
 
@@ -298,12 +297,12 @@ def folder(tmp_path):
 
 
 def test_a_folder_is_loaded(folder):
-    found = read.load(str(folder))
-    assert (found.laws, found.m, found.N) == (["Normal"], [16], [64])
-    assert found.options == {"TEA": {"name": "tea"}}
-    assert found.theory_laws == ["Normal"]
-    assert found.response is None
-    assert found.middle == (16, 64) and len(found.single) == 1
+    loaded = read.load(str(folder))
+    assert (loaded.laws, loaded.m, loaded.N) == (["Normal"], [16], [64])
+    assert loaded.options == {"TEA": {"name": "tea"}}
+    assert loaded.theory_laws == ["Normal"]
+    assert loaded.response is None
+    assert loaded.middle == (16, 64) and len(loaded.single) == 1
 
 
 def no_column(folder):

@@ -1,4 +1,4 @@
-"""Bandit training's tables and figures: what they say is what the results say."""
+"""Bandit training's tables and figures agree with the results."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from analysis.bandit import figures, report
 from analysis.bandit.read import EXACT, OWN, Scenario, Study, load
 from analysis.core import style as _style
 from analysis.core.read import ResultsError
+from analysis.core.write import save
 from simulations.bandit.run import run
 from simulations.bandit.schema import read_study
 
@@ -97,8 +98,8 @@ def test_a_study_is_read_whole(folder):
     assert study.scenarios == [LINEAR, Scenario("tabular", 8, 64)]
     assert study.options["RLOO"] == {"name": "rloo"}
     assert study.targets == {
-        "50": "50 % of what the exact path gains",
-        OWN: "90 % of what TEA .25 gains",
+        "50": "50 % of the exact path's gain",
+        OWN: "90 % of TEA .25's own gain",
     }
 
 
@@ -126,8 +127,8 @@ def another_estimator(path):
         ("curves.parquet", remove, "curves.parquet: missing"),
         ("finals.parquet", truncate, "finals.parquet: "),
         ("finals.parquet", drop_a_column, "finals.parquet: no column estimator"),
-        ("manifest.json", remove, "not a bandit study's manifest (FileNotFoundError"),
-        ("manifest.json", truncate, "not a bandit study's manifest (JSONDecodeError"),
+        ("manifest.json", remove, "manifest.json: missing"),
+        ("manifest.json", truncate, "manifest.json: not JSON"),
         ("manifest.json", another_estimator, "has no estimator 'RLOO'"),
     ],
 )
@@ -155,28 +156,28 @@ def test_the_command_says_what_is_missing(tmp_path):
 # --- what is derived ----------------------------------------------------------------------------
 
 
-def test_rollouts_are_foretold_by_squared_cosines(folder):
+def test_rollouts_are_predicted_by_squared_cosines(folder):
     study = load(folder)
     rows = study.arms.set_index(["policy", "law", "estimator"])
     assert EXACT not in rows.index.get_level_values("estimator")
     for (policy, law, _), row in rows.iterrows():
         own = rows.loc[(policy, law, "TEA .25"), "cosine"]
         expected = (own / row["cosine"]) ** 2 if row["cosine"] > 0.0 else np.inf
-        assert row["foretold"] == pytest.approx(expected)
+        assert row["predicted"] == pytest.approx(expected)
     reversed_ = study.finals.assign(cosine=-0.1)
-    assert (Study(study.curves, reversed_, study.configuration).arms["foretold"] == np.inf).all()
+    assert (Study(study.curves, reversed_, study.configuration).arms["predicted"] == np.inf).all()
 
 
 def test_means_are_over_all_laws_or_not_at_all(folder):
     study = load(folder)
-    found = study.means.loc[tuple(LINEAR)]
+    means = study.means.loc[tuple(LINEAR)]
     # MaxRL is for the coin alone
-    assert set(found.index) == {"TEA .25", "RLOO"}
+    assert set(means.index) == {"TEA .25", "RLOO"}
     rows = study.rows(LINEAR)
     rloo = rows[rows["estimator"] == "RLOO"]
-    assert found.loc["RLOO", "share"] == pytest.approx(rloo["share"].mean())
-    assert found.loc["RLOO", "share_se"] == pytest.approx(np.hypot(*rloo["share_se"]) / 2)
-    assert found.loc["RLOO", f"ratio_{OWN}"] == pytest.approx(rloo[f"ratio_{OWN}"].median())
+    assert means.loc["RLOO", "share"] == pytest.approx(rloo["share"].mean())
+    assert means.loc["RLOO", "share_se"] == pytest.approx(np.hypot(*rloo["share_se"]) / 2)
+    assert means.loc["RLOO", f"ratio_{OWN}"] == pytest.approx(rloo[f"ratio_{OWN}"].median())
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -193,7 +194,7 @@ def with_finals(study, **columns):
     return Study(study.curves, finals, study.configuration)
 
 
-def test_the_report_says_what_the_results_say(folder):
+def test_the_report_agrees_with_the_results(folder):
     study = with_finals(load(folder), share=0.4321, share_se=0.0123, edge="highest")
     text = report.report(study)
     shares = text.split("Rollouts")[0]
@@ -233,11 +234,10 @@ def title(figure):
 
 def test_every_figure_is_drawn_and_titles_are_findings(folder, tmp_path):
     study = load(folder)
-    files = report.draw_all(study, tmp_path)
-    assert [path.stem for path in files] == [
-        *("quality", "shares", "regret_linear_m8_N64", "regret_tabular_m8_N64")
-    ]
-    for path in files:
+    save(report.all_figures(study), tmp_path)
+    names = {"quality", "shares", "regret_linear_m8_N64", "regret_tabular_m8_N64"}
+    assert {path.stem for path in tmp_path.iterdir()} == names
+    for path in tmp_path.glob("*.png"):
         assert path.stat().st_size > 20_000 and path.with_suffix(".pdf").stat().st_size > 5_000
     means = study.means.loc[tuple(LINEAR), "share"].sort_values()
     said = title(figures.regret(study, LINEAR))
@@ -247,7 +247,7 @@ def test_every_figure_is_drawn_and_titles_are_findings(folder, tmp_path):
 def test_the_figure_of_quality_names_the_factor_that_it_is_off(folder):
     study = load(folder)
     rows = study.arms.query("policy == 'linear' and estimator != 'TEA .25'")
-    off = np.exp(np.median(np.abs(np.log(rows[f"ratio_{OWN}"] / rows["foretold"]))))
+    off = np.exp(np.median(np.abs(np.log(rows[f"ratio_{OWN}"] / rows["predicted"]))))
     said = title(figures.quality(study))
     assert (f"{off:.2f} (linear)" if off < 5 else "over 5 (linear)") in said
 
@@ -265,7 +265,7 @@ def test_regret_is_drawn_with_its_band(folder):
     assert highest >= (mean + band).max() - 1e-9
 
 
-def test_a_summary_says_the_same(folder, tmp_path):
+def test_a_summary_gives_the_same_tables(folder, tmp_path):
     study = load(folder)
     sizes = report.write_summary(study, folder, tmp_path)
     assert sum(sizes.values()) < 60_000

@@ -1,4 +1,4 @@
-"""Figures of a small grid that is measured here: what they show, and what their titles say."""
+"""Figures of a small grid that is measured here: their marks, and their headlines."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ pytest.importorskip("pydantic")
 pytest.importorskip("statsmodels")
 matplotlib = pytest.importorskip("matplotlib")
 pytest.importorskip("rich")
-pytest.importorskip("typer")
+typer = pytest.importorskip("typer")
 
 import matplotlib.pyplot as plt
+from typer.testing import CliRunner
 
 from analysis import figures
-from analysis.core import read, style, write
+from analysis.core import read, style
 from analysis.core.panels import MARKS
-from analysis.grid import least_error, responses
+from analysis.core.write import save
+from analysis.grid import responses, winners
 from tests.analysis_grid import changed, finding, measure, scale
 from tests.readable import check_text
 
@@ -58,9 +60,8 @@ def test_every_kind_of_cell_is_there(results):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_is_the_same_to_the_byte_when_drawn_again(name, results, tmp_path):
-    draw = figures.FIGURES[name]
-    files = write.save(draw, results, tmp_path / "first")
-    again = write.save(draw, results, tmp_path / "second")
+    draw = {name: lambda: figures.FIGURES[name](results)}
+    files, again = save(draw, tmp_path / "first"), save(draw, tmp_path / "second")
     assert [path.name for path in files] == [f"{name}.png", f"{name}.pdf"]
     for one, other in zip(files, again, strict=True):
         assert one.read_bytes() == other.read_bytes()
@@ -76,7 +77,7 @@ def test_a_figure_can_be_read_in_one_column(name, results):
     check_text(figure)
 
 
-#: for each figure, a change of its numbers that its title has to tell
+#: for each figure, a change of its numbers that has to change its title
 CHANGES = {
     "bias_vs_m": scale("bias", 1.2, law="Normal", estimator="TEA .25", m=32),
     "variance_vs_m": scale("variance", 1.2, law="Normal", estimator="TEA .25", m=32),
@@ -86,19 +87,19 @@ CHANGES = {
     "efficiency": scale("efficiency", 3.0, estimator="GRPO"),
     "overview": scale("variance", 3.0, estimator="max@m"),
     "winners": scale("variance", 1e6, estimator="max@m"),
-    "league": scale("variance", 1e3, estimator="GRPO"),
-    "regret": scale("variance", 1e6, estimator="max@m"),
-    "tradeoff": scale("variance", 0.1, estimator="max@m"),
+    "heatmap": scale("variance", 1e3, estimator="GRPO"),
+    "performance_profile": scale("variance", 1e6, estimator="max@m"),
+    "benchmark_frontier": scale("variance", 0.1, estimator="max@m"),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_title_says_what_the_numbers_say(name, results):
+def test_a_title_follows_the_numbers(name, results):
     assert finding(name, results) != finding(name, changed(results, CHANGES[name]))
 
 
 @pytest.mark.parametrize("name", ["response", "response_laws"])
-def test_a_title_says_what_the_curves_say(name, results):
+def test_a_title_follows_the_curves(name, results):
     rows = results.response.copy()
     rows.loc[rows["estimator"] == "max@m", "response"] *= 0.1
     assert finding(name, results) != finding(name, replace(results, response=rows))
@@ -108,24 +109,37 @@ def test_every_figure_is_in_these_tests():
     assert {*CHANGES, "response", "response_laws"} == set(NAMES)
 
 
-# --- what titles say, counted again ---------------------------------------------------------------
+def test_only_the_named_figures_are_drawn(folder, tmp_path):
+    app = typer.Typer()
+    app.command()(figures.main)
+
+    def run(*names):
+        options = [word for name in names for word in ("--only", name)]
+        return CliRunner().invoke(app, [str(folder), "--out", str(tmp_path), *options])
+
+    assert run("winners", "cosine").exit_code == 0
+    assert {path.stem for path in tmp_path.iterdir()} == {"winners", "cosine"}
+    assert run("winers").output.startswith("error: only is 'winers'; give one of bias_vs_m, ")
+
+
+# --- titles, counted again ------------------------------------------------------------------------
 
 
 def test_the_winner_is_the_one_of_least_error(results):
-    found = least_error.winners(results).set_index(["law", "m", "N"])
-    assert len(found) == 5 * 3 * 3
-    for key, won in found.iterrows():
+    best = winners.winners(results).set_index(["law", "m", "N"])
+    assert len(best) == 5 * 3 * 3
+    for key, won in best.iterrows():
         cells = results.cells.set_index(["law", "m", "N"]).loc[[key]]
         fit = cells[cells["status"].isin(["", "saturated"])]
         errors = dict(zip(fit["estimator"], fit["batch_nmse"], strict=True))
         assert won["estimator"] == min(errors, key=errors.get)
         assert won["error"] == min(errors.values())
         assert won["status"] == ("saturated" if "saturated" in set(fit["status"]) else "")
-    assert set(found.loc["heavy tail"]["estimator"]) == {"GRPO"}  # all others: infinite
-    assert (found.loc["verifier"]["status"] == "saturated").any()
+    assert set(best.loc["heavy tail"]["estimator"]) == {"GRPO"}  # all others: infinite
+    assert (best.loc["verifier"]["status"] == "saturated").any()
 
 
-def test_a_winner_is_clear_where_the_runner_up_is_two_standard_errors_away(results):
+def test_a_winner_is_significant_where_the_runner_up_is_two_standard_errors_away(results):
     for law, rows in results.cells[results.cells["N"] == 128].groupby("law"):
         for m, cells in rows.groupby("m"):
             fit = cells[cells["status"].isin(["", "saturated"])].sort_values("batch_nmse")
@@ -135,30 +149,30 @@ def test_a_winner_is_clear_where_the_runner_up_is_two_standard_errors_away(resul
                 / np.hypot(x.batch_nmse_mcse, first.batch_nmse_mcse)
                 for x in others[:1]
             ]
-            found = least_error.winners(results).query(f"law == '{law}' and m == {m} and N == 128")
-            assert found["clear"].item() == all(gap > 2.0 for gap in gaps)
+            best = winners.winners(results).query(f"law == '{law}' and m == {m} and N == 128")
+            assert best["significant"].item() == all(gap > 2.0 for gap in gaps)
 
 
 def test_cells_that_no_estimator_measures_have_no_winner(results):
     none = changed(results, lambda t: t.assign(finite_second_moment=False))
-    found = least_error.winners(none).query("status != 'saturated'")
-    assert len(found) > 5 * 3 * 2
-    assert found["estimator"].isna().all() and not found["clear"].any()
-    assert set(found["status"]) == {"infinite"}
-    assert least_error.by_band(found) == {}
+    best = winners.winners(none).query("status != 'saturated'")
+    assert len(best) > 5 * 3 * 2
+    assert best["estimator"].isna().all() and not best["significant"].any()
+    assert set(best["status"]) == {"infinite"}
+    assert winners.by_band(best) == {}
 
 
 def test_bands_count_every_unsaturated_cell_once(results):
-    found = least_error.winners(results)
-    counts = sum(wins.sum() for wins in least_error.by_band(found).values())
-    assert counts == (found["status"] == "").sum()
-    assert least_error.by_band(found)["m ≥ N"].sum() == 2 * 5  # (16, 16) and (32, 16)
+    best = winners.winners(results)
+    counts = sum(wins.sum() for wins in winners.by_band(best).values())
+    assert counts == (best["status"] == "").sum()
+    assert winners.by_band(best)["m ≥ N"].sum() == 2 * 5  # (16, 16) and (32, 16)
 
 
 def test_the_title_of_winners_counts_them(results):
-    found = least_error.winners(results).query("status == ''")
+    best = winners.winners(results).query("status == ''")
     title = finding("winners", results)
-    for band, rows in (("m ≤ N/8", found.query("8 * m <= N")), ("m ≥ N", found.query("m >= N"))):
+    for band, rows in (("m ≤ N/8", best.query("8 * m <= N")), ("m ≥ N", best.query("m >= N"))):
         wins = [list(rows["estimator"]).count(label) for label in results.options]
         share = f"{100 * max(wins) / len(rows):.0f} %"
         assert f"{band} ({share})" in title
@@ -194,9 +208,9 @@ def test_distances_from_the_exact_advantage_by_hand(results):
     gap = gap - weight @ gap
     square = weight @ (gap**2 - rows["response_mcse"].to_numpy() ** 2)
     size = weight @ rows["exact"].to_numpy() ** 2
-    found = responses.distances(responses.curves(results))
-    assert found["verifier", "max@m"] == pytest.approx(np.sqrt(max(0.0, square) / size))
-    assert ("heavy tail", "max@m") not in found.index  # its variance is infinite
+    distances = responses.distances(responses.curves(results))
+    assert distances["verifier", "max@m"] == pytest.approx(np.sqrt(max(0.0, square) / size))
+    assert ("heavy tail", "max@m") not in distances.index  # its variance is infinite
 
 
 def test_a_response_may_be_shifted(results):

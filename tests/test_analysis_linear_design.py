@@ -1,4 +1,4 @@
-"""Figures of linear designs: lines and titles are what the designs say, in another way."""
+"""Figures of linear designs: lines and titles computed in another way."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import matplotlib.pyplot as plt
 from typer.testing import CliRunner
 
 from analysis.core import read, style
+from analysis.core.write import save
 from analysis.linear import designs
-from analysis.lm import pools
 from tea_stats import linear_tea_design
 from tea_stats.best_of_n import efficiency
 from tea_stats.families import Normal
@@ -70,7 +70,7 @@ def title(figure):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_is_the_same_to_the_byte_when_drawn_again(name, figures, tmp_path):
     for folder in ("first", "second"):
-        pools.save({name: figures[name]}, tmp_path / folder)
+        save({name: figures[name]}, tmp_path / folder)
     for kind in ("png", "pdf"):
         one, other = (tmp_path / folder / f"{name}.{kind}" for folder in ("first", "second"))
         assert one.read_bytes() == other.read_bytes()
@@ -93,8 +93,8 @@ def test_a_figure_can_be_read_on_a_page(name, figures):
 def test_the_command_writes_every_figure(tmp_path):
     done = CliRunner().invoke(app, ["--out", str(tmp_path / "figures")])
     assert done.exit_code == 0, done.output
-    found = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert found == {f"{name}.{kind}" for name in NAMES for kind in ("png", "pdf")}
+    files = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert files == {f"{name}.{kind}" for name in NAMES for kind in ("png", "pdf")}
 
 
 def test_a_summary_that_is_missing_is_one_line(tmp_path):
@@ -112,8 +112,8 @@ def test_the_response_is_the_polynomial_of_the_slopes(m, N, share):
     design = linear_tea_design(m, N, k_min=designs.k_min(m, share))
     for u in (0.0, 0.3, 0.77, 1.0):
         exact = bernstein(design.slopes, u) + design.top * m * u ** (m - 1)
-        found = designs.response(design, np.array([u]))
-        assert found == pytest.approx(exact, rel=1e-10, abs=1e-10)
+        response = designs.response(design, np.array([u]))
+        assert response == pytest.approx(exact, rel=1e-10, abs=1e-10)
 
 
 def test_slopes_are_drawn_at_their_gaps():
@@ -128,9 +128,9 @@ def test_slopes_are_drawn_at_their_gaps():
             assert np.array_equal(line.get_ydata(), slopes[k_min - 1 :])
 
 
-def test_the_title_of_slopes_by_another_road():
+def test_the_title_of_slopes_computed_another_way():
     m, N = designs.BUDGETS[-1]
-    told = title(designs.slopes())
+    headline = title(designs.slopes())
     ends, zeros = [], []
     for k_min in (1, m // 2):
         design = linear_tea_design(m, N, k_min=k_min)
@@ -139,8 +139,8 @@ def test_the_title_of_slopes_by_another_road():
         u = np.linspace(0.2, 0.9, 7001)
         p = np.array([bernstein(design.slopes, x) + design.top * m * x ** (m - 1) for x in u])
         zeros.append(u[p < 0].max())
-    assert f"u = {zeros[0]:.2f} (k_min = 1) or {zeros[1]:.2f} (m/2)" in told
-    assert f"slope {ends[0]:.1f} or {ends[1]:.1f}, the exact one with {N}" in told
+    assert f"u = {zeros[0]:.2f} (k_min = 1) or {zeros[1]:.2f} (m/2)" in headline
+    assert f"slope {ends[0]:.1f} or {ends[1]:.1f}, the exact one with {N}" in headline
 
 
 def test_weights_are_those_of_the_designs():
@@ -179,9 +179,9 @@ def test_efficiency_is_the_bound_over_the_variance(plain):
 
 def test_the_title_of_efficiency_says_what_the_lines_say(plain):
     figure = designs.efficiency(plain)
-    told = title(figure)
+    headline = title(figure)
     for place in range(3):
         y = np.concatenate([axes.lines[1 + place].get_ydata() for axes in figure.axes])
-        assert f"{100 * y.min():.0f} to {100 * y.max():.0f} % with" in told
+        assert f"{100 * y.min():.0f} to {100 * y.max():.0f} % with" in headline
     more = plain.assign(efficiency=plain["efficiency"] * 1.1)
-    assert designs.efficiency_finding(more) != designs.efficiency_finding(plain)
+    assert designs.efficiency_headline(more) != designs.efficiency_headline(plain)

@@ -22,8 +22,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from analysis import figures
-from analysis.core import read, style
-from analysis.grid import least_error, report, summary
+from analysis.core import read, style, write
+from analysis.grid import report, summary, winners
 from tests.analysis_grid import changed, finding, measure, scale
 
 app = typer.Typer()
@@ -80,13 +80,13 @@ def test_the_report_prints_what_the_table_says(results, tmp_path):
     states = results.cells["status"].value_counts()
     assert f"{len(results.cells)} cells: {states['']} measured" in text
     assert f"{states['infinite']} infinite" in text and f"{states['undefined']} undefined" in text
-    found = least_error.winners(results).query("law == 'Normal' and ratio >= 1")
-    first, count = next(iter(found["estimator"].value_counts().items()))
+    best = winners.winners(results).query("law == 'Normal' and ratio >= 1")
+    first, count = next(iter(best["estimator"].value_counts().items()))
     line = next(x for x in text.splitlines() if x.startswith("Normal  "))
-    assert line.rstrip().endswith(f"{first} {count}/{len(found)}")
+    assert line.rstrip().endswith(f"{first} {count}/{len(best)}")
     assert re.search(r"^heavy tail( +GRPO \d/\d){3}", text, re.MULTILINE)
     row = results.single.query("law == 'Normal' and estimator == 'TEA .25'").iloc[0]
-    cosine = report.plus_minus(row["cosine"], row["cosine_mcse"])
+    cosine = style.plus_minus(row["cosine"], row["cosine_mcse"])
     assert re.search(rf"^TEA \.25 .* {re.escape(cosine)} ", text, re.MULTILINE)
 
 
@@ -97,7 +97,7 @@ def test_the_report_sets_biases_beside_the_reference_of_the_theory(results, tmp_
     for parameter, reference in zip(("loc", "scale"), report.REFERENCE[16], strict=True):
         row = rows[rows["parameter"] == parameter].iloc[0]
         assert abs(row["bias"] - reference) < 5 * row["bias_mcse"] + 0.005
-        assert report.plus_minus(row["bias"], row["bias_mcse"]) in text
+        assert style.plus_minus(row["bias"], row["bias_mcse"]) in text
         assert style.number(reference, 3) in text
     more = changed(results, scale("bias", 2.0, law="Normal", parameter="loc", estimator="TEA .25"))
     assert printed(more, tmp_path) != text
@@ -142,11 +142,11 @@ def test_a_summary_does_not_replace_its_results(folder):
 @given(st.lists(st.floats(), min_size=1))
 def test_rounding_keeps_24_bits_and_every_special_number(values):
     before = np.array(values)
-    after = summary.rounded(before)
+    after = write.rounded(before, 24)
     special = ~np.isfinite(before) | (before == 0.0)
     assert np.array_equal(before[special], after[special], equal_nan=True)
     normal = ~special & (np.abs(before) > 1e-300) & (np.abs(before) < 1e308)
     before, after = before[normal], after[normal]
     assert (np.abs(after - before) <= 2.0**-24 * np.abs(before)).all()
-    assert np.array_equal(after, summary.rounded(after))
-    assert (after.view(np.int64) % 2**summary.SPARE == 0).all()
+    assert np.array_equal(after, write.rounded(after, 24))
+    assert (after.view(np.int64) % 2**29 == 0).all()

@@ -1,4 +1,4 @@
-"""The coverage study: its own arithmetic, and what the committed summary says."""
+"""The coverage study: its own arithmetic, and its committed summary."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ def test_the_truth_is_that_of_the_logs(case):
 
 
 def test_every_law_and_method_of_the_summary_exists():
-    found = pd.read_parquet(SUMMARY)
-    assert set(found["law"]) == {case.name for case in coverage.CASES}
-    assert set(found["method"]) == set(METHODS)
-    assert set(zip(found["prompts"], found["m"], strict=True)) == set(coverage.SHAPES)
+    cells = pd.read_parquet(SUMMARY)
+    assert set(cells["law"]) == {case.name for case in coverage.CASES}
+    assert set(cells["method"]) == set(METHODS)
+    assert set(zip(cells["prompts"], cells["m"], strict=True)) == set(coverage.SHAPES)
 
 
 def test_inside_the_model_nominal_90_is_85_to_95():
     """Of 782 intervals, each known to ±.02, the mean is .906, and nine tenths lie in .85 to .95."""
-    found = pd.read_parquet(SUMMARY)
-    inside = found[(found["model"] == "inside") & (found["N"] != "band")]
+    cells = pd.read_parquet(SUMMARY)
+    inside = cells[(cells["model"] == "inside") & (cells["N"] != "band")]
     assert len(inside) > 700
     assert abs(inside["coverage"].mean() - 0.9) < 0.01
     assert inside["coverage"].between(0.85, 0.95).mean() > 0.9
-    outside = found[found["model"] == "outside"]
-    assert outside["coverage"].min() < 0.1  # the study can tell
+    outside = cells[cells["model"] == "outside"]
+    assert outside["coverage"].min() < 0.1  # the study can fail
 
 
 def test_the_table_is_printed():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -62,9 +61,9 @@ def test_a_changed_error_on_the_pools_changes_who_is_nearest(tmp_path, text):
         table.loc[chosen, "scaled_nmse"] = 0.999
 
     other = page.page(changed(tmp_path, "lm_pool/table.parquet", worsen))
-    told = [line for line in text.splitlines() if "has the least error, or is not told" in line]
-    again = [line for line in other.splitlines() if "has the least error, or is not told" in line]
-    assert len(told) == len(again) == 1 and told != again
+    before = [line for line in text.splitlines() if "has the least error, or one not" in line]
+    after = [line for line in other.splitlines() if "has the least error, or one not" in line]
+    assert len(before) == len(after) == 1 and before != after
     gone = lines_that_differ(text, other)
     assert sum(line.startswith("| tone |") and "| max@m |" in line for line in gone) == 4
 
@@ -116,8 +115,8 @@ def test_every_summary_is_read(tmp_path, text, name, estimator, column, make, st
 # --- situations ---------------------------------------------------------------------------------
 
 
-def test_every_cell_of_the_league_speaks_for_one_situation(sources):
-    rows = sources.regrets["league"]
+def test_every_cell_of_the_benchmark_is_in_one_situation(sources):
+    rows = sources.ratios["league"]
     by_law = [s for s in SITUATIONS if s.grid == "league" and s.laws]
     counts = sum(s.holds(rows).astype(int) for s in by_law)
     assert (counts == 1).all()
@@ -130,7 +129,7 @@ def test_headings_and_links_agree(text):
     assert len({s.anchor for s in SITUATIONS}) == len(SITUATIONS)
 
 
-def test_saturated_verifiers_are_told_from_rare_successes(sources):
+def test_verifiers_are_saturated_or_have_rare_successes(sources):
     rare, saturated = (sources.cells(s) for s in SITUATIONS[:2])
     chance = {"10 % verifier": 0.1, "1 % verifier": 0.01, "0.1 % verifier": 0.001}
     assert (rare.N * rare.law.map(chance) <= 4.0).all() and set(rare.law) == set(chance)
@@ -140,28 +139,28 @@ def test_saturated_verifiers_are_told_from_rare_successes(sources):
 # --- tables -------------------------------------------------------------------------------------
 
 
-def rows(**regrets):
-    """Return rows as `regrets` has them: one law, an estimator's regrets over several N."""
-    found = []
-    for estimator, values in regrets.items():
+def rows(**ratios):
+    """Return performance ratios: one law, an estimator's values over several N."""
+    lines = []
+    for estimator, values in ratios.items():
         for N, value in enumerate(values, start=1):
-            row = {"law": "x", "m": 8, "N": N, "estimator": estimator, "regret": value}
-            row |= {"regret_mcse": 0.01 * value, "versus": value, "versus_mcse": 0.01 * value}
+            row = {"law": "x", "m": 8, "N": N, "estimator": estimator, "to_best": value}
+            row |= {"to_best_mcse": 0.01 * value, "to_tea": value, "to_tea_mcse": 0.01 * value}
             row |= dict.fromkeys(("cosine", "cosine_mcse", "efficiency", "efficiency_mcse"), 1.0)
-            found.append(row)
-    return pd.DataFrame(found)
+            lines.append(row)
+    return pd.DataFrame(lines)
 
 
 def test_ranking_is_by_geometric_means_over_all_cells():
     table = tables.ranking(rows(a=[1.0, 4.0, 8.0], b=[2.0, 1.0, 1.0], rare=[1.0, 1.0]))
     assert list(table.index) == ["b", "a"]  # `rare` lacks a cell
-    assert table.loc["a", "mean_regret"] == pytest.approx(32.0 ** (1 / 3))
-    # log regrets have standard error .01 each, their mean .01/√3
-    assert table.loc["a", "mean_regret_mcse"] == pytest.approx(32.0 ** (1 / 3) * 0.01 / np.sqrt(3))
+    assert table.loc["a", "mean_to_best"] == pytest.approx(32.0 ** (1 / 3))
+    # log ratios have standard error .01 each, their mean .01/√3
+    assert table.loc["a", "mean_to_best_mcse"] == pytest.approx(32.0 ** (1 / 3) * 0.01 / np.sqrt(3))
 
 
 @pytest.mark.parametrize(
-    ("regrets", "expected"),
+    ("ratios", "expected"),
     [
         ({"default": [1.5], "other": [1.0]}, "other"),
         ({"default": [1.0], "other": [1.5]}, "default"),
@@ -169,29 +168,28 @@ def test_ranking_is_by_geometric_means_over_all_cells():
         ({"other": [1.0]}, "other"),
     ],
 )
-def test_the_default_is_left_for_what_is_clearly_better(regrets, expected):
-    assert tables.advised(tables.ranking(rows(**regrets)), "default") == expected
+def test_the_default_is_left_for_what_is_clearly_better(ratios, expected):
+    assert tables.advised(tables.ranking(rows(**ratios)), "default") == expected
 
 
 def test_the_default_is_kept_within_the_noise():
-    noisy = rows(default=[1.3], other=[1.0]).assign(regret_mcse=0.3)
+    noisy = rows(default=[1.3], other=[1.0]).assign(to_best_mcse=0.3)
     assert tables.advised(tables.ranking(noisy), "default") == "default"
 
 
-def test_a_missing_estimator_is_told():
-    results = SimpleNamespace(options={"TEA": {"name": "tea", "alpha": 0.5}}, folder="here")
+def test_a_missing_estimator_is_an_error():
     with pytest.raises(Absent, match="here has no tea at its defaults"):
-        tables.label(results, "tea")
+        tables.label_of({"TEA": {"name": "tea", "alpha": 0.5}}, "tea", "here")
 
 
-def test_numbers_agree_with_the_league(sources, text):
-    # the same numbers by another road: straight from the rows
-    own = sources.regrets["league"]
+def test_numbers_agree_with_the_benchmark(sources, text):
+    # the same numbers straight from the rows
+    own = sources.ratios["league"]
     held_out = own[(own["part"] == "held out") & (own["estimator"] == sources.default)]
-    mean = np.exp(np.mean(np.log(held_out["regret"])))
+    mean = np.exp(np.mean(np.log(held_out["to_best"])))
     (line,) = [x for x in text.splitlines() if x.startswith("| held out |")]
     assert f" {mean:.3f}\u00a0±" in line
-    assert f"| {(held_out['versus'] > 1.1).sum()} of {len(held_out)} |" in line
+    assert f"| {(held_out['to_tea'] > 1.1).sum()} of {len(held_out)} |" in line
 
 
 def test_a_page_that_is_there_is_left_alone(tmp_path, monkeypatch, text):
@@ -207,7 +205,7 @@ def test_a_page_that_is_there_is_left_alone(tmp_path, monkeypatch, text):
     assert out.read_text(encoding="utf-8") == text
 
 
-def test_a_folder_that_cannot_be_used_is_told(tmp_path, capsys):
+def test_a_folder_that_cannot_be_used_is_an_error(tmp_path, capsys):
     with pytest.raises(typer.Exit):
         page.main(tmp_path, tmp_path / "page.md")
     assert "league: no such folder; make it with" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The article: every number comes from a summary, every claim in words is held to it."""
+"""The article: every number comes from a summary, every claim in words is checked against it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from typer.testing import CliRunner
 from analysis.core.read import ResultsError
 from analysis.paper import (
     __main__ as command,
-    exact,
     figures,
     grid,
     latex,
@@ -86,7 +85,7 @@ def scaled(column, factor, **key):
 # --- numbers ------------------------------------------------------------------------------------
 
 
-def test_the_text_asks_for_exactly_the_numbers_that_are_made(numbers):
+def test_the_text_uses_exactly_the_numbers_that_are_made(numbers):
     used = set(re.findall(r"\\val\{([^}#]*)\}", article.source()))
     assert used == set(numbers)
 
@@ -95,21 +94,21 @@ def test_a_changed_summary_changes_the_text(studies, numbers, tmp_path):
     sentence = re.search(
         r"On the Normal law at \$m=16\$.*?TEA \\val\{[^}]*\}", article.read(grid.FILE), re.DOTALL
     )[0]
-    before = article.told(sentence, numbers)
-    assert "max@$m$\n0.11 and TEA 0.25" in before
+    before = article.filled(sentence, numbers)
+    assert "max@$m$\n\\num{0.11} and TEA \\num{0.25}" in before
     key = {"law": "Normal", "m": 16, "N": 128, "estimator": "max@m", "parameter": "all"}
     # the table keeps errors of single groups: their variance is most of max@m's error
     change = scaled("bias", 1.2, **key)
-    after = article.told(sentence, grid.numbers(copied(studies, tmp_path, "paper", change)))
-    assert "max@$m$\n0.15 and TEA 0.25" in after
+    after = article.filled(sentence, grid.numbers(copied(studies, tmp_path, "paper", change)))
+    assert "max@$m$\n\\num{0.15} and TEA \\num{0.25}" in after
     assert before.replace("0.11", "0.15") == after
 
 
 def test_a_changed_summary_changes_a_table(studies, tables, tmp_path):
     key = {"law": "Normal", "m": 64, "N": 128, "estimator": "TEA .25", "parameter": "loc"}
     changed = theory.rows(copied(studies, tmp_path, "theory", scaled("bias", 1.1, **key)))
-    told = zip(tables["biases"], changed["biases"], strict=True)
-    differ = [pair for pair in told if pair[0] != pair[1]]
+    pairs = zip(tables["biases"], changed["biases"], strict=True)
+    differ = [pair for pair in pairs if pair[0] != pair[1]]
     assert len(differ) == 1
     assert "-0.1364" in differ[0][0] and "-0.1500" in differ[0][1]
 
@@ -146,7 +145,7 @@ def test_a_missing_row_is_named_with_the_cure(studies, tmp_path):
     ("key", "text", "message"),
     [("a%b", "1", "key is 'a%b'"), ("a", "nan", "a is 'nan'"), ("a", "", "a is ''")],
 )
-def test_a_number_that_tex_cannot_tell_is_refused(key, text, message, tmp_path):
+def test_a_number_that_tex_cannot_print_is_refused(key, text, message, tmp_path):
     with pytest.raises(ValueError, match=re.escape(message)):
         latex.write_numbers({key: text}, tmp_path / "numbers.tex")
 
@@ -200,8 +199,8 @@ def test_formulas_in_the_text_have_no_number_but_settings(name, studies):
     _, inline = formulas(article.read(name))
     for formula in inline:
         formula = re.sub(r"\\val\{[^}]*\}", "", formula)
-        found = re.findall(r"10\^(?:\{-?\d+\}|\d)|\d*\.\d+|\d+", formula)
-        assert set(found) <= settings | ALPHAS, formula
+        numbers = re.findall(r"10\^(?:\{-?\d+\}|\d)|\d*\.\d+|\d+", formula)
+        assert set(numbers) <= settings | ALPHAS, formula
 
 
 def test_the_abstract_has_no_typed_number():
@@ -215,8 +214,8 @@ def test_the_abstract_has_no_typed_number():
 
 
 def test_every_table_and_figure_is_shown_once_and_has_its_source(tables):
-    rows = article.asked("tablerows", article.source().replace(r"\tablerows}[1]", ""))
-    drawn = article.asked("figuretop", article.source().replace(r"\figuretop}[1]", ""))
+    rows = article.arguments("tablerows", article.source().replace(r"\tablerows}[1]", ""))
+    drawn = article.arguments("figuretop", article.source().replace(r"\figuretop}[1]", ""))
     assert sorted(rows) == sorted(tables) and sorted(drawn) == sorted(figures.FIGURES)
     shown = {f"{name}.tex" for name in rows} | {f"{name}.pdf" for name in drawn}
     assert shown == set(sources.SOURCES)
@@ -258,45 +257,44 @@ def test_labels_and_works_are_used_and_exist():
     assert floats <= references
     bibliography = (article.PAPER / "references.bib").read_text(encoding="utf-8")
     works = re.findall(r"@\w+\{(\w+),", bibliography)
-    cited = set(article.asked(r"cite\w*", text)) | {
-        key for keys in exact.CITED.values() for key in keys
-    }
+    cited = set(article.arguments(r"cite\w*", text))
+    cited |= {key for e in ESTIMATORS.values() for key in e.citations}
     assert set(works) == cited and len(works) == len(set(works))
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_a_methods_work_is_the_one_that_the_registry_names(name):
+def test_a_methods_work_is_the_one_of_its_reference(name):
     bibliography = (article.PAPER / "references.bib").read_text(encoding="utf-8")
     entries = {key: body for key, body in re.findall(r"@\w+\{(\w+),(.*?)\n\}", bibliography, re.S)}
-    reference = ESTIMATORS[name].reference
-    told = "".join(entries[key] for key in exact.CITED[name])
-    # ours build on a work, which is not the source of the method
-    if name not in exact.UNCITED:
-        for code in re.findall(r"\d{4}\.\d{5}", reference):
-            assert code in told
-        for year in re.findall(r"\((\d{4})\)", reference):
-            assert year in told
-    assert bool(told) == (name not in exact.UNCITED)
+    record = ESTIMATORS[name]
+    cited = "".join(entries[key] for key in record.citations)
+    if cited:
+        for code in re.findall(r"\d{4}\.\d{5}", record.reference):
+            assert code in cited
+        for year in re.findall(r"\((\d{4})\)", record.reference):
+            assert year in cited
 
 
 def test_every_method_is_in_the_table_of_methods(tables):
-    assert len(tables["methods"]) == len(ESTIMATORS) == len(exact.TITLES)
-    for line, title in zip(tables["methods"], exact.TITLES.values(), strict=True):
-        assert line.startswith(title)
-        # no formula of the registry's plain text is left as it is
+    for line, record in zip(tables["methods"], ESTIMATORS.values(), strict=True):
+        title, objective, source = line.removesuffix(r" \\").split(" & ")
+        assert title == latex.name(record.title) and objective == record.objective
+        assert ("this article" in source) == ("this project" in record.reference)
+        # no formula is left in plain text
         words = re.sub(r"\$.*?\$|\\texttt\{\w+\}|\\citet\{.*?\}", "", line)
         assert not re.search(r"\\_|\^|[<>=]|\bsum\b", words), line
 
 
-def test_the_league_in_the_article_is_the_one_that_is_printed(tables, studies):
-    found = league.regrets(studies.league)
-    own = found[(found["part"] == "held out") & (found["estimator"] == "TEA .5")]
+def test_the_ranking_in_the_article_is_the_one_that_is_printed(tables, studies):
+    ratios = league.performance_ratios(studies.league)
+    own = ratios[(ratios["part"] == "held out") & (ratios["estimator"] == "TEA .5")]
     line = next(x for x in tables["standings"] if x.startswith("TEA .5 &"))
-    assert line.split(" & ")[5] == f"{own['versus'].max():.2f}"
-    assert line.split(" & ")[6].strip() == f"{own['regret'].max():.0f}"
+    worst = [own["to_tea"].max(), own["to_best"].max()]
+    cells = line.removesuffix(r" \\").split(" & ")[5:7]
+    assert cells == [rf"\num{{{worst[0]:.2f}}}", rf"\num{{{worst[1]:.0f}}}"]
 
 
-@pytest.mark.parametrize("module", [latex, exact, lm_training])
+@pytest.mark.parametrize("module", [latex, lm_training])
 def test_examples(module):
     results = doctest.testmod(module)
     assert results.attempted > 0 and results.failed == 0

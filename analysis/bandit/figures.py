@@ -58,7 +58,7 @@ def regret(study: Study, scenario: Scenario) -> Figure:
     outer(axes, "rollouts", "regret, over the\nexact path's gain")
     style.title(
         figure,
-        f"{scenario}: share of the exact path's gain lost, mean over training and laws: "
+        f"{scenario}: lost share, mean over training and laws: "
         f"{ranking(study.means.loc[tuple(scenario), 'share'])}",
     )
     style.legend(figure, looks, labels)
@@ -145,7 +145,7 @@ def quality(study: Study) -> Figure:
         end.set_ylim(-0.05, 1.1)
         speed.set_xlabel("predicted from the cosines")
         end.set_xlabel("alignment (1: unbiased)")
-    grid[0, 0].set_ylabel(f"rollouts until 90 % of {study.reference}'s\ngain, relative to {study.reference}")
+    grid[0, 0].set_ylabel(f"relative rollouts until\n90 % of {study.reference}'s gain")
     grid[1, 0].set_ylabel("regret at the end, over\nthe exact path's gain")
     style.title(figure, _prediction(study))
     style.legend(figure, looks, labels, FAINT)

@@ -72,10 +72,10 @@ def _plus_minus(value: float, se: float, digits: int) -> str:
 
 
 def fewer(study: Study) -> str:
-    """Return the number of laws on which each estimator needs fewer rollouts than the reference."""
+    """Count the laws on which each estimator needs fewer rollouts than the reference."""
     parts = [
-        f"Laws on which an estimator needs fewer rollouts than {study.reference}, of those on which",
-        "it is defined and either reaches the target (in brackets: significant at 2 s.e.)",
+        f"Laws on which an estimator needs fewer rollouts than {study.reference}, of those on",
+        "which it is defined and either reaches the target (in brackets: significant at 2 s.e.)",
     ]
     for name, target in study.targets.items():
         parts += ["", f"until {target}", _text(study, wins(study, name))]

@@ -98,7 +98,7 @@ def _map(axes: Axes, ratios: pd.DataFrame, laws: list[str], labels: list[str]) -
 
 
 def headline(results: Results) -> str:
-    """Return the two estimators of least worst performance ratio, part by part."""
+    """Return the two estimators of smallest worst-case performance ratio, part by part."""
     parts = []
     for name, own in performance_ratios(results).groupby("part", sort=False):
         table = ranking(own[own["estimator"].isin(in_most_cells(own))])
@@ -106,4 +106,4 @@ def headline(results: Results) -> str:
             f"{row.estimator} {style.size(row.worst_to_best)}" for row in table[:2].itertuples()
         ]
         parts.append(f"{name}: {', then '.join(first)}")
-    return f"Least worst performance ratio; {'; '.join(parts)}"
+    return f"Smallest worst-case performance ratio; {'; '.join(parts)}"

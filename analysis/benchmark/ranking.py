@@ -1,7 +1,8 @@
 """The ranking of the benchmark, printed: `python -m analysis.benchmark.ranking results/league`.
 
 For each part of the laws: each estimator's error of a 64-prompt batch over TEA's, its performance
-ratio (over the best estimator's of the cell), where that is largest, and mean cosine and efficiency.
+ratio (over the best estimator's of the cell), the cell where that is largest, and its mean cosine
+and efficiency.
 """
 
 from __future__ import annotations

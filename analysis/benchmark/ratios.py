@@ -8,14 +8,14 @@ import pandas as pd
 from analysis.core.read import Absent, Results
 
 CELL = ["law", "m", "N"]
+PLAIN_TEA = {"name": "tea", "alpha": 0.25, "calibrated": False}
 
 
 def reference(results: Results) -> str:
     """Return the label of the paper's TEA at alpha = .25; Absent if the grid has none."""
     for label, options in results.options.items():
-        if options["name"] == "tea" and options.get("alpha", 0.25) == 0.25:
-            if not options.get("centred") and not options.get("calibrated"):
-                return label
+        if {"alpha": 0.25, "calibrated": False, **options} == PLAIN_TEA:
+            return label
     raise Absent("needs TEA at alpha = 0.25, the reference of the other estimators")
 
 

@@ -141,7 +141,7 @@ def add_errors(rows: pd.DataFrame, prompts: int = 1) -> pd.DataFrame:
     rows["relative_bias_mcse"] = rows["bias_mcse"] / scale
     rows["relative_variance"] = rows["variance"] / scale**2
     rows["relative_variance_mcse"] = rows["variance_mcse"] / scale**2
-    # a bias within 2 standard errors of zero says nothing about its logarithm
+    # the logarithm of a bias within 2 standard errors of zero is not known
     rows["flagged"] = ~(rows["bias_size"] >= 2.0 * rows["bias_mcse"])
     rows["bias_part"], rows["bias_part_mcse"] = square / scale**2, square_mcse / scale**2
     rows["noise_part"] = rows["relative_variance"] * prompts / BATCH

@@ -44,12 +44,12 @@ function decades(low, high) {
   const span = Math.log10(high / low);
   const steps = span < 1 ? [1, 2, 3, 5, 7] : span < 2.2 ? [1, 2, 5] : [1];
   const every = Math.max(1, Math.ceil(span / 7));
-  const found = [];
+  const ticks = [];
   for (let p = Math.floor(Math.log10(low)); p <= Math.log10(high); p += 1) {
     if (p % every) continue;
-    found.push(...steps.map((s) => Number(`${s}e${p}`)).filter((v) => low <= v && v <= high));
+    ticks.push(...steps.map((s) => Number(`${s}e${p}`)).filter((v) => low <= v && v <= high));
   }
-  return found;
+  return ticks;
 }
 
 function tickText(value) {
@@ -109,10 +109,10 @@ function markGroup(e) {
   return svg("g", { class: "mark", "data-estimator": name, style: `--day:${day};--night:${night}` });
 }
 
-function point(e, x, y, hollow, told) {
+function point(e, x, y, hollow, text) {
   const place = `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${hollow ? 0.85 : 0.95})`;
   const shape = { class: hollow ? "hollow" : "point", d: estimators[e].marker, transform: place };
-  return svg("path", shape, svg("title", {}, told));
+  return svg("path", shape, svg("title", {}, text));
 }
 
 const bar = (x1, y1, x2, y2) => svg("path", { class: "bar", d: `M${x1} ${y1}L${x2} ${y2}` });

@@ -34,7 +34,7 @@ function fillControls() {
   );
 }
 
-// Brings every control to what the state says.
+// Sets every control to the state.
 function showState() {
   fill(control("N"), budgets.get(state.m).map((N) => [N, N]));
   for (const name of ["law", "m", "N", "metric", "against"]) control(name).value = state[name];
@@ -58,7 +58,7 @@ function changed() {
   showState();
   drawAll();
   const best = ordered(rowsHere()).find(drawable);
-  control("said").textContent = `${cellText()}; first in the table: ${best === undefined ? "none" : nameOf(best)}`;
+  control("status").textContent = `${cellText()}; first in the table: ${best === undefined ? "none" : nameOf(best)}`;
 }
 
 function listenToControls() {
@@ -83,14 +83,14 @@ function listenToControls() {
     // the button is gone now: the keyboard goes on from the control it has changed
     control("m").focus();
   });
-  control("league").addEventListener("click", ({ target }) => {
+  control("ranking").addEventListener("click", ({ target }) => {
     const key = target.closest("button")?.dataset.sort;
     if (!key) return;
     const more = metrics.some((x) => x.key === key && x.more_is_better);
     state.down = state.sort === key ? !state.down : more;
     state.sort = key;
     changed();
-    control("league").querySelector(`[data-sort="${key}"]`).focus();
+    control("ranking").querySelector(`[data-sort="${key}"]`).focus();
   });
   control("controls").addEventListener("submit", (event) => event.preventDefault());
 }

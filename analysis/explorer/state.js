@@ -30,18 +30,18 @@ const AGAINST = {
 // Choices of estimators: the main ones, all, and the variants of each method that has several.
 function presets() {
   const every = estimators.map((_, place) => place);
-  const found = {
+  const groups = {
     main: { label: "main estimators", shown: every.filter((e) => estimators[e].main) },
     all: { label: "all", shown: every },
   };
   for (const method of new Set(estimators.map((e) => e.method))) {
     const shown = every.filter((e) => estimators[e].method === method);
     const label = `${method}: ${shown.map((e) => estimators[e].name).join(", ")}`;
-    if (shown.length > 1) found[method] = { label, shown };
+    if (shown.length > 1) groups[method] = { label, shown };
   }
   const alphas = every.filter((e) => "alpha" in estimators[e].options);
-  if (alphas.length > 1) found.alpha = { label: "every stated α", shown: alphas };
-  return found;
+  if (alphas.length > 1) groups.alpha = { label: "every stated α", shown: alphas };
+  return groups;
 }
 const PRESETS = presets();
 
@@ -65,7 +65,7 @@ function settle() {
 
 function writeHash() {
   const preset = currentPreset();
-  const told = new URLSearchParams({
+  const parameters = new URLSearchParams({
     law: laws[state.law].name,
     m: state.m,
     N: state.N,
@@ -74,26 +74,26 @@ function writeHash() {
     sort: (state.down ? "-" : "") + state.sort,
     show: preset === "own" ? ascending(state.shown).map((e) => estimators[e].name).join("|") : preset,
   });
-  history.replaceState(null, "", `#${told}`);
+  history.replaceState(null, "", `#${parameters}`);
 }
 
-// Reads the address; what it does not say, or says wrongly, stays as at the start.
+// Reads the address; whatever it omits, or gives wrongly, keeps its initial value.
 function readHash() {
-  const told = new URLSearchParams(location.hash.slice(1));
+  const parameters = new URLSearchParams(location.hash.slice(1));
   Object.assign(state, initial());
-  const law = laws.findIndex((x) => x.name === told.get("law"));
-  const metric = metrics.findIndex((x) => x.key === told.get("metric"));
+  const law = laws.findIndex((x) => x.name === parameters.get("law"));
+  const metric = metrics.findIndex((x) => x.key === parameters.get("metric"));
   if (law >= 0) state.law = law;
   if (metric >= 0) state.metric = metric;
-  if (allM.includes(Number(told.get("m")))) state.m = Number(told.get("m"));
-  if (allN.includes(Number(told.get("N")))) state.N = Number(told.get("N"));
-  if (told.get("against") in AGAINST) state.against = told.get("against");
-  const sort = told.get("sort") ?? "";
+  if (allM.includes(Number(parameters.get("m")))) state.m = Number(parameters.get("m"));
+  if (allN.includes(Number(parameters.get("N")))) state.N = Number(parameters.get("N"));
+  if (parameters.get("against") in AGAINST) state.against = parameters.get("against");
+  const sort = parameters.get("sort") ?? "";
   const column = sort.replace(/^-/, "");
   if (column === "name" || metrics.some((x) => x.key === column)) {
     Object.assign(state, { sort: column, down: sort.startsWith("-") });
   }
-  const show = told.get("show");
+  const show = parameters.get("show");
   if (show in PRESETS) {
     state.shown = new Set(PRESETS[show].shown);
   } else if (show !== null) {

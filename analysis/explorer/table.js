@@ -1,4 +1,4 @@
-// --- table.js: numbers with their standard errors, and the league table -------------------------
+// --- table.js: numbers with their standard errors, and the ranking -------------------------
 
 // A number and its standard error, to the error's first digit: "0.349 ± 0.001".
 function plusMinus(value, error) {
@@ -20,8 +20,8 @@ const STATUS = {
   infinite: "infinite variance: its measured numbers mean nothing",
 };
 
-// What is wrong with a cell, with the grid's own reason where it gives one.
-function toldStatus(row) {
+// Why a cell has no meaningful number, in the words of the grid if it gives a reason.
+function statusText(row) {
   const note = data.notes[cells.note[row]];
   const status = cells.status[row];
   return note.startsWith(status) && note ? note : STATUS[status];
@@ -57,7 +57,7 @@ function header(key, label, hint) {
   return element("th", { role: "columnheader", scope: "col", "aria-sort": order }, button);
 }
 
-// Rows that hold the best value of a column, or one that 2 standard errors do not tell from it.
+// Rows with the best value of a column, or one that does not differ significantly (2 s.e.).
 function bestOf(rows, { key, more_is_better: more }) {
   const known = rows.filter((row) => cells.status[row] === "" && cells[key][row] !== null);
   const values = cells[key];
@@ -69,7 +69,7 @@ function bestOf(rows, { key, more_is_better: more }) {
 }
 
 function drawLeague() {
-  const figure = document.getElementById("league");
+  const figure = document.getElementById("ranking");
   const rows = rowsHere();
   const counts = new Map();
   for (const row of rows) {
@@ -85,7 +85,7 @@ function drawLeague() {
   head.append(...metrics.map((x) => header(x.key, x.short, `Sort by: ${x.label}`)));
   const body = element("tbody", { role: "rowgroup" });
   const best = metrics.map((metric) => bestOf(rows, metric));
-  for (const row of ordered(rows)) body.append(leagueRow(row, best));
+  for (const row of ordered(rows)) body.append(tableRow(row, best));
   const table = element(
     "table",
     { role: "table", "aria-label": "League table of this cell" },
@@ -95,17 +95,17 @@ function drawLeague() {
   figure.querySelector(".table").replaceChildren(table);
 }
 
-function leagueRow(row, best) {
+function tableRow(row, best) {
   const e = cells.estimator[row];
   const name = element("th", { role: "rowheader", scope: "row" }, swatch(e), estimators[e].name);
   const line = element("tr", { role: "row", "data-estimator": estimators[e].name }, name);
   if (!drawable(row)) {
-    const told = { role: "cell", colspan: metrics.length, class: "told" };
-    line.append(element("td", told, toldStatus(row)));
+    const merged = { role: "cell", colspan: metrics.length, class: "note" };
+    line.append(element("td", merged, statusText(row)));
     return line;
   }
   if (cells.status[row]) {
-    name.append(" ", element("small", { title: toldStatus(row) }, cells.status[row]));
+    name.append(" ", element("small", { title: statusText(row) }, cells.status[row]));
   }
   metrics.forEach(({ key, short }, i) => {
     const cell = element("td", { role: "cell", "data-label": short });

@@ -2,7 +2,7 @@
 
 const nameOf = (row) => estimators[cells.estimator[row]].name;
 const cellText = () => `${laws[state.law].name}, m = ${state.m}, N = ${state.N}`;
-const told = (row, { key, short }) => `${short} ${plusMinus(cells[key][row], cells[`${key}_se`][row])}`;
+const described = (row, { key, short }) => `${short} ${plusMinus(cells[key][row], cells[`${key}_se`][row])}`;
 const listed = (names) => (names.length ? names.join(", ") : "none");
 
 function empty(figure, why) {
@@ -12,13 +12,13 @@ function empty(figure, why) {
 
 // Which shown estimators lack numbers, and at which m or N: "Prefix-TEA (undefined at m = 8, 16)".
 function lacking(rows, along) {
-  const found = new Map();
+  const groups = new Map();
   for (const row of rows.filter((r) => !drawable(r))) {
     const why = cells.status[row] === "infinite" ? "infinite variance" : cells.status[row];
     const key = `${nameOf(row)} (${why}`;
-    found.set(key, [...(found.get(key) ?? []), along && cells[along][row]]);
+    groups.set(key, [...(groups.get(key) ?? []), along && cells[along][row]]);
   }
-  return [...found].map(([key, places]) => `${key}${along ? ` at ${along} = ${places.join(", ")}` : ""})`);
+  return [...groups].map(([key, places]) => `${key}${along ? ` at ${along} = ${places.join(", ")}` : ""})`);
 }
 
 // Bias against standard deviation; the distance from the corner squared is the error.
@@ -39,7 +39,7 @@ function drawPlane() {
     figure.querySelector(".picture"),
     { kind: "linear", low: 0, high: ends[0], label: `sd of ${data.batch} prompts / ‖∇V_N‖` },
     { kind: "linear", low: 0, high: ends[1], label: "‖bias‖ / ‖∇V_N‖" },
-    `Bias against standard deviation, ${cellText()}; the numbers are in the league table`,
+    `Bias against standard deviation, ${cellText()}; the numbers are in the ranking`,
   );
   for (let k = 1; k <= 6; k += 1) {
     const error = (Math.max(...ends) * k) / 6;
@@ -53,7 +53,7 @@ function drawPlane() {
     const e = cells.estimator[row];
     const [x, y] = [toX(cells.sd[row]), toY(cells.bias[row])];
     const [dx, dy] = [toX(data.z * cells.sd_se[row]) - toX(0), toY(0) - toY(data.z * cells.bias_se[row])];
-    const text = [nameOf(row), ...metrics.slice(0, 3).map((x) => told(row, x))].join("\n");
+    const text = [nameOf(row), ...metrics.slice(0, 3).map((x) => described(row, x))].join("\n");
     const group = markGroup(e);
     group.append(bar(x - dx, y, x + dx, y), bar(x, y - dy, x, y + dy), point(e, x, y, false, text));
     inside.append(group);
@@ -99,7 +99,7 @@ function drawCurve() {
   const without = lacking(all.map((p) => p.row), name);
   const end = without.length ? ` No number: ${without.join("; ")}.` : "";
   const points = all.filter(({ row }) => drawable(row) && cells[key][row] !== null);
-  // what cannot be told from zero has no logarithm: it is drawn hollow, at its bound
+  // a bias within 2 s.e. of zero has no logarithm: it is drawn hollow, at its bound
   const hollow = ({ row }) => log && key === "bias" && cells.flagged[row] === 1;
   const height = (p) => {
     const bound = (data.z / 2) * cells[`${key}_se`][p.row];
@@ -133,7 +133,7 @@ function drawCurve() {
   const off = positive.filter((p) => toY(height(p)) < MARGIN.top || toY(height(p)) > HEIGHT - MARGIN.bottom);
   figure.querySelector("figcaption").textContent =
     `${metric.label}: ${laws[state.law].name}, ${fixed}; dotted line: ${name} = ${state[name]}.` +
-    `${positive.some(hollow) ? " Hollow: not told from zero (2 s.e.), drawn at its bound." : ""}` +
+    `${positive.some(hollow) ? " Hollow: within 2 s.e. of zero, drawn at its bound." : ""}` +
     `${positive.some(({ row }) => cells.status[row]) ? " Some cells are saturated." : ""}` +
     `${off.length ? ` ${off.length} points are off scale.` : ""}${end}`;
 }
@@ -147,7 +147,7 @@ function curveOf(e, own, { metric, hollow, height, toX, toY }) {
     const reach = data.z * cells[`${metric.key}_se`][p.row];
     const down = metric.log ? Math.max(height(p) - reach, toY.low / 10) : height(p) - reach;
     group.append(bar(x, hollow(p) ? y : toY(down), x, toY(height(p) + reach)));
-    const text = `${nameOf(p.row)}, m = ${cells.m[p.row]}, N = ${cells.N[p.row]}\n${told(p.row, metric)}`;
+    const text = `${nameOf(p.row)}, m = ${cells.m[p.row]}, N = ${cells.N[p.row]}\n${described(p.row, metric)}`;
     group.append(point(e, x, y, hollow(p), text));
   });
   return group;
@@ -156,16 +156,16 @@ function curveOf(e, own, { metric, hollow, height, toX, toY }) {
 // E[A | F(R) = q], moved by the constant that brings it nearest to the exact advantage.
 function drawResponse() {
   const figure = document.getElementById("response");
-  const found = responseOf.get(keyOf(state.law, state.m, state.N));
+  const response = responseOf.get(keyOf(state.law, state.m, state.N));
   const button = document.getElementById("to-response");
   const other = data.responses.find((r) => r.law === state.law);
-  button.hidden = Boolean(found) || !other;
-  if (!found) {
+  button.hidden = Boolean(response) || !other;
+  if (!response) {
     if (other) button.textContent = `Go to m = ${other.m}, N = ${other.N}`;
     const why = other ? "there are curves of this law at another m and N" : "this grid has none of this law";
     return empty(figure, `No response curves at ${cellText()}: ${why}.`);
   }
-  const { q, place, exact, curves } = found;
+  const { q, place, exact, curves } = response;
   const shown = curves.filter((c) => state.shown.has(c.estimator));
   const sound = shown.filter((c) => c.distance !== null).flatMap((c) => c.response);
   const low = 1.3 * Math.min(...exact, ...sound);

@@ -97,7 +97,7 @@ def main_ones(results: Results, law: str) -> Iterator[Table | str]:
         )
     yield table
     if (rows["status"] == "saturated").any():
-        yield "  saturated: hardly any gradient is left here, and numbers relative to it mean little"
+        yield "  saturated: hardly any gradient is left, and numbers relative to it mean little"
 
 
 def theory(results: Results) -> Iterator[Table | str]:

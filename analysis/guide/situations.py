@@ -1,4 +1,4 @@
-"""The situations of the guide "Which estimator when", and the cells of a grid that represent each."""
+"""The situations of the guide "Which estimator when", and the cells that represent them."""
 
 from __future__ import annotations
 

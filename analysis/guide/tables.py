@@ -43,7 +43,9 @@ def ranking(rows: pd.DataFrame) -> pd.DataFrame:
         share = (rows[f"{name}_mcse"] / rows[name]) ** 2
         spread = np.sqrt(share.groupby(rows["estimator"]).sum()) / len(rows[CELL].drop_duplicates())
         table[f"mean_{name}_mcse"] = table[f"mean_{name}"] * table["estimator"].map(spread)
-    return table.sort_values(["mean_to_best", "worst_to_best"], kind="stable").set_index("estimator")
+    return table.sort_values(["mean_to_best", "worst_to_best"], kind="stable").set_index(
+        "estimator"
+    )
 
 
 def advised(table: pd.DataFrame, default: str) -> str:

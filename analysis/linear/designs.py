@@ -50,7 +50,9 @@ def k_min(m: int, share: float) -> int:
 
 def response(design: LinearDesign, u: Array) -> Array:
     """Return p(u) = Σ_i a_i m C(m−1, i−1) u^{i−1} (1−u)^{m−i}, the mean response's slope."""
-    return design.m * binom.pmf(np.arange(design.m), design.m - 1, u[:, None]) @ design.value_weights
+    return (
+        design.m * binom.pmf(np.arange(design.m), design.m - 1, u[:, None]) @ design.value_weights
+    )
 
 
 # --- figures ------------------------------------------------------------------------------------
@@ -75,11 +77,11 @@ def slopes() -> Figure:
     line = Line2D([], [], color=style.GREY, label="p(u)")
     dots = Line2D([], [], color=style.GREY, ls="", marker="o", ms=3, label="slopes $s_b$")
     _legend(figure, dashed, line, dots)
-    style.title(figure, _slopes_headline())
+    style.title(figure, slopes_headline())
     return figure
 
 
-def _slopes_headline() -> str:
+def slopes_headline() -> str:
     """Return where p is negative, and its slope at the top beside the exact one."""
     m, N = BUDGETS[-1]
     u = np.linspace(0.0, 1.0, 100_001)
@@ -107,11 +109,11 @@ def weights() -> Figure:
         axes.set_xlabel("k")
     panels[0].set_ylabel("weight $w_k$ of max@k")
     _legend(figure)
-    style.title(figure, _weights_headline())
+    style.title(figure, weights_headline())
     return figure
 
 
-def _weights_headline() -> str:
+def weights_headline() -> str:
     """Return the largest weights."""
     largest = []
     for m, N in BUDGETS:
@@ -145,11 +147,11 @@ def efficiency(plain: pd.DataFrame) -> Figure:
     panels[0].set_ylabel("efficiency (bound: 1)")
     names = {label: f"{label} (N ≤ {plain['N'].max()})" for label in PLAIN}
     _legend(figure, *(Line2D([], [], label=names[x], **looks[x].line) for x in PLAIN))
-    style.title(figure, _efficiency_headline(plain))
+    style.title(figure, efficiency_headline(plain))
     return figure
 
 
-def _efficiency_headline(plain: pd.DataFrame) -> str:
+def efficiency_headline(plain: pd.DataFrame) -> str:
     """Return the range of every line."""
     linear = []
     for share, (label, _) in SHARES.items():

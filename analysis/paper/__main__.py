@@ -1,7 +1,7 @@
 """Write the article's input: `python -m analysis.paper` fills `paper/generated/`.
 
 numbers.tex has every number of the text as a macro, <table>.tex the rows of each table, and the
-PDF files are the figures; `paper/README.md` says which script and which grid each comes from.
+PDF files are the figures; `paper/README.md` lists the script and the grid of each.
 """
 
 from __future__ import annotations

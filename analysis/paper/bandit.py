@@ -94,7 +94,7 @@ def _predictions(study: Study) -> dict[str, str]:
 
 
 def _overall(study: Study) -> pd.DataFrame:
-    """Return means over laws and budgets by (policy, estimator), with the share's standard error."""
+    """Return means over laws and budgets by (policy, estimator), and the share's s.e."""
     groups = study.means.groupby(["policy", "estimator"], sort=False)
     means = groups[["cosine", "alignment", "share", "gap"]].mean()
     return means.join(groups["share_se"].agg(mean_se))

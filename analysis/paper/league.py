@@ -9,10 +9,10 @@ from analysis.benchmark.ranking import MUCH, ranking
 from analysis.benchmark.ratios import CELL, performance_ratios
 from analysis.core.read import Results
 from analysis.grid import sample_efficiency
-from analysis.paper.latex import count, decimal, ends, name, number, percent, pm, row, size, span
+from analysis.paper.latex import count, decimal, ends, name, percent, pm, row, size, span
 from analysis.paper.studies import Studies, claim, one
 
-FILE = "sections/league.tex"
+FILE = "sections/benchmark.tex"
 TEA, AUTO, FIXED = "TEA .25", "auto TEA", "linear TEA"
 #: parts of the benchmark, as the grid file names them, and as keys of the text
 PARTS = {"chosen on": "chosen", "held out": "held", "far off": "far"}

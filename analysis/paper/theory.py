@@ -114,7 +114,11 @@ def _local(results: Results, label: str) -> float:
         one(results.cells, results.folder, law="Normal", estimator=label, m=m, N=REFERENCE_N)
         for m in (64, 128)
     ]
-    claim(not any(cell["flagged"] for cell in cells), f"{label}: a bias significantly different from zero", FILE)
+    claim(
+        not any(cell["flagged"] for cell in cells),
+        f"{label}: a bias significantly different from zero",
+        FILE,
+    )
     return float(np.log2(cells[1]["bias_size"] / cells[0]["bias_size"]))
 
 

@@ -14,7 +14,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-#: what docutils knows by its TeX name only
+#: signs that docutils has by their TeX names only
 NAMES = str.maketrans(
     {
         "−": "-",

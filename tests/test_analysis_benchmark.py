@@ -1,4 +1,4 @@
-"""The league: regrets counted again by hand, and what the table and the figures say of them."""
+"""The benchmark: performance ratios computed again by hand, their table and their figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from simulations.grid.schema import read_grid
 from tea_stats import best_of_n
 from tests.analysis_grid import changed, measure, one_thread
 
-LEAGUE = """
+BENCHMARK = """
 seed = 3
 m = [8, 16]
 N_over_m = [4, 16]
@@ -58,17 +58,17 @@ RLOO = { name = "rloo" }
 
 
 @pytest.fixture(scope="module")
-def league(tmp_path_factory):
-    """Return the folder of a small league of batches."""
-    place = tmp_path_factory.mktemp("league")
-    (place / "league.toml").write_text(LEAGUE)
-    run.run(read_grid(place / "league.toml"), place / "league", one_thread())
-    return place / "league"
+def benchmark(tmp_path_factory):
+    """Return the folder of a small benchmark of batches."""
+    place = tmp_path_factory.mktemp("benchmark")
+    (place / "benchmark.toml").write_text(BENCHMARK)
+    run.run(read_grid(place / "benchmark.toml"), place / "benchmark", one_thread())
+    return place / "benchmark"
 
 
 @pytest.fixture(scope="module")
-def results(league):
-    return read.load(league)
+def results(benchmark):
+    return read.load(benchmark)
 
 
 def test_every_m_has_budgets_of_its_own(results):
@@ -90,49 +90,49 @@ def test_the_error_is_that_of_64_prompts_whatever_the_batch(results):
 
 
 def read_grid_of(results):
-    return read_grid(results.folder.parent / "league.toml")
+    return read_grid(results.folder.parent / "benchmark.toml")
 
 
-def test_regrets_are_errors_over_the_least_one(results):
-    found = ratios.regrets(results).set_index([*ratios.CELL, "estimator"])
+def test_performance_ratios_are_errors_over_the_least_one(results):
+    table = ratios.performance_ratios(results).set_index([*ratios.CELL, "estimator"])
     cells = results.cells.set_index([*ratios.CELL, "estimator"]).sort_index()
-    assert len(found) == 3 * 4 * 3
-    for key, row in found.iterrows():
+    assert len(table) == 3 * 4 * 3
+    for key, row in table.iterrows():
         errors = cells.loc[key[:3], "batch_nmse"]
         assert row["error"] == cells.loc[key, "batch_nmse"]
-        assert row["regret"] == pytest.approx(row["error"] / errors.min(), rel=1e-14)
-        assert row["versus"] == pytest.approx(row["error"] / errors["TEA"], rel=1e-14)
+        assert row["to_best"] == pytest.approx(row["error"] / errors.min(), rel=1e-14)
+        assert row["to_tea"] == pytest.approx(row["error"] / errors["TEA"], rel=1e-14)
         assert row["part"] == ("known" if key[0] == "Normal" else "new")
         relative = cells.loc[key[:3], "batch_nmse_mcse"] / errors
         best = errors.idxmin()
         expected = 0.0 if key[3] == best else np.hypot(relative[key[3]], relative[best])
-        assert row["regret_mcse"] == pytest.approx(row["regret"] * expected, rel=1e-12)
+        assert row["to_best_mcse"] == pytest.approx(row["to_best"] * expected, rel=1e-12)
 
 
-def test_standings_count_what_the_cells_say(results):
-    found = ratios.regrets(results)
-    for _, own in found.groupby("part"):
-        for row in ratios.standings(own).itertuples():
+def test_the_ranking_counts_cells(results):
+    rows = ratios.performance_ratios(results)
+    for _, own in rows.groupby("part"):
+        for row in ranking.ranking(own).itertuples():
             mine = own[own["estimator"] == row.estimator]
             assert row.cells == len(mine)
-            assert row.worst_regret == mine["regret"].max()
-            assert row.mean_versus == pytest.approx(math.prod(mine["versus"]) ** (1 / len(mine)))
+            assert row.worst_to_best == mine["to_best"].max()
+            assert row.mean_to_tea == pytest.approx(math.prod(mine["to_tea"]) ** (1 / len(mine)))
             assert row.efficiency == pytest.approx(np.nanmean(mine["efficiency"]))
             spread = np.sqrt(np.nansum(mine["cosine_mcse"] ** 2)) / mine["cosine"].notna().sum()
             assert row.cosine_mcse == pytest.approx(spread)
-            assert row.much_worse == sum(mine["versus"] > 1.1)
-            assert row.best == sum(mine["regret"] == 1.0)
-            law, m, N = row.worst_regret_at.rsplit(", ", 2)
+            assert row.much_worse == sum(mine["to_tea"] > 1.1)
+            assert row.wins == sum(mine["to_best"] == 1.0)
+            law, m, N = row.worst_to_best_at.rsplit(", ", 2)
             there = mine.query(f"law == {law!r} and {m.replace('=', '==')}")
-            assert there.query(N.replace("=", "=="))["regret"].item() == row.worst_regret
+            assert there.query(N.replace("=", "=="))["to_best"].item() == row.worst_to_best
 
 
 def test_the_frontier_is_what_nothing_beats_in_mean_and_in_worst(results):
-    found = ratios.regrets(results)
-    table = frontier.frontier(found)
+    rows = ratios.performance_ratios(results)
+    table = frontier.frontier(rows)
     for one in table.itertuples():
         beaten = any(
-            x.mean_versus < one.mean_versus and x.worst_versus < one.worst_versus
+            x.mean_to_tea < one.mean_to_tea and x.worst_to_tea < one.worst_to_tea
             for x in table.itertuples()
         )
         assert one.frontier == (not beaten)
@@ -144,21 +144,21 @@ def test_blocks_hold_whole_batches(results):
     assert [plan.groups_per_block(m) for m in plan.m] == [496, 240]  # not 500 and 250
 
 
-def test_infinite_errors_are_told_and_compared_with_nothing(tmp_path):
+def test_nothing_is_compared_with_an_infinite_error(tmp_path):
     """Under a tail without a second moment only GRPO has an error."""
-    found = ratios.regrets(read.load(measure(tmp_path)))
-    heavy = found[found["law"] == "heavy tail"]
-    assert set(heavy.loc[heavy["regret"] < np.inf, "estimator"]) == {"GRPO"}
-    assert heavy["versus"].isna().all()
-    table = ratios.standings(found).set_index("estimator")
-    assert table.loc["TEA .25", "worst_regret"] == np.inf
-    assert "heavy tail" in table.loc["TEA .25", "worst_regret_at"]
-    # "all laws" where the configuration tells no parts apart
-    assert set(found["part"]) == {"all laws"}
+    rows = ratios.performance_ratios(read.load(measure(tmp_path)))
+    heavy = rows[rows["law"] == "heavy tail"]
+    assert set(heavy.loc[heavy["to_best"] < np.inf, "estimator"]) == {"GRPO"}
+    assert heavy["to_tea"].isna().all()
+    table = ranking.ranking(rows).set_index("estimator")
+    assert table.loc["TEA .25", "worst_to_best"] == np.inf
+    assert "heavy tail" in table.loc["TEA .25", "worst_to_best_at"]
+    # "all laws" where the configuration has no parts
+    assert set(rows["part"]) == {"all laws"}
 
 
-def test_the_printed_table_has_every_estimator_and_part(league):
-    done = CliRunner().invoke(_command(ranking.main), [str(league)])
+def test_the_printed_table_has_every_estimator_and_part(benchmark):
+    done = CliRunner().invoke(_command(ranking.main), [str(benchmark)])
     assert done.exit_code == 0
     for text in ("known: 1 laws, 4 cells", "new: 2 laws, 8 cells", "adaptive TEA", "RLOO", "± "):
         assert text in done.output
@@ -180,10 +180,10 @@ def test_only_the_figures_of_batches_are_drawn(results, tmp_path):
     assert "batches of 16 prompts" in drawn["winners"]
 
 
-def test_without_the_papers_tea_there_is_no_league(results):
+def test_without_the_papers_tea_there_is_no_ranking(results):
     none = changed(results, lambda table: table[table["estimator"] != "TEA"])
     with pytest.raises(Absent, match=r"needs TEA at alpha = 0\.25"):
-        ratios.regrets(none)
+        ratios.performance_ratios(none)
 
 
 # --- rollouts needed ------------------------------------------------------------------------------
@@ -193,8 +193,8 @@ def test_without_the_papers_tea_there_is_no_league(results):
 def test_rollouts_needed_are_those_of_a_power_law(rate):
     m = np.array([16.0, 32, 64, 128, 256])
     for goal_at in (16.0, 20.0, 64.0, 100.0, 256.0):
-        found = sample_efficiency.needed(m, 7.0 * m**-rate, 7.0 * goal_at**-rate)
-        assert found == pytest.approx(goal_at, rel=1e-9)
+        needed = sample_efficiency.needed(m, 7.0 * m**-rate, 7.0 * goal_at**-rate)
+        assert needed == pytest.approx(goal_at, rel=1e-9)
     assert sample_efficiency.needed(m, 7.0 * m**-rate, 6.9 * 256.0**-rate) == np.inf
     assert sample_efficiency.needed(m, 7.0 * m**-rate, 1e3) == 16.0
 
@@ -208,12 +208,12 @@ def test_the_table_of_rollouts_finds_each_estimators_m(results):
         for m in (8, 16, 32, 64)
     ]
     by_hand = SimpleNamespace(cells=pd.concat(cells, ignore_index=True))
-    found = sample_efficiency.table(by_hand, "few", 8).set_index("estimator")
-    assert found.loc["TEA", "m"] == pytest.approx(32.0)
+    needs = sample_efficiency.table(by_hand, "few", 8).set_index("estimator")
+    assert needs.loc["TEA", "m"] == pytest.approx(32.0)
     # two standard errors of 1 % on either side move a 1/m law by 4 %
-    assert found.loc["TEA", "low"] == pytest.approx(32.0 * 0.98 / 1.02)
-    assert found.loc["TEA", "high"] == pytest.approx(32.0 * 1.02 / 0.98)
-    assert found.loc["worse", "m"] == np.inf
+    assert needs.loc["TEA", "low"] == pytest.approx(32.0 * 0.98 / 1.02)
+    assert needs.loc["TEA", "high"] == pytest.approx(32.0 * 1.02 / 0.98)
+    assert needs.loc["worse", "m"] == np.inf
     text = "".join(
         map(str, sample_efficiency.printed(sample_efficiency.table(by_hand, "few", 8), "few", 8))
     )
