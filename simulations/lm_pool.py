@@ -1,13 +1,13 @@
 """Pools of a real language model's rollouts: draw them, and measure every estimator on them.
 
-python -m simulations.lm_pool draw      about 55 minutes on 2 cores; a killed run goes on
-python -m simulations.lm_pool measure   two minutes, from the pools that are there
+python -m simulations.lm_pool draw      about 55 minutes on 2 cores; a killed run continues
+python -m simulations.lm_pool measure   two minutes, from existing pools
 
-Aim: what the theory says of a Gaussian tail, held against a model's own rewards. Data: for each
-prompt, rewards of independent rollouts and their exact scores in 64 parameters. Estimand: the
-best-of-N gradient of the pool, exact. Methods: every estimator, on the same groups. Performance:
-bias, variance, normalised error of a batch, cosine, E[A²], with Monte Carlo standard errors, beside
-the same pool with a normal tail.
+Aim: compare the theory for a Gaussian tail with a model's own rewards. Data: for each prompt,
+rewards of independent rollouts and their exact scores in 64 parameters. Estimand: the best-of-N
+gradient of the pool, exact. Methods: every estimator, on the same groups. Performance: bias,
+variance, normalised error of a batch, cosine, E[A²], with Monte Carlo standard errors, beside the
+same pool with a normal tail.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from simulations.core import progress, schema, store
+from simulations.core.command import one_line_errors, tell
+from simulations.lm import INSTALL
 from simulations.lm.pools import measure as measuring
 from simulations.lm.pools.schema import Pools, read_pools
 
 HERE = Path(__file__).parent
-console = Console(stderr=True)
 app = typer.Typer(help=(__doc__ or "").splitlines()[0], no_args_is_help=True)
 
 Config = Annotated[Path, typer.Argument(help="A TOML file, see simulations/grids/lm_pool.toml.")]
@@ -43,15 +42,13 @@ def draw(
     out: Out = None,
     rows: Annotated[int | None, typer.Option(help="Rollouts side by side.")] = None,
 ) -> None:
-    """Draw pools of rollouts; parts that are finished are kept in OUT/parts."""
-    try:
+    """Draw pools of rollouts; finished parts are kept in OUT/parts."""
+    with one_line_errors():
         plan = schema.read(Pools, config)
         if rows is not None:
             plan = Pools.model_validate(plan.model_dump() | {"rows": rows})
         draw_pools(plan, out or Path("results") / config.stem, pools)
-    except (ValueError, store.Damaged) as error:
-        _end(error)
-    console.print(f"{pools}: {plan.count} pools of {plan.rollouts} rollouts", highlight=False)
+    tell(f"{pools}: {plan.count} pools of {plan.rollouts} rollouts")
 
 
 @app.command()
@@ -61,66 +58,54 @@ def measure(
     out: Out = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
-    """Measure every estimator on the pools that are there."""
-    try:
-        folder = out or Path("results") / config.stem
+    """Measure every estimator on existing pools."""
+    folder = out or Path("results") / config.stem
+    with one_line_errors():
         measure_pools(schema.read(Pools, config), pools, folder, workers)
-    except (ValueError, store.Damaged) as error:
-        _end(error)
-    console.print(
-        f"{folder}: table, model, response, tails, quantiles are written", highlight=False
-    )
-
-
-def _end(error: Exception) -> None:
-    console.print(f"error: {error}", soft_wrap=True, markup=False, highlight=False)
-    raise typer.Exit(2)
+    tell(f"{folder}: table, model, response, tails, quantiles are written")
 
 
 def draw_pools(plan: Pools, out: Path, pools: Path) -> None:
     """Draw pools, with a bar that shows the time left; parts go to out/parts."""
     try:
         from simulations.lm.pools import draw as drawing
-    except ImportError as error:
-        raise ValueError(
-            f"{error.name or error} is not installed; pip install 'tea-stats[lm]'"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name or error} is not installed; {INSTALL}") from None
     work = out / "parts"
     manifest = store.opened(work, store.describe(plan.drawing()))
     store.write(manifest, work / "manifest.json")
-    with progress.bar(console, plan.count * plan.rollouts, "drawing") as told:
-        drawing.draw(plan, work, pools, told.after)
+    with progress.bar(plan.count * plan.rollouts, "drawing") as account:
+        drawing.draw(plan, work, pools, account)
 
 
-def measure_pools(plan: Pools, pools: Path, out: Path, workers: int) -> None:
+def measure_pools(plan: Pools, folder: Path, out: Path, workers: int) -> None:
     """Measure estimators and tails on the pools, and write the tables."""
-    held = read_pools(pools)
-    for name, (rewards, _) in held.items():
+    pools = read_pools(folder)
+    for name, (rewards, _) in pools.items():
         for reward in (*plan.measure.rewards, *plan.measure.gaussian):
             if reward not in rewards:
                 raise ValueError(
-                    f"{pools / name}.npz has no reward {reward!r}; it has {', '.join(rewards)}"
+                    f"{folder / name}.npz has no reward {reward!r}; it has {', '.join(rewards)}"
                 )
-    drawn = json.loads((pools / "provenance.json").read_text(encoding="utf-8"))
-    run = store.circumstances(pools=drawn.get("hash"))
-    begun = time.monotonic()
-    with Progress(console=console) as bar:
-        total = len(measuring.jobs(plan.measure, held)) + 1
-        task = bar.add_task("measuring", total=total)
-        table, response, model = measuring.measure(
-            plan.measure, held, workers, lambda: bar.advance(task)
-        )
+    drawn = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    begun, run = time.monotonic(), store.circumstances(pools=drawn.get("hash"))
+    with progress.bar(len(measuring.jobs(plan.measure, pools)) + 1, "measuring") as account:
+        table, response, model = measuring.measure(plan.measure, pools, workers, account.done)
         normal = measuring.predicted(plan.measure)
-        store.write(pd.concat([table, normal], ignore_index=True), out / "table.parquet")
-        store.write(response, out / "response.parquet")
-        store.write(model, out / "model.parquet")
-        store.write(measuring.tails(held, plan.measure.seed), out / "tails.parquet")
-        store.write(measuring.quantiles(held), out / "quantiles.parquet")
-        bar.advance(task)
+        tables = {
+            "table": pd.concat([table, normal], ignore_index=True),
+            "response": response,
+            "model": model,
+            "tails": measuring.tails(pools, plan.measure.seed),
+            "quantiles": measuring.quantiles(pools),
+        }
+        account.done()
+    for name, content in tables.items():
+        store.write(content, out / f"{name}.parquet")
     manifest = store.describe(plan.model_dump(mode="json"))
     manifest["informed"] = {
         name: {r: measuring.informed(rewards[r], scores) for r in rewards}
-        for name, (rewards, scores) in held.items()
+        for name, (rewards, scores) in pools.items()
     }
     run |= {"seconds": round(time.monotonic() - begun, 1), "workers": workers, "finished": True}
     manifest["runs"].append(run)

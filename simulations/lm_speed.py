@@ -9,33 +9,38 @@ on the same low-rank adapters; both run in this process with the same number of 
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 import warnings
-from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 from rich.console import Console
 
 console = Console()
 
 
-def ours(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int) -> list[dict]:
-    """Return the parts of our steps' seconds."""
-    from simulations.lm import policies, prompts as asked, rewards, train
+def ours(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int) -> pd.DataFrame:
+    """Return the parts of our steps' seconds, and their tokens."""
+    from simulations.lm import models, prompts as files, rewards, train
     from simulations.lm.schema import Adapter
 
-    policy = policies.load(model)
-    policies.adapt(policy, **Adapter().model_dump(), seed=0)
-    reward = ("letters", rewards.load("letters", policy))
-    sizes = {"rows": prompts * m, "train_rows": rows, "save_every": 10**9}
-    course = train.Course(asked.read("train"), prompts, repeats, tokens, seed=0, key=(0,), **sizes)
+    policy = models.load(model)
+    models.adapt(policy, **Adapter().model_dump(), seed=0)
+    course = train.Course(
+        files.read("train"),
+        prompts,
+        repeats,
+        tokens,
+        seed=0,
+        key=(0,),
+        rows=prompts * m,
+        train_rows=rows,
+    )
     arm = train.Arm("tea", {}, m=m, N=128, rate=1e-6)
-    with tempfile.TemporaryDirectory() as folder:
-        log = train.train(policy, arm, course, reward, Path(folder))
-    return log[["tokens", *train.TIMES]].to_dict("records")
+    log = train.train(policy, arm, course, rewards.load("letters", policy))
+    return log[["tokens", *train.TIMES]]
 
 
 def theirs(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int) -> list[float]:
@@ -46,10 +51,10 @@ def theirs(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: in
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from simulations.lm import policies, prompts as asked
+    from simulations.lm import models, prompts as files
     from simulations.lm.schema import Adapter
 
-    policy = policies.load(model)
+    policy = models.load(model)
     policy.model.set_attn_implementation("sdpa")
     policy.model.requires_grad_(True)
     adapter = Adapter()
@@ -71,7 +76,7 @@ def theirs(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: in
         def on_step_end(self, *arguments: Any, **settings: Any) -> None:
             Clock.seconds.append(time.perf_counter() - Clock.begun)
 
-    chats = [[{"role": "user", "content": prompt.text}] for prompt in asked.read("train")]
+    chats = [[{"role": "user", "content": prompt.text}] for prompt in files.read("train")]
     with tempfile.TemporaryDirectory() as folder:
         settings = GRPOConfig(
             output_dir=folder,
@@ -122,16 +127,15 @@ def main(
 ) -> None:
     """Time training steps, ours and TRL's."""
     arguments = (model, prompts, m, tokens, repeats, rows)
-    mine = ours(*arguments)
-    steps = [sum(value for name, value in row.items() if name != "tokens") for row in mine]
     # the first step warms up
-    ours_median = statistics.median(steps[1:])
-    share = statistics.median(row["seconds_advantage"] for row in mine[1:]) / ours_median
-    for part in ("sample", "reward", "advantage", "update"):
-        seconds = statistics.median(row[f"seconds_{part}"] for row in mine[1:])
-        console.print(f"ours, {part}: {seconds:.4f} s", highlight=False)
-    drawn = statistics.median(row["tokens"] / row["seconds_sample"] for row in mine[1:])
-    console.print(f"ours: {ours_median:.2f} s a step, {drawn:.0f} tokens/s", highlight=False)
+    log = ours(*arguments).iloc[1:]
+    parts = log.drop(columns="tokens")
+    step = parts.sum(axis=1).median()
+    for name, seconds in parts.median().items():
+        console.print(f"ours, {name.removeprefix('seconds_')}: {seconds:.4f} s", highlight=False)
+    speed = (log["tokens"] / log["seconds_sample"]).median()
+    console.print(f"ours: {step:.2f} s a step, {speed:.0f} tokens/s", highlight=False)
+    share = log["seconds_advantage"].median() / step
     console.print(f"estimator: {share:.3%} of a step", highlight=False)
     try:
         *_, whole = theirs(*arguments)
@@ -139,7 +143,7 @@ def main(
         console.print(f"{error.name} is not installed; pip install trl, to compare with it")
         return
     each = whole / repeats
-    console.print(f"TRL: {each:.2f} s a step; ratio TRL / ours {each / ours_median:.2f}")
+    console.print(f"TRL: {each:.2f} s a step; ratio TRL / ours {each / step:.2f}")
 
 
 if __name__ == "__main__":

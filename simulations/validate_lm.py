@@ -1,31 +1,29 @@
-"""Train language models for best-of-N, arm by arm: whether a better gradient trains better.
+"""Train language models for best-of-N, arm by arm, to see whether better gradients train better.
 
 python -m simulations.validate_lm --preset smoke|cpu|gpu
 
-Aim: order estimators by what they make of a policy. Data: rollouts of a language model on prompts
+Aim: rank estimators by the policies they train. Data: rollouts of a language model on prompts
 written for this project. Estimand: unbiased best-of-N on held-out prompts, N = 1 … 256. Methods:
 one arm per estimator, equal in all else, step size chosen from three on other prompts. Performance:
 paired differences between arms with bootstrap intervals over prompts and seeds; the cosine of one
-step's gradient with a large-sample one. Killed and started again, it goes on where it was.
+step's gradient with a large-sample one. A killed study continues where it was.
 """
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
 from simulations.core import progress, schema, store
-from simulations.lm import packages
+from simulations.core.command import one_line_errors, tell
+from simulations.lm import INSTALL, packages
 from simulations.lm.schema import Study
 
 GRIDS = Path(__file__).parent / "grids"
-console = Console(stderr=True)
 
 
 class Preset(StrEnum):
@@ -54,25 +52,15 @@ def run_study(study: Study, out: Path) -> None:
     """Run what `out` lacks of a study; then write its tables."""
     try:
         from simulations.lm import study as jobs, summary
-    except ImportError as error:
-        raise ValueError(
-            f"{error.name or error} is not installed; pip install 'tea-stats[lm]'"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name or error} is not installed; {INSTALL}") from None
     # a further training run of each arm is a job of its own
-    manifest = store.opened(out, store.describe(study.model_dump(mode="json")), ["seeds"])
-    run = store.circumstances(packages=packages())
-    manifest["runs"].append(run)
-    store.write(manifest, out / "manifest.json")
-    begun = time.monotonic()
-    with progress.bar(console, jobs.work(study)) as told:
-        jobs.run(study, out, told.after, told.doing)
-    summary.summarise(study, out)
-    run |= {
-        "seconds": round(time.monotonic() - begun, 1),
-        "tokens": told.tokens(),
-        "finished": True,
-    }
-    store.write(manifest, out / "manifest.json")
+    plan = store.describe(study.model_dump(mode="json"))
+    with store.run(out, plan, ["seeds"], packages=packages()) as manifest:
+        with progress.bar(jobs.work(study)) as account:
+            jobs.run(study, out, account)
+        summary.summarise(study, out)
+        manifest["runs"][-1]["tokens"] = account.drawn
 
 
 def main(
@@ -89,17 +77,14 @@ def main(
     device: Annotated[str | None, typer.Option(help="Such as cuda.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Such as bfloat16.")] = None,
 ) -> None:
-    """Train language models as a preset or a configuration says; what is finished is kept."""
+    """Train language models by a preset or a configuration; whatever is finished is kept."""
     path = config or GRIDS / f"lm_{preset}.toml"
     out = out or Path("results") / path.stem
     changes = {"model": model, "reward": reward, "seeds": seeds, "rows": rows}
     changes |= {"train_rows": train_rows, "device": device, "dtype": dtype}
-    try:
+    with one_line_errors():
         run_study(changed(schema.read(Study, path), **changes), out)
-    except (ValueError, store.Damaged) as error:
-        console.print(f"error: {error}", soft_wrap=True, markup=False, highlight=False)
-        raise typer.Exit(2) from None
-    console.print(f"{out}: steps, curves, differences, samples are written", highlight=False)
+    tell(f"{out}: steps, curves, differences, samples are written")
 
 
 if __name__ == "__main__":

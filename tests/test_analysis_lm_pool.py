@@ -1,8 +1,9 @@
-"""Tables of language-model pools: means over prompts, who is told from whom, rates."""
+"""Tables of language-model pools: means over prompts, significant differences, rates."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from analysis.lm.pool_figures import GAUSSIAN, NORMAL, POOL, Pools
 LABELS = {"TEA": "tea", "max@m": "max_at_k", "RLOO": "rloo"}
 
 
-def cells(pool, kind, reward, values):
+def rows_of(pool, kind, reward, values):
     """Rows of the table: `values` holds (cosine, error, bias) by estimator and m."""
     return [
         {
@@ -48,8 +49,9 @@ def pools():
             ("RLOO", 16): (0.2, 0.90, 0.9),
             ("RLOO", 64): (0.2, 0.90, 0.9),
         }
-        rows += cells(f"p{k}", POOL, "tone", values) + cells(f"p{k}", GAUSSIAN, "tone", values)
-    rows += cells(NORMAL, NORMAL, NORMAL, {key: (1.0, 0.1, 0.0) for key in values})
+        rows += rows_of(f"p{k}", POOL, "tone", values)
+        rows += rows_of(f"p{k}", GAUSSIAN, "tone", values)
+    rows += rows_of(NORMAL, NORMAL, NORMAL, {key: (1.0, 0.1, 0.0) for key in values})
     table = pd.DataFrame(rows)
     model = table[table["kind"] == POOL].drop_duplicates(["estimator", "m"])
     model = model.assign(cosine_se=0.05, scaled_nmse_se=0.1)
@@ -63,25 +65,25 @@ def pools():
 
 
 def test_means_over_prompts_with_their_standard_error(pools):
-    found = pool_tables.over_prompts(pools, "tone").set_index(["estimator", "m"])
-    row = found.loc[("TEA", 16)]
+    table = pool_tables.over_prompts(pools, "tone").set_index(["estimator", "m"])
+    row = table.loc[("TEA", 16)]
     assert row["cosine"] == pytest.approx(0.8)
     # ± .05: sample variance 4 · .05²/3, and of a mean of 4 a quarter of it
     assert row["cosine_se"] == pytest.approx(0.05 / np.sqrt(3))
 
 
-def test_equals_are_told_prompt_by_prompt(pools):
+def test_differences_are_paired_by_prompt(pools):
     # the cosines differ by .1 on each prompt, though each varies by more than that over prompts
-    best, value, _, equals = pool_tables.nearest(pools, "tone", 16, 128, "cosine")
-    assert (best, equals) == ("TEA", []) and value == pytest.approx(0.8)
+    best, value, _, tied = pool_tables.nearest(pools, "tone", 16, 128, "cosine")
+    assert (best, tied) == ("TEA", []) and value == pytest.approx(0.8)
     # the errors differ by .02 on average, by -.12 and .08 in turn
-    best, _, _, equals = pool_tables.nearest(pools, "tone", 16, 128, "scaled_nmse")
-    assert (best, equals) == ("TEA", ["max@m"])
+    best, _, _, tied = pool_tables.nearest(pools, "tone", 16, 128, "scaled_nmse")
+    assert (best, tied) == ("TEA", ["max@m"])
 
 
 def test_slopes_of_the_bias(pools):
-    found = pool_tables.slopes(pools)
-    rows = found[found["kind"] == POOL].set_index("estimator")
+    table = pool_tables.slopes(pools)
+    rows = table[table["kind"] == POOL].set_index("estimator")
     assert rows.loc["TEA", "slope"] == pytest.approx(-1.0)
     assert rows.loc["TEA", "slope_se"] == pytest.approx(0.0, abs=1e-12)
     # bias .1 and .2 in turn: slopes -1 and -.5
@@ -90,18 +92,11 @@ def test_slopes_of_the_bias(pools):
     assert rows.loc["RLOO", "slope"] == pytest.approx(0.0)
 
 
-def test_report_says_all_of_it_and_no_more_than_is_known(pools):
+def test_report_has_all_of_it_and_no_more_than_is_resolved(pools):
     text = pool_tables.report(pools)
     assert "pools: best cosine TEA (0.80 ± 0.03)\n" in text
-    assert "least error TEA (0.30 ± 0.03); not told from max@m" in text
+    assert "lowest error TEA (0.30 ± 0.03); not significantly better than max@m" in text
     assert "model: cosine TEA 0.85 ± 0.05" in text
     assert "no bias" in text
-    vague = Pools(
-        pools.table,
-        pools.model.assign(cosine_se=0.5),
-        pools.response,
-        pools.tails,
-        pools.quantiles,
-        {},
-    )
-    assert "its gradient is not told from noise" in pool_tables.report(vague)
+    vague = replace(pools, model=pools.model.assign(cosine_se=0.5))
+    assert "its gradient is not resolved" in pool_tables.report(vague)

@@ -18,10 +18,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from simulations.bandit import cells as bandit_cells, run as bandit
-from simulations.bandit.cells import Cell, best_step_size, cells, run_cell
+from simulations.bandit import cells as bandit_cells
+from simulations.bandit import run as bandit
+
 from simulations.bandit.schema import EXACT, read_study
-from simulations.core import command as _command, engines, store
+from simulations.core import command as _command
+from simulations.core import engines, store
 
 ROOT = Path(__file__).parents[1]
 GRIDS = ROOT / "simulations" / "grids"

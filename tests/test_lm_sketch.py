@@ -9,7 +9,7 @@ pytest.importorskip("transformers")
 
 import torch
 
-from simulations.lm import policies, rollouts
+from simulations.lm import engine, models
 from simulations.lm.pools import sketch
 
 pytestmark = pytest.mark.torch
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture(scope="module")
 def policy():
-    return policies.load("tiny", dtype="float64", temperature=0.8)
+    return models.load("tiny", dtype="float64", temperature=0.8)
 
 
 @pytest.fixture(scope="module")
 def encoded(policy):
-    return rollouts.encode(policy, ["Hello", "A longer question?"], 8)
+    return policy.encode(["Hello", "A longer question?"], 8)
 
 
 class Changed(torch.nn.Module):
@@ -42,16 +42,16 @@ class Changed(torch.nn.Module):
 def test_scores_are_autograds(policy, encoded, core, k):
     values = sketch.token_values(policy, ["letters"])
     directions = sketch.choose(policy, encoded, core, seed=1, values=values[:, :k])
-    draws = rollouts.uniforms(2, (0,), (2, 3, 8))
+    draws = engine.uniforms(2, (0,), (2, 3, 8))
     drawn, scores = sketch.sample(policy, directions, encoded, draws)
     assert scores.shape == (6, directions.columns) == (6, core[0] * core[1])
-    plain = rollouts.sample(policy, encoded, draws, rows=100)
+    plain = engine.sample(policy, encoded, draws, rows=100)
     assert torch.equal(plain.tokens, drawn.tokens)
     A = torch.zeros(core, dtype=torch.float64, requires_grad=True)
     head = policy.model.lm_head
     policy.model.lm_head = Changed(head, directions, A)
     try:
-        logprobs = rollouts.score(policy, drawn).sum(dim=1)
+        logprobs = engine.score(policy, drawn).sum(dim=1)
     finally:
         policy.model.lm_head = head
     for logprob, found in zip(logprobs, scores, strict=True):
@@ -63,7 +63,7 @@ def test_scores_are_autograds(policy, encoded, core, k):
 def test_scores_have_mean_zero(policy, encoded):
     # resolution: 4000 rollouts know a mean to 1.6 % of its column's spread
     directions = sketch.choose(policy, encoded, (2, 2), seed=1)
-    draws = rollouts.uniforms(5, (0,), (1, 4000, 6))
+    draws = engine.uniforms(5, (0,), (1, 4000, 6))
     _, scores = sketch.sample(policy, directions, encoded[:1], draws)
     z = scores.mean(dim=0) / scores.std(dim=0) * 4000**0.5
     assert z.abs().max() < 5
@@ -90,7 +90,7 @@ def test_token_values_are_the_rewards_of_single_tokens(policy):
 def test_factors_have_size_one_and_the_token_column_tells_its_reward(policy, encoded):
     values = sketch.token_values(policy, ["letters"])
     directions = sketch.choose(policy, encoded, (3, 2), seed=1, values=values)
-    draws = rollouts.uniforms(3, (0,), (1, 2000, 1))
+    draws = engine.uniforms(3, (0,), (1, 2000, 1))
     drawn, scores = sketch.sample(policy, directions, encoded[:1], draws)
     # one token: V's factor is the same for all, U's first column is the token's value less its mean
     tokens = drawn.tokens[:, 0]

@@ -20,10 +20,11 @@ from analysis.core.read import ResultsError
 from analysis.lm import training as lm_training
 from simulations import validate_lm
 from simulations.core import schema, store
-from simulations.lm import evaluation, oracle, policies, rewards, rollouts, study, summary, train
+from simulations.lm import engine, evaluation, models, oracle, rewards, study, summary, train
 from simulations.lm.prompts import Prompt
 from simulations.lm.schema import Study
 from tea_stats import advantages
+from tests.tally import Killed, Tally
 
 pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("lm_training")]
 
@@ -33,16 +34,16 @@ ARM = train.Arm("tea", {}, m=8, N=32, rate=0.01, kl=0.05)
 
 
 def adapted(dtype="float32", rank=2):
-    policy = policies.load("tiny", dtype=dtype)
+    policy = models.load("tiny", dtype=dtype)
     if rank:
-        policies.adapt(policy, rank, 2, ("q_proj", "down_proj"), seed=0)
+        models.adapt(policy, rank, 2, ("q_proj", "down_proj"), seed=0)
     else:
-        policies.unfreeze(policy)
+        models.unfreeze(policy)
     return policy
 
 
 def letters(policy):
-    return "letters", rewards.load("letters", policy)
+    return rewards.load("letters", policy)
 
 
 def course(steps, save_every=2):
@@ -72,12 +73,12 @@ def test_gradient_is_the_sum_over_rollouts_in_however_many_pieces(rank):
             weight.add_(
                 0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
             )
-    encoded = rollouts.encode(policy, [p.text for p in PROMPTS], 6)
-    drawn = rollouts.sample(policy, encoded, rollouts.uniforms(0, (1,), (3, 4, 6)), rows=99)
+    encoded = policy.encode([p.text for p in PROMPTS], 6)
+    drawn = engine.sample(policy, encoded, engine.uniforms(0, (1,), (3, 4, 6)), rows=99)
     A = torch.linspace(-1.0, 2.0, 12, dtype=torch.float32).view(3, 4)
-    logprobs = rollouts.score(policy, drawn)
+    logprobs = engine.score(policy, drawn)
     with torch.no_grad(), policy.as_loaded() as start:
-        gap = logprobs - rollouts.score(start, drawn)
+        gap = logprobs - engine.score(start, drawn)
     mean = (A.reshape(-1).double() * logprobs.sum(1)).mean()
     # the gradient of Σ_t KL given the tokens before, by the score function: (log π − log π₀) ∇log π
     kl = (gap.detach() * logprobs).sum(1).mean()
@@ -102,26 +103,26 @@ def test_advantages_have_unit_size_over_the_batch():
 
 
 def test_adapters_and_the_frozen_copy_start_where_the_model_is():
-    plain = policies.load("tiny")
-    encoded = rollouts.encode(plain, ["Hello"], 6)
-    drawn = rollouts.sample(plain, encoded, rollouts.uniforms(0, (1,), (1, 4, 6)), rows=9)
+    plain = models.load("tiny")
+    encoded = plain.encode(["Hello"], 6)
+    drawn = engine.sample(plain, encoded, engine.uniforms(0, (1,), (1, 4, 6)), rows=9)
     for rank in (0, 2):
         policy = adapted(rank=rank)
         with torch.no_grad():
-            assert torch.allclose(rollouts.score(policy, drawn), drawn.logprobs, atol=1e-5)
+            assert torch.allclose(engine.score(policy, drawn), drawn.logprobs, atol=1e-5)
             for weight in policy.trainable():
                 weight.add_(0.1)
-            assert not torch.allclose(rollouts.score(policy, drawn), drawn.logprobs, atol=1e-2)
+            assert not torch.allclose(engine.score(policy, drawn), drawn.logprobs, atol=1e-2)
             with policy.as_loaded() as start:
-                assert torch.allclose(rollouts.score(start, drawn), drawn.logprobs, atol=1e-5)
+                assert torch.allclose(engine.score(start, drawn), drawn.logprobs, atol=1e-5)
 
 
 def test_every_prompt_comes_before_any_comes_again():
-    seen = [prompt.id for step in range(9) for prompt in course(9).chosen(step)]
+    seen = [text for step in range(9) for text in course(9).chosen(step)]
     for lap in range(6):
-        assert sorted(seen[3 * lap : 3 * lap + 3]) == ["a", "b", "c"]
+        assert set(seen[3 * lap : 3 * lap + 3]) == {prompt.text for prompt in PROMPTS}
     other = train.Course(PROMPTS, 2, 9, 6, 4, (0, 0), 16, 5, 2)
-    assert seen != [prompt.id for step in range(9) for prompt in other.chosen(step)]
+    assert seen != [text for step in range(9) for text in other.chosen(step)]
 
 
 @pytest.mark.slow
@@ -132,8 +133,8 @@ def test_training_raises_the_reward(tmp_path):
     assert log["reward"][-3:].mean() > log["reward"][:3].mean() + 0.1
     # and the same steps against the reward lower it
     policy = adapted(rank=0)
-    name, reward = letters(policy)
-    against = (name, lambda prompts, completions: -reward(prompts, completions))
+    reward = letters(policy)
+    against = rewards.Reward("against", lambda prompts, completions: -reward(prompts, completions))
     log = train.train(policy, arm, course(15), against, tmp_path / "against")
     assert log["reward"][-3:].mean() > log["reward"][:3].mean()
 
@@ -145,21 +146,10 @@ def test_training_raises_the_reward(tmp_path):
 def test_killed_and_resumed_gives_the_same_digits(tmp_path, rank):
     whole_policy, whole = log_of(tmp_path / "whole", 5, rank=rank)
 
-    class Killed(Exception):
-        pass
-
-    def kill(rollouts, tokens):
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Killed
-
-    left = 3  # dies in step 4, after the checkpoint of step 2
-    policy = adapted(rank=rank)
+    policy, tally = adapted(rank=rank), Tally(stop=3)  # after the checkpoint of step 2
     with pytest.raises(Killed):
-        train.train(policy, ARM, course(5), letters(policy), tmp_path / "part", kill)
-    held = train.read_state(tmp_path / "part" / "state.pt")
-    assert len(held["log"]) == 2
+        train.train(policy, ARM, course(5), letters(policy), tmp_path / "part", tally.after)
+    assert len(train.read_state(tmp_path / "part" / "state.pt")["log"]) == 2
     resumed_policy, resumed = log_of(tmp_path / "part", 5, rank=rank)
     assert same(whole, resumed)
     for ours, theirs in zip(whole_policy.trainable(), resumed_policy.trainable(), strict=True):
@@ -218,11 +208,11 @@ def test_bootstrap_interval_covers_and_pairs():
 
 def test_gradients_of_several_weightings_are_sums_of_scores():
     policy = adapted("float64")
-    encoded = rollouts.encode(policy, [p.text for p in PROMPTS], 6)
-    drawn = rollouts.sample(policy, encoded, rollouts.uniforms(0, (1,), (3, 4, 6)), rows=99)
+    encoded = policy.encode([p.text for p in PROMPTS], 6)
+    drawn = engine.sample(policy, encoded, engine.uniforms(0, (1,), (3, 4, 6)), rows=99)
     weights = [torch.linspace(-1, 1, 12, dtype=torch.float64), torch.ones(12, dtype=torch.float64)]
     found = oracle.gradients(policy, drawn, weights, rows=5)
-    logprobs = rollouts.score(policy, drawn).sum(1)
+    logprobs = engine.score(policy, drawn).sum(1)
     for weight, ours in zip(weights, found, strict=True):
         exact = torch.autograd.grad(weight @ logprobs, policy.trainable(), retain_graph=True)
         assert torch.allclose(ours, torch.cat([g.flatten() for g in exact]), rtol=0, atol=1e-6)
@@ -236,20 +226,17 @@ def test_oracle_and_cosines_on_a_law_with_a_known_answer(tmp_path):
     def lower(prompts, completions):
         return np.array([float(text < "P") for text in completions])
 
-    common = {"reward": ("lower", lower), "seed": 1, "new_tokens": 1, "rows": (999, 999)}
-    halves = oracle.oracle(
-        policy, PROMPTS[:1], 2000, 2, folder=tmp_path, after=lambda *_: None, **common
-    )
+    reward = rewards.Reward("lower", lower)
+    course = train.Course(PROMPTS[:1], 1, 1, 1, seed=1, key=(), rows=999, train_rows=999)
+    halves = oracle.oracle(policy, course, 2000, 2, reward, tmp_path)
     assert oracle.reliability(halves) > 0.9
-    again = oracle.oracle(
-        policy, PROMPTS[:1], 2000, 2, folder=tmp_path, after=lambda *_: None, **common
-    )
+    again = oracle.oracle(policy, course, 2000, 2, reward, tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(halves, again, strict=True))
-    arm = train.Arm("rloo", {}, m=400, N=2, rate=1.0)
-    table = oracle.cosines(policy, {"RLOO": arm}, PROMPTS[:1], halves, batch=0, **common)
+    arms = {"RLOO": train.Arm("rloo", {}, m=400, N=2, rate=1.0)}
+    table = oracle.cosines(policy, course, arms, halves, reward, batch=0)
     assert table["cosine_corrected"].item() > 0.8
     flipped = tuple(-half for half in halves)
-    table = oracle.cosines(policy, {"RLOO": arm}, PROMPTS[:1], flipped, batch=0, **common)
+    table = oracle.cosines(policy, course, arms, flipped, reward, batch=0)
     assert table["cosine"].item() < -0.8
 
 
@@ -277,7 +264,7 @@ def test_smoke_preset_writes_every_table(smoke):
     steps = store.read(smoke / "steps.parquet")
     assert len(steps) == arms * plan.seeds * plan.training.steps
     assert steps.drop(columns=["kl"]).notna().all().all()
-    # the same prompts and luck: before any update all arms see the same rollouts
+    # the same prompts and uniform numbers: before any update all arms see the same rollouts
     first = steps[steps["step"] == 0].groupby("seed")["reward"]
     assert (first.nunique() == 1).all()
     assert steps[steps["step"] == 0]["reward"].nunique() == plan.seeds
@@ -309,21 +296,10 @@ def test_smoke_preset_writes_every_table(smoke):
 
 @pytest.mark.slow
 def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path):
-    # killed at its first seed, then gone on with and given another: all jobs as in one run
+    # killed at its first seed, then resumed and given another: all jobs as in a single run
     plan = schema.read(Study, SMOKE).model_copy(update={"seeds": 1})
-    done = 0
-
-    class Killed(KeyboardInterrupt):
-        pass
-
-    def kill(rollouts, tokens):
-        nonlocal done
-        done += tokens > 0
-        if done > 60:
-            raise Killed
-
     with pytest.raises(Killed):
-        study.run(plan, tmp_path / "part", kill, lambda text: None)
+        study.run(plan, tmp_path / "part", Tally(stop=61))
     manifest = store.describe(plan.model_dump(mode="json"))
     store.write(manifest, tmp_path / "part" / "manifest.json")
     found = command("--preset", "smoke", "--out", tmp_path / "part")
@@ -340,15 +316,12 @@ def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path):
 def test_one_step_size_needs_no_tuning(tmp_path):
     content = configuration(tuning__rates=[0.01]) | {"seeds": 1, "oracle": None}
     content["estimators"] = {"RLOO": {"name": "rloo"}}
-    plan, done = Study.model_validate(content), 0
-
-    def after(rollouts, tokens):
-        nonlocal done
-        done += rollouts
-
-    study.run(plan, tmp_path, after, lambda text: None)
-    # what the progress bar promised is what was done
-    assert done == study.work(plan)
+    plan, done, again = Study.model_validate(content), Tally(), Tally()
+    study.run(plan, tmp_path, done)
+    study.run(plan, tmp_path, again)
+    # the progress bar's total is the work done, and in a second run all of it is kept
+    assert done.total == again.total == study.work(plan)
+    assert not again.pieces
     (folder,) = (tmp_path / "jobs").iterdir()
     assert not (folder / "tuning").exists()
     assert json.loads((folder / "rates.json").read_text()) == {"RLOO": 0.01}
@@ -374,10 +347,10 @@ def test_figures_and_report_of_the_smoke_preset(smoke, tmp_path):
     assert [file.name for file in (tmp_path / "both").glob("*.pdf")] == ["lm_gain.pdf"]
     refused = CliRunner().invoke(app, [*map(str, both), "--summary", str(tmp_path / "no")])
     assert refused.exit_code == 1 and "one at a time" in refused.output
-    # the summary is enough to draw and tell all of it again, to the digits shown
+    # the summary gives the same report, to the digits shown
     again = lm_training.report(lm_training.load(tmp_path / "summary"))
     assert again == lm_training.report(lm_training.load(smoke))
-    # what is told is what the tables say
+    # its numbers are those of the tables
     row = lm_training.load(smoke).against("tiny, letters", "start").iloc[0]
     assert f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]" in again
 

@@ -16,7 +16,7 @@ from simulations.bandit.training import (
     drifted,
     estimate,
     gradient,
-    nuisance_luck,
+    nuisance_normals,
     sampled_gradient,
     train,
     value,
@@ -146,7 +146,7 @@ def test_expected_gradient_of_an_unbiased_estimator_is_the_exact_one(
         expected += weight * policy.pull_back(sampled_gradient(p, responses, A))
     exact = policy.pull_back(gradient(policy.rewards, p, objective))
     assert expected == pytest.approx(exact, abs=1e-12)
-    assert np.abs(exact).max() > 0.05  # else the line above says nothing
+    assert np.abs(exact).max() > 0.05  # or the line above would be vacuous
 
 
 def test_a_run_pools_its_own_groups_and_no_others():
@@ -158,7 +158,7 @@ def test_a_run_pools_its_own_groups_and_no_others():
         alone = estimate(chosen, arm, p[run : run + 1], groups[run : run + 1], 32)
         assert g[run : run + 1] == pytest.approx(alone[0], rel=1e-12, abs=1e-14)
         assert size[run : run + 1] == pytest.approx(alone[1], rel=1e-12)
-    # the four groups of a run do tell of each other
+    # the four groups of a run do inform each other
     A = advantages(arm[0], chosen.rewards[draw(p, groups)][0], 32, **arm[1])
     single = [advantages(arm[0], x, 32, **arm[1]) for x in chosen.rewards[draw(p, groups)][0]]
     assert np.abs(A - single).max() > 1e-3
@@ -223,7 +223,7 @@ def test_the_drift_is_the_length_of_a_walk_among_the_nuisance_parameters(nuisanc
         length = np.zeros((runs, 1))
         for a in A:
             size = np.sqrt(np.sum(a**2, axis=1, keepdims=True)) / M
-            length = drifted(length, size, *nuisance_luck(bandit(nuisance=nuisance), runs, rng))
+            length = drifted(length, size, *nuisance_normals(bandit(nuisance=nuisance), runs, rng))
         return length[:, 0] ** 2
 
     def largest_z(found, expected):
@@ -233,7 +233,7 @@ def test_the_drift_is_the_length_of_a_walk_among_the_nuisance_parameters(nuisanc
 
     expected = np.sum(xi**2, axis=1)
     assert largest_z(lengths(nuisance), expected) < 5.0
-    # the mean square of one parameter more differs by a third or more: it is told from this one
+    # with one parameter more the mean square differs by a third or more, which is significant
     assert largest_z(lengths(nuisance + 1), expected) > 20.0
 
 

@@ -17,7 +17,7 @@ from datasets import Dataset
 from transformers.utils import logging
 from trl import GRPOConfig
 
-from simulations.lm import sources
+from simulations.lm import models
 from tea_stats.integrations.trl import BestOfNTrainer
 
 #: of all processes together: three groups of four, so that two processes share the second
@@ -79,7 +79,7 @@ def trainer(kind, reward_funcs, m=4, batch=12, script=None, **settings):
         key: settings.pop(key) for key in ("N", "estimator", "estimator_options") & settings.keys()
     }
     logging.set_verbosity_error()
-    model, tokenizer = sources.tiny()
+    model, tokenizer = models.tiny()
     tokenizer.pad_token = "<unknown>"
     arguments = {
         "output_dir": tempfile.mkdtemp(),

@@ -19,17 +19,21 @@ from analysis.core.panels import trellis
 from tea_stats import ESTIMATORS
 
 POOL, GAUSSIAN, NORMAL = "pool", "gaussian", "normal law"
-#: how the three are told apart wherever they stand side by side
+#: marks of the three kinds where they are drawn together
 KINDS = {
     POOL: Line2D([], [], color=style.GREY, marker="o", ls="", label="the model's pools"),
     GAUSSIAN: Line2D(
-        [], [], color=style.GREY, marker="o", mfc="white", ls="", label="the same, made normal"
+        [],
+        [],
+        color=style.GREY,
+        marker="o",
+        mfc="white",
+        ls="",
+        label="the same with normal rewards",
     ),
     NORMAL: Line2D([], [], color=style.GREY, marker="|", ms=7, ls="", label="Normal law"),
 }
-
-
-#: in units of the reward, and smaller by a factor that depends on m
+#: in units of the reward, but too small by a factor that depends on m
 SMALLER = ("bon_max_mean", "leave_one_out_max", "tail_rl")
 
 
@@ -68,7 +72,7 @@ class Pools:
 
     @cached_property
     def chance(self) -> pd.DataFrame:
-        """What tails of Gaussian samples look like: rows low, median, high."""
+        """Tails of Gaussian samples: rows low, median, high."""
         return self.tails[self.tails["pool"] == "chance"].set_index("reward")
 
 
@@ -76,7 +80,7 @@ def tails(pools: Pools) -> Figure:
     """QQ plots of every reward against the normal law, one line per prompt."""
     rewards = list(pools.quantiles["reward"].unique())
     figure, panels = trellis(rewards, height=1.6, columns=3)
-    found = []
+    shapes = []
     for reward, axes in panels.items():
         rows = pools.quantiles[pools.quantiles["reward"] == reward]
         for _, part in rows.groupby("pool", sort=False):
@@ -88,18 +92,17 @@ def tails(pools: Pools) -> Figure:
         r2, shape = values["qq_r2"].median(), values["shape"].median()
         if np.isfinite(r2):
             text = f"$R^2$ {r2:.3f}\nshape {style.number(shape)}"
-            found.append((reward, shape))
+            shapes.append(f"{style.number(shape)} ({reward})")
         else:
             text = f"{values['tied'].median():.0%} ties"
         axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=7)
     figure.supxlabel("normal quantile", fontsize=8)
     figure.supylabel("reward (standard deviations)", fontsize=8)
-    told = ", ".join(f"{style.number(shape)} ({reward})" for reward, shape in found)
     low, high = pools.chance.loc["low", "shape"], pools.chance.loc["high", "shape"]
     style.title(
         figure,
-        f"Pareto shape of the upper quarter, median over prompts: {told}; a Gaussian sample has "
-        f"{style.number(low)} to {style.number(high)}",
+        f"Pareto shape of the upper quarter, median over prompts: {', '.join(shapes)}; "
+        f"in Gaussian samples {style.number(low)} to {style.number(high)}",
     )
     return figure
 
@@ -107,8 +110,8 @@ def tails(pools: Pools) -> Figure:
 def cosine(pools: Pools) -> Figure:
     """Cosine and error of every estimator on every reward's pools, at the first m and N.
 
-    Dots are means over prompts with 95 % intervals between prompts; hollow dots the same pools with
-    normal rewards, bars the Normal law itself.
+    Dots are means over prompts with 95 % intervals; hollow dots the same pools with normal rewards,
+    bars the Normal law itself.
     """
     looks, labels = style.looks(pools.options), style.ordered(pools.options)
     m, N = pools.budgets[0]
@@ -122,11 +125,11 @@ def cosine(pools: Pools) -> Figure:
         kinds = set(here["kind"])
         for axes, name in zip(grid[:, column], ("cosine", "scaled_nmse"), strict=True):
             for kind, offset in ((POOL, -0.15), (GAUSSIAN, 0.15)):
-                found = here[here["kind"] == kind].groupby("estimator")[name].agg(["mean", "sem"])
-                for label in set(found.index):
+                over = here[here["kind"] == kind].groupby("estimator")[name].agg(["mean", "sem"])
+                for label in set(over.index):
                     look = {**looks[label].line, "ls": "", "elinewidth": 0.7, "ms": 3.5}
                     look["mfc"] = "white" if kind == GAUSSIAN else looks[label].colour
-                    mean, sem = found.loc[label]
+                    mean, sem = over.loc[label]
                     place = labels.index(label) + offset * (GAUSSIAN in kinds)
                     axes.errorbar(mean, place, xerr=style.Z * sem, **look)
             if GAUSSIAN in kinds:
@@ -139,24 +142,26 @@ def cosine(pools: Pools) -> Figure:
             axes.set_xlabel("cosine" if name == "cosine" else "error of 64 prompts")
         grid[0, column].set_title(reward, loc="left")
     figure.legend(handles=list(KINDS.values()), loc="outside lower center", ncols=3)
-    style.title(figure, f"m = {m}, N = {N}, error at the best length: {_least(at, pools)}")
+    style.title(
+        figure, f"m = {m}, N = {N}. Lowest error at the best step length: {_lowest(at, pools)}"
+    )
     return figure
 
 
-def _least(rows: pd.DataFrame, pools: Pools) -> str:
-    """Name the estimator of least error on every reward's pools."""
-    told = []
+def _lowest(rows: pd.DataFrame, pools: Pools) -> str:
+    """Name the estimator of lowest error on every reward's pools."""
+    names = []
     for reward in pools.rewards:
         here = rows[(rows["reward"] == reward) & (rows["kind"] == POOL)]
         error = here.groupby("estimator")["scaled_nmse"].mean()
-        told.append(f"{error.idxmin()} on {reward} ({error.min():.2f})")
-    return "least has " + ", ".join(told)
+        names.append(f"{error.idxmin()} on {reward} ({error.min():.2f})")
+    return ", ".join(names)
 
 
 def bias_variance(pools: Pools) -> Figure:
     """Relative bias against relative variance, pools' mean, for the pool and for a normal tail.
 
-    Estimators in units of their own are left out: their bias is mostly one of scale.
+    Estimators in other units than the reward's are left out: their bias is mostly one of scale.
     """
     looks = style.looks(pools.options)
     labels = [x for x in style.ordered(pools.options) if _in_reward_units(pools.options[x])]
@@ -184,16 +189,16 @@ def bias_variance(pools: Pools) -> Figure:
     bias = first[first["estimator"].isin(labels)].groupby("estimator")["relative_bias"].mean()
     style.title(
         figure,
-        f"{reward}, one group: at m = {m}, N = {N} the least bias has {bias.idxmin()} "
-        f"({bias.min():.2f} of the gradient's length)",
+        f"{reward}, one group: at m = {m}, N = {N} {bias.idxmin()} has the smallest bias "
+        f"({bias.min():.2f} of the gradient)",
     )
     return figure
 
 
 def _in_reward_units(options: dict[str, Any]) -> bool:
-    """Whether rewards times s multiply an estimator's advantages by s, as they do the gradient."""
-    record = ESTIMATORS[options["name"]]
-    return record.scale_degree == 1 and record.name not in SMALLER
+    """Return whether rewards times s multiply an estimator's advantages by s, as the gradient."""
+    estimator = ESTIMATORS[options["name"]]
+    return estimator.scale_degree == 1 and estimator.name not in SMALLER
 
 
 def response(pools: Pools) -> Figure:
@@ -222,5 +227,5 @@ def response(pools: Pools) -> Figure:
     figure.supylabel("mean advantage (reward s.d.)", fontsize=8)
     exact_line = Line2D([], [], color=style.INK, lw=1.6, ls="--", label="exact")
     style.legend(figure, looks, labels, exact_line)
-    style.title(figure, f"{reward}: what a rollout's rank earns, against the exact advantage")
+    style.title(figure, f"{reward}: mean advantage by quantile of the reward, beside the exact one")
     return figure

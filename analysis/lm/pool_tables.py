@@ -1,9 +1,9 @@
-"""What pools of a language model's rollouts say, in numbers.
+"""Numbers from pools of a language model's rollouts.
 
-Two truths are told apart. The gradient *of the pool*: the pool taken as the law, its best-of-N
-gradient exact; numbers are means over prompts, with the standard error between prompts (that of
-the simulation is far smaller). And the gradient *of the model* behind the pools, from products of
-halves: what is chance in a pool's few best rollouts is taken out, at the price of wide errors.
+There are two truths. The gradient *of the pool*: the pool taken as the law, its best-of-N gradient
+exact; numbers are means over prompts with the standard error between prompts (the simulation's own
+is far smaller). And the gradient *of the model* behind the pools, from products of halves: the
+noise of a pool's few best rollouts is removed, at the price of large standard errors.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import pandas as pd
 from analysis.core import style
 from analysis.lm.pool_figures import GAUSSIAN, NORMAL, POOL, Pools
 
-#: a difference counts from this many standard errors on
-TOLD = 2.0
-#: a statement on the model is made where the best cosine is known to this
+#: standard errors from which a difference is significant
+SIGNIFICANT = 2.0
+#: median standard error of the cosines up to which the model's gradient is resolved
 KNOWN = 0.15
 
 
 def report(pools: Pools) -> str:
-    """Return tails, cosines, errors, rates and what follows from them, as text."""
+    """Return tails, cosines, errors, rates and the best estimators, as text."""
     parts = ["Tails: straightness of the upper quarter's normal QQ plot, and its Pareto shape"]
     parts.append(tails(pools))
     for reward in pools.rewards:
         parts += ["", f"{reward}: cosine; error of 64 prompts at its best length (± s.e.)"]
         parts += [of_pools(pools, reward), "", of_model(pools, reward)]
     parts += ["", "Rates: slope of log ‖bias‖ on log m, m = " + _ends(pools), rates(pools)]
-    parts += ["", "What can be told:", *findings(pools)]
+    parts += ["", "Best estimators, and those within 2 s.e. of them:", *findings(pools)]
     return "\n".join(parts)
 
 
@@ -36,13 +36,13 @@ def report(pools: Pools) -> str:
 
 
 def tails(pools: Pools) -> str:
-    """Return one line per reward: ranges over pools, beside what chance gives a Gaussian."""
+    """Return one line per reward: ranges over pools, beside those of Gaussian samples."""
     names = ["skew", "tied", "qq_r2", "shape"]
     rows = {}
     for reward, part in pools.tails[pools.tails["pool"] != "chance"].groupby("reward", sort=False):
         rows[reward] = {name: _range(part[name]) for name in names}
     low, high = pools.chance.loc["low"], pools.chance.loc["high"]
-    rows["Gaussian, by chance"] = {x: f"{low[x]:.3f} to {high[x]:.3f}" for x in names}
+    rows["Gaussian samples"] = {x: f"{low[x]:.3f} to {high[x]:.3f}" for x in names}
     return pd.DataFrame(rows).T.to_string()
 
 
@@ -62,13 +62,12 @@ def over_prompts(pools: Pools, reward: str, kind: str = POOL) -> pd.DataFrame:
     scaled_nmse_se.
     """
     rows = pools.table[(pools.table["reward"] == reward) & (pools.table["kind"] == kind)]
-    found = rows.groupby(["estimator", "m", "N"], sort=False)[["cosine", "scaled_nmse"]]
-    errors = found.sem().add_suffix("_se")
-    return found.mean().join(errors).reset_index()
+    over = rows.groupby(["estimator", "m", "N"], sort=False)[["cosine", "scaled_nmse"]]
+    return over.mean().join(over.sem().add_suffix("_se")).reset_index()
 
 
 def of_pools(pools: Pools, reward: str) -> str:
-    """Return the table of the pools' own gradient; beside it the same with a normal tail."""
+    """Return the table of the pools' own gradient, and the same with a normal tail."""
     parts = [_wide(pools, over_prompts(pools, reward), "of the pool")]
     if (pools.table["kind"][pools.table["reward"] == reward] == GAUSSIAN).any():
         normal = over_prompts(pools, reward, GAUSSIAN)
@@ -128,8 +127,8 @@ def slopes(pools: Pools) -> pd.DataFrame:
     bias = pools.table.pivot(index=keys, columns="m", values="relative_bias")
     with np.errstate(divide="ignore"):
         slope = np.log(bias[m[-1]] / bias[m[0]]) / np.log(m[-1] / m[0])
-    found = slope.groupby(level=keys[:-1], sort=False)
-    return found.agg(slope="mean", slope_se="sem").reset_index()
+    over = slope.groupby(level=keys[:-1], sort=False)
+    return over.agg(slope="mean", slope_se="sem").reset_index()
 
 
 def rates(pools: Pools) -> str:
@@ -147,18 +146,18 @@ def rates(pools: Pools) -> str:
     return f"N = {rows['N'].max()}\n{pd.DataFrame(cells).loc[order].to_string()}"
 
 
-# --- what can be told -----------------------------------------------------------------------------
+# --- the best estimators --------------------------------------------------------------------------
 
 
 def findings(pools: Pools) -> list[str]:
-    """Say who is nearest to the gradient for every reward, m and N, and from whom that is told."""
+    """Return the estimators nearest to the gradient for every reward, m and N."""
     lines = []
     for reward in pools.rewards:
         for m, N in pools.budgets:
             lines.append(f"{reward}, m = {m}, N = {N}")
-            for metric, name in (("cosine", "best cosine"), ("scaled_nmse", "least error")):
+            for metric, name in (("cosine", "best cosine"), ("scaled_nmse", "lowest error")):
                 best, value, se, tied = nearest(pools, reward, m, N, metric)
-                also = f"; not told from {', '.join(tied)}" if tied else ""
+                also = f"; not significantly better than {', '.join(tied)}" if tied else ""
                 lines.append(f"  pools: {name} {best} ({value:.2f} ± {se:.2f}){also}")
             lines.append(f"  model: {_model(pools, reward, m, N)}")
     return lines
@@ -167,10 +166,10 @@ def findings(pools: Pools) -> list[str]:
 def nearest(
     pools: Pools, reward: str, m: int, N: int, metric: str
 ) -> tuple[str, float, float, list[str]]:
-    """Return the best estimator on the pools, its number with standard error, and its equals.
+    """Return the best estimator on the pools, its number with standard error, and those tied.
 
-    Equals are those whose difference from the best, prompt by prompt, is within two standard
-    errors of 0.
+    Tied are those whose paired difference from the best, over prompts, is within 2 standard errors
+    of 0.
     """
     rows = pools.table[
         (pools.table["reward"] == reward)
@@ -180,10 +179,11 @@ def nearest(
     ]
     wide = rows.pivot(index="pool", columns="estimator", values=metric)
     best = wide.mean().idxmax() if metric == "cosine" else wide.mean().idxmin()
-    apart = wide.sub(wide[best], axis=0)
-    told = apart.mean().abs() > TOLD * apart.sem()
-    equals = [x for x in style.ordered(pools.options) if x in wide and x != best and not told[x]]
-    return best, float(wide[best].mean()), float(wide[best].sem()), equals
+    gap = wide.sub(wide[best], axis=0)
+    significant = gap.mean().abs() > SIGNIFICANT * gap.sem()
+    others = [x for x in style.ordered(pools.options) if x in wide and x != best]
+    tied = [x for x in others if not significant[x]]
+    return best, float(wide[best].mean()), float(wide[best].sem()), tied
 
 
 def _model(pools: Pools, reward: str, m: int, N: int) -> str:
@@ -193,9 +193,9 @@ def _model(pools: Pools, reward: str, m: int, N: int) -> str:
         & (pools.model["m"] == m)
         & (pools.model["N"] == N)
     ].dropna()
-    # the smallest error of a cosine, not the best cosine's: noise must not choose what is told
+    # the median error, not that of the best cosine: noise must not choose what is reported
     if rows.empty or rows["cosine_se"].median() > KNOWN:
-        return "its gradient is not told from noise"
+        return "its gradient is not resolved"
     texts = [
         f"{x.estimator} {_pm(x.cosine, x.cosine_se)}"
         for x in rows.sort_values("cosine", ascending=False).itertuples()

@@ -1,4 +1,4 @@
-"""What training language models found: `python -m analysis.lm_training results/lm_cpu`.
+"""Training language models: `python -m analysis.lm_training results/lm_cpu`.
 
 Draws the figures of `analysis.lm.training_figures`, prints differences with their intervals and
 answers to read and, with --summary, writes a small copy of the tables.
@@ -6,20 +6,18 @@ answers to read and, with --summary, writes a small copy of the tables.
 
 from __future__ import annotations
 
-import json
-import shutil
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
 import pandas as pd
 import typer
 
 from analysis.core import style
-from analysis.core.read import ResultsError, read_table
-from analysis.lm import training_figures
-from analysis.lm.pools import save
+from analysis.core.read import ResultsError
+from analysis.core.write import one_line_errors, save
+from analysis.lm import read, training_figures
 from analysis.lm.training_figures import START, Training
 
 TABLES = {
@@ -31,22 +29,14 @@ TABLES = {
     "behaviour": ["scenario", "estimator", "seed", "reward", "length", "entropy", "kl"],
     "histogram": ["scenario", "estimator", "seed", "low", "high", "count"],
     "samples": ["scenario", "estimator", "seed", "prompt", "kind", "reward", "completion"],
+    "oracle": ["scenario", "cosine"],
 }
-CURE = "run `python -m simulations.validate_lm` again"
 
 
 def load(folder: Path) -> Training:
-    """Read and check a results folder; ResultsError says what is wrong with it."""
-    if not folder.is_dir():
-        raise ResultsError(f"{folder}: no such folder; {CURE}")
-    tables = {name: read_table(folder / f"{name}.parquet", TABLES[name], CURE) for name in TABLES}
-    path = folder / "oracle.parquet"
-    tables["oracle"] = read_table(path, ["scenario", "cosine"], CURE) if path.exists() else None
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise ResultsError(f"{folder / 'manifest.json'}: {problem}; {CURE}") from None
-    return Training(**tables, manifest=manifest)
+    """Read and check a results folder; ResultsError names the problem and the cure."""
+    cure = "run `python -m simulations.validate_lm` again"
+    return Training(**read.tables(folder, TABLES, cure, optional=("oracle",)))
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -67,7 +57,7 @@ def report(training: Training) -> str:
 
 
 def tuning(training: Training, scenario: str) -> str:
-    """Write what each step size came to on the tuning prompts."""
+    """Write the value of each step size on the tuning prompts."""
     rows = training.tuning[training.tuning["scenario"] == scenario]
     table = rows.pivot(index="estimator", columns="rate", values="value").round(3)
     table = table.loc[style.ordered(training.options)].rename_axis(index=None, columns=None)
@@ -79,8 +69,7 @@ def tuning(training: Training, scenario: str) -> str:
 def gains(training: Training, scenario: str) -> str:
     """Write the gain over the start at each N, with 95 % intervals over prompts and seeds."""
     rows = training.against(scenario, START)
-    sizes = sorted(rows["N"].unique())
-    shown = [N for N in sizes if N in (1, 16, sizes[-1])]
+    shown = [N for N in sorted(rows["N"].unique()) if N in (1, 16, training.most)]
     table = {}
     for label in style.ordered(training.options):
         mine = rows[rows["estimator"] == label].set_index("N")
@@ -89,10 +78,10 @@ def gains(training: Training, scenario: str) -> str:
         }
         table[label]["rate"] = f"{training.rates(scenario)[label]:g}"
     seeds = training.manifest["configuration"]["seeds"]
-    note = (
+    over = (
         "of this one training run of each arm" if seeds == 1 else f"over prompts and {seeds} seeds"
     )
-    head = f"Gain over the start on held-out prompts; 95 % intervals {note}"
+    head = f"Gain over the start on held-out prompts; 95 % intervals {over}"
     return f"{head}\n{pd.DataFrame(table).T.to_string()}"
 
 
@@ -115,7 +104,8 @@ def cosines(training: Training, scenario: str) -> str:
     by = rows.groupby("estimator", sort=False)[["cosine", "cosine_corrected"]]
     mean, se = by.mean(), by.sem()
     text = mean.map("{:.3f}".format) + " ± " + se.map("{:.3f}".format)
-    head = f"First step's gradient (halves of the oracle: cosine {rows['reliability'].iloc[0]:.2f})"
+    halves = rows["reliability"].iloc[0]
+    head = f"First step's gradient, cosine with the oracle's (between its halves: {halves:.2f})"
     return f"{head}\n{text.rename_axis(None).to_string()}"
 
 
@@ -130,23 +120,14 @@ def answers(training: Training, scenario: str, count: int = 2) -> str:
         here = best[best["prompt"] == prompt].set_index("estimator")
         for label in [START, *style.ordered(training.options)]:
             text = " ".join(here.loc[label, "completion"].split())
-            told = f"{label} ({here.loc[label, 'reward']:.2f}): {text}"
+            answer = f"{label} ({here.loc[label, 'reward']:.2f}): {text}"
             parts += textwrap.wrap(
-                told, 96, initial_indent="    ", subsequent_indent="      ", max_lines=2
+                answer, 96, initial_indent="    ", subsequent_indent="      ", max_lines=2
             )
     return "\n".join(parts)
 
 
-def write_summary(training: Training, results: Path, folder: Path) -> None:
-    """Write the tables small enough to commit, in float32."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in [*TABLES, "oracle"]:
-        table = getattr(training, name)
-        if table is None:
-            continue
-        small = table.astype(dict.fromkeys(table.select_dtypes("float64"), "float32"))
-        small.to_parquet(folder / f"{name}.parquet", index=False, compression="zstd")
-    shutil.copyfile(results / "manifest.json", folder / "manifest.json")
+# --- the command ----------------------------------------------------------------------------------
 
 
 def main(
@@ -158,28 +139,22 @@ def main(
 
     Of several folders: their gains in one figure.
     """
-    matplotlib.use("Agg")
-    try:
+    with one_line_errors():
         studies = [load(folder) for folder in results]
         if summary and len(studies) > 1:
             raise ResultsError("--summary goes with one folder; give one at a time")
-    except ResultsError as problem:
-        typer.echo(f"error: {problem}", err=True)
-        raise typer.Exit(1) from None
-    if len(studies) > 1:
-        save({"lm_gain": lambda: training_figures.gain(studies)}, out)
-        return typer.echo(f"1 figure, PNG and PDF: {out}")
-    (training,) = studies
-    figures = {
-        "lm_gain": lambda: training_figures.gain(studies),
-        "lm_curves": lambda: training_figures.curves(training),
-        "lm_progress": lambda: training_figures.progress(training),
-        "lm_shift": lambda: training_figures.shift(training),
-    }
-    if training.oracle is not None:
-        figures["lm_oracle"] = lambda: training_figures.oracle(training)
+    first, figures = studies[0], {"lm_gain": partial(training_figures.gain, studies)}
+    if len(studies) == 1:
+        figures |= {
+            "lm_curves": partial(training_figures.curves, first),
+            "lm_progress": partial(training_figures.progress, first),
+            "lm_shift": partial(training_figures.shift, first),
+        }
+        if first.oracle is not None:
+            figures["lm_oracle"] = partial(training_figures.oracle, first)
     save(figures, out)
     if summary:
-        write_summary(training, results[0], summary)
-    typer.echo(report(training))
-    return typer.echo(f"{len(figures)} figures, PNG and PDF: {out}")
+        read.write_summary(first, results[0], summary)
+    if len(studies) == 1:
+        typer.echo(report(first))
+    typer.echo(f"{len(figures)} figures, PNG and PDF: {out}")

@@ -53,7 +53,7 @@ class Training:
 
     @cached_property
     def step_sizes(self) -> str:
-        """How step sizes were chosen, in a word or two."""
+        """How step sizes were chosen."""
         rates = self.manifest["configuration"]["tuning"]["rates"]
         return "tuned" if len(rates) > 1 else f"step size {rates[0]:g}"
 
@@ -98,12 +98,12 @@ def gain(studies: Sequence[Training]) -> Figure:
             axes.set_title(f"{scenario}, {training.step_sizes}: {what}", loc="left")
     figure.supxlabel("gain over the start on held-out prompts", fontsize=8)
     training, scenario = rows[0]
-    style.title(figure, _told(training, scenario))
+    style.title(figure, _headline(training, scenario))
     return figure
 
 
 def _gains(axes: Axes, training: Training, scenario: str, N: int) -> None:
-    """Draw one gain for each arm with its interval, and small, that of each run if several."""
+    """Draw each arm's gain with its interval and, if it has several runs, a tick for each."""
     looks, labels = style.looks(training.options), style.ordered(training.options)
     means = training.gains(scenario, N)
     runs = training.runs[(training.runs["scenario"] == scenario) & (training.runs["N"] == N)]
@@ -125,14 +125,12 @@ def _gains(axes: Axes, training: Training, scenario: str, N: int) -> None:
 def curves(training: Training) -> Figure:
     """Gain over the start on held-out prompts against N, with 95 % intervals."""
     looks, labels = style.looks(training.options), style.ordered(training.options)
-    columns = 2 if len(training.scenarios) > 1 else 1
-    figure, panels = trellis(training.scenarios, height=2.6, columns=columns, spare=1.2)
-    found = []
+    figure, panels = trellis(training.scenarios, height=2.6, columns=2, spare=1.2)
     for scenario, axes in panels.items():
         rows = training.against(scenario, START)
         for place, label in enumerate(labels):
             mine = rows[rows["estimator"] == label].sort_values("N")
-            # side by side, so that bars can be told apart
+            # side by side, so that bars do not overlap
             x = mine["N"] * 2.0 ** (0.5 * ((place + 0.5) / len(labels) - 0.5))
             y = mine["difference"]
             bars = (y - mine["low"], mine["high"] - y)
@@ -140,28 +138,27 @@ def curves(training: Training) -> Figure:
         axes.axhline(0.0, color=style.INK, lw=0.6)
         style.grid_ticks(axes, sorted(rows["N"].unique()))
         axes.set_xlabel("N")
-        found.append(_told(training, scenario))
     figure.supylabel("gain in best-of-N over the start", fontsize=8)
     style.legend(figure, looks, labels)
-    style.title(figure, found[0])
+    style.title(figure, _headline(training, training.scenarios[0]))
     return figure
 
 
-def _told(training: Training, scenario: str) -> str:
-    """Say who gains most, and whether the intervals tell arms from the start."""
+def _headline(training: Training, scenario: str) -> str:
+    """Return which arm gains most, and how many are significantly above the start."""
     rows = training.gains(scenario, training.most)
     label = rows["difference"].idxmax()
     first = rows.loc[label]
-    clear = int((rows["low"] > 0.0).sum())
+    above = int((rows["low"] > 0.0).sum())
     return (
-        f"Best of {training.most}: most by {label} "
-        f"(+{first['difference']:.3f} [{style.number(first['low'], 3)}, "
-        f"{style.number(first['high'], 3)}]); arms above the start: {clear} of {len(rows)}"
-    ).replace("+-", "−")
+        f"Best of {training.most}: {label} gains most "
+        f"({first['difference']:+.3f} [{style.number(first['low'], 3)}, "
+        f"{style.number(first['high'], 3)}]); significantly above the start: {above} of {len(rows)}"
+    ).replace("(-", "(−")
 
 
 def progress(training: Training) -> Figure:
-    """Mean reward and best of m of the training rollouts against the step, means over seeds."""
+    """Mean reward and best of m of the training rollouts by step, means over seeds."""
     looks, labels = style.looks(training.options), style.ordered(training.options)
     count = len(training.scenarios)
     figure, grid = plt.subplots(
@@ -192,8 +189,7 @@ def progress(training: Training) -> Figure:
 def shift(training: Training) -> Figure:
     """Histograms of held-out rewards, before and after."""
     looks, labels = style.looks(training.options), style.ordered(training.options)
-    columns = 2 if len(training.scenarios) > 1 else 1
-    figure, panels = trellis(training.scenarios, height=2.4, columns=columns, spare=1.2)
+    figure, panels = trellis(training.scenarios, height=2.4, columns=2, spare=1.2)
     for scenario, axes in panels.items():
         rows = training.histogram[training.histogram["scenario"] == scenario]
         for label in [START, *labels]:
@@ -223,10 +219,9 @@ def oracle(training: Training) -> Figure:
     """Cosine of one step's gradient with the oracle's, by arm."""
     assert training.oracle is not None
     looks, labels = style.looks(training.options), style.ordered(training.options)
-    columns = 2 if len(training.scenarios) > 1 else 1
     height = 0.5 + 0.16 * len(labels)
-    figure, panels = trellis(training.scenarios, height=height, columns=columns, spare=0.9)
-    found = []
+    figure, panels = trellis(training.scenarios, height=height, columns=2, spare=0.9)
+    headlines = []
     for scenario, axes in panels.items():
         rows = training.oracle[training.oracle["scenario"] == scenario]
         name = "cosine" if rows["cosine_corrected"].isna().any() else "cosine_corrected"
@@ -238,15 +233,15 @@ def oracle(training: Training) -> Figure:
         axes.axvline(0.0, color=style.INK, lw=0.6)
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        found.append(_nearest(mean, se))
+        headlines.append(_nearest(mean, se))
     figure.supxlabel("cosine of one step's gradient with the best-of-N oracle", fontsize=8)
-    style.title(figure, f"Cosine of one step's gradient with the oracle's: {found[0]}")
+    style.title(figure, f"Cosine of one step's gradient with the oracle's: {headlines[0]}")
     return figure
 
 
 def _nearest(mean: pd.Series, se: pd.Series) -> str:
-    """Say which arm has the largest cosine, or that it is not told from the least."""
+    """Return the arms of largest and smallest cosine, or that they do not differ significantly."""
     first, last = mean.idxmax(), mean.idxmin()
     if mean[first] - mean[last] < style.Z * math.hypot(se[first], se[last]):
-        return f"{mean[last]:.2f} to {mean[first]:.2f}, not told apart"
-    return f"most {first} ({mean[first]:.2f}), least {last} ({mean[last]:.2f})"
+        return f"{mean[last]:.2f} to {mean[first]:.2f}, no significant difference"
+    return f"largest {first} ({mean[first]:.2f}), smallest {last} ({mean[last]:.2f})"

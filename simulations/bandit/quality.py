@@ -1,4 +1,4 @@
-"""How good a step's gradient estimate is: its cosine, and what bias and variance take from it."""
+"""Quality of a step's gradient estimate: its cosine, and the parts of bias and variance in it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def quality(
 
     With u the direction of ∇V_N,
 
-        cosine      E⟨ĝ, u⟩ / √E‖ĝ‖²   what a tuned small step gains, over what the exact one gains,
-                                       is its square
+        cosine      E⟨ĝ, u⟩ / √E‖ĝ‖²   its square is the gain of a tuned small step over that of
+                                       the exact gradient's
         alignment   E⟨ĝ, u⟩ / ‖E ĝ‖    of the mean with the truth: below 1 by bias alone
         steadiness  ‖E ĝ‖ / √E‖ĝ‖²     below 1 by variance alone
 
@@ -37,9 +37,9 @@ def quality(
     Returns
     -------
     dict
-        The three, and under `<name>_se` their Monte Carlo standard errors; nan where no draw says
-        anything, or too few to tell E ĝ from 0. At an alignment of exactly 1 the error is of second
-        order, and its standard error no more than a guide.
+        The three, and under `<name>_se` their Monte Carlo standard errors; nan where every ĝ is 0,
+        or where the estimate of ‖E ĝ‖² is negative. At an alignment of exactly 1 the error is of
+        second order, and its standard error only a guide.
     """
     draws = shape[0]
     start = bandit.start(min(CHUNK, draws)).p
@@ -67,12 +67,12 @@ def quality(
         square.sum() - square,
         total @ total - own.sum() - 2.0 * (with_all - own),
     )
-    found: dict[str, float] = {}
+    measures: dict[str, float] = {}
     for name in whole:
-        # less the part of its bias that falls as 1 / draws
-        found[name] = float(draws * whole[name] - (draws - 1) * left_out[name].mean())
-        found[f"{name}_se"] = float(jackknife_se(left_out[name]))
-    return found
+        # jackknifed: without the part of the bias that falls as 1/draws
+        measures[name] = float(draws * whole[name] - (draws - 1) * left_out[name].mean())
+        measures[f"{name}_se"] = float(jackknife_se(left_out[name]))
+    return measures
 
 
 def _measures(n: int, along: Array, square: Array, pairs: Array) -> dict[str, Array]:

@@ -4,7 +4,7 @@ seed = 2                       # master seed
 responses = 512                # K
 steps = 60                     # gradient steps
 rollouts = 64                  # per step, in groups of m
-runs = 128                     # per cell
+runs = 128                     # per arm in a scenario
 tuning_runs = 16               # more, for each step size
 quality_draws = 2048           # gradients of the initial policy, for their quality
 kl_limit = 0.5                 # policies keep KL(π‖π₀) within this, in nats
@@ -29,13 +29,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from simulations.bandit.training import Arm
 from simulations.core import schema
 from simulations.core.schema import EstimatorTable, LawTable, Table
-from tea_stats.families import FiniteLaw, Law
+from tea_stats.families import Law
 
 #: the arm that follows ∇V_N itself
 EXACT = "exact"
@@ -128,13 +127,8 @@ class Study(Table):
         An estimator may be restricted to some laws, be undefined at some (m, N), or be for 0/1
         rewards.
         """
-        return {EXACT: None} | {
-            label: (table.name, table.options)
-            for label, table in self.estimators.items()
-            if table.wanted(law, m)
-            and not schema.undefined(table, m, (N,))
-            and (not table.record().binary or is_binary(self.built[law]))
-        }
+        exist, _ = schema.split(self.estimators, law, self.built[law], m, (N,))
+        return {EXACT: None, **exist}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -142,11 +136,6 @@ class Study(Table):
         content = self.model_dump(mode="json")
         content["laws"] = {label: law.key for label, law in self.built.items()}
         return content
-
-
-def is_binary(law: Law) -> bool:
-    """Return whether every reward is 0 or 1."""
-    return isinstance(law, FiniteLaw) and bool(np.isin(law.rewards_sorted, (0.0, 1.0)).all())
 
 
 def read_study(path: Path) -> Study:

@@ -1,4 +1,4 @@
-"""What the cells of a bandit study say together: regret curves, lost shares, rollouts needed."""
+"""Summary of a bandit study: regret curves, lost shares, rollouts needed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from simulations.bandit.cells import Scenario
+from simulations.bandit.jobs import Scenario
 from simulations.bandit.quality import jackknife_se
 from simulations.bandit.schema import EXACT, Study
 from simulations.bandit.training import Array
 
-HEAD = ("law", "policy", "m", "N", "estimator")
+HEAD = (*Scenario._fields, "estimator")
 QUALITY = [f"{name}{se}" for name in ("cosine", "alignment", "steadiness") for se in ("", "_se")]
 #: of the reference's largest mean gain: its last rollouts gain little, and noise decides when
 OWN = 0.9
 
-#: frames of a scenario's cells, by arm
+#: frames of a scenario's arms, by label
 Frames = Mapping[str, pd.DataFrame]
 
 
 def mean_se(per_run: Array) -> tuple[Any, Any]:
-    """Mean over runs (axis 0) and its Monte Carlo standard error; one run is one without luck."""
+    """Mean over runs (axis 0) and its Monte Carlo standard error; that of a single run is 0."""
     mean, n = per_run.mean(axis=0), len(per_run)
     if n == 1:
         return mean, 0.0 * mean
@@ -43,8 +43,8 @@ def reached(curves: Array, target: float) -> Array:
     before = np.take_along_axis(curves, (step - 1).clip(min=0), axis=-1)
     after = np.take_along_axis(curves, step, axis=-1)
     rise = np.where(after > before, after - before, 1.0)
-    found = np.where(step > 0, step - (after - target) / rise, 0.0)
-    return np.where(there.any(axis=-1), found[:, 0], np.inf)
+    crossing = np.where(step > 0, step - (after - target) / rise, 0.0)
+    return np.where(there.any(axis=-1), crossing[:, 0], np.inf)
 
 
 def steps_needed(paths: Array, target: float) -> tuple[float, Array]:
@@ -56,9 +56,9 @@ def steps_needed(paths: Array, target: float) -> tuple[float, Array]:
 
 @np.errstate(divide="ignore", invalid="ignore")
 def summarize(study: Study, frames: Mapping[Scenario, Frames]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return `curves` (one row per cell and step) and `finals` (one row per cell).
+    """Return `curves` (a row per scenario, arm and step) and `finals` (per scenario and arm).
 
-    What is relative to a gain of nothing at all is nan or infinite.
+    What is relative to a gain of zero is nan or infinite.
     """
     curves, finals = [], []
     for scenario, arms in frames.items():
@@ -100,7 +100,7 @@ def _final(
         "gap": (exact[-1] - mine[:, -1]) / (exact[-1] - exact[0]),
         "area": area,
         "share": area / gain,
-        # the reference and this arm had equal luck: their difference is paired by run
+        # common random numbers: the difference from the reference is paired by run
         "share_difference": (reference - mine)[:, 1:].mean(axis=1) / gain,
     }.items():
         final[name], final[f"{name}_se"] = mean_se(per_run)
@@ -114,13 +114,13 @@ def _needed(study: Study, label: str, paths: Mapping[str, Array]) -> dict[str, f
     targets = {f"{100 * f:g}": exact[0] + f * (exact[-1] - exact[0]) for f in study.fractions} | {
         "reference": own[0] + OWN * (own.max() - own[0])
     }
-    found = {}
+    needed = {}
     for name, target in targets.items():
         mine, left_out = steps_needed(paths[label], target)
         theirs, theirs_left_out = steps_needed(reference, target)
-        found[f"rollouts_{name}"] = study.rollouts * mine
-        found[f"rollouts_{name}_se"] = study.rollouts * float(jackknife_se(left_out))
+        needed[f"rollouts_{name}"] = study.rollouts * mine
+        needed[f"rollouts_{name}_se"] = study.rollouts * float(jackknife_se(left_out))
         # inf: only the reference gets there; 0: only this arm; nan: neither
-        found[f"ratio_{name}"] = float(np.divide(mine, theirs))
-        found[f"ratio_{name}_se"] = float(jackknife_se(left_out / theirs_left_out))
-    return found
+        needed[f"ratio_{name}"] = float(np.divide(mine, theirs))
+        needed[f"ratio_{name}_se"] = float(jackknife_se(left_out / theirs_left_out))
+    return needed

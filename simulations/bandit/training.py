@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 #: name of an estimator and its options; None is the exact gradient
 Arm = tuple[str, Mapping[str, Any]] | None
 
-#: normal scores that the responses cover: a best of 10⁶ lies inside, of a widened law too
+#: normal scores that the responses cover: enough for a best of 10⁶, even of a widened law
 SCORES = (-5.0, 8.0)
 #: relative precision with which a policy is put onto the bound of its divergence
 ON_BOUND = 1e-3
@@ -78,7 +78,7 @@ def gradient(rewards: Array, p: Array, N: int) -> Array:
 
 
 def draw(p: Array, uniforms: Array) -> NDArray[np.intp]:
-    """Turn uniforms of shape (runs, …) into responses by inversion: equal uniforms, equal luck."""
+    """Turn uniforms of shape (runs, …) into responses, by inversion."""
     cumulative = np.cumsum(p, axis=-1)
     responses = np.empty(uniforms.shape, dtype=np.intp)
     for run, u in enumerate(uniforms):
@@ -120,8 +120,8 @@ class Bandit:
         None is the tabular policy: one logit per response.
     nuisance : int
         Number of further parameters that move the mean of as many Normal aspects of a response
-        which its reward does not depend on. No direction among them is special, so that the length
-        of their vector, the drift, is all that need be known of it.
+        which its reward does not depend on. No direction among them is special, so that their
+        vector enters by its length alone, the drift.
     kl_limit : float
         KL(π‖π₀) is kept within this, in nats.
     """
@@ -202,7 +202,7 @@ def estimate(bandit: Bandit, arm: Arm, p: Array, groups: Array, N: int) -> tuple
         return bandit.pull_back(gradient(bandit.rewards, p, N)), np.zeros((len(p), 1))
     responses = draw(p, groups)
     rewards, (name, options) = bandit.rewards[responses], arm
-    # a run is a policy of its own: estimators that pool see its groups and no others
+    # each run is a policy of its own: estimators that pool use the groups of one run
     batches = rewards if ESTIMATORS[name].pools else [rewards]
     A = np.stack([advantages(name, batch, N, **options) for batch in batches])
     A = A.reshape(rewards.shape)
@@ -210,7 +210,7 @@ def estimate(bandit: Bandit, arm: Arm, p: Array, groups: Array, N: int) -> tuple
     return bandit.pull_back(sampled_gradient(p, responses, A)), size * (bandit.nuisance > 0)
 
 
-def nuisance_luck(bandit: Bandit, runs: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def nuisance_normals(bandit: Bandit, runs: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Draw a vector of `nuisance` standard Normals: its component in a fixed direction, (runs, 1).
 
     And the squared length of the rest, chi-square with one degree of freedom less.
@@ -230,15 +230,15 @@ def train(
 ) -> Array:
     """Train `shape` = (runs, groups, m) with each step size; return V_N, (sizes, runs, steps + 1).
 
-    All step sizes see the same luck, and so do arms with equal generators.
+    All step sizes use the same random numbers, and so do arms with equal generators.
     """
     sizes, runs = len(step_sizes), shape[0]
     length = np.repeat(step_sizes, runs)[:, None]
     state = bandit.start(sizes * runs)
     values = [value(bandit.rewards, state.p, N)]
     for _ in range(steps):
-        luck = rng.random(shape), *nuisance_luck(bandit, runs, rng)
-        groups, along, across = (np.concatenate([part] * sizes) for part in luck)
+        draws = rng.random(shape), *nuisance_normals(bandit, runs, rng)
+        groups, along, across = (np.concatenate([part] * sizes) for part in draws)
         g, size = estimate(bandit, arm, state.p, groups, N)
         norm = np.sqrt(np.sum(g**2, axis=-1, keepdims=True) + size**2 * (along**2 + across))
         step = length / np.where(norm > 0.0, norm, 1.0)

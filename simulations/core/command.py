@@ -1,4 +1,4 @@
-"""What the studies' commands share: messages, the progress bar, where to compute, how to end."""
+"""What the studies' commands share: options, where to compute, how to end."""
 
 from __future__ import annotations
 
@@ -7,21 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from simulations.core import engines
-
-console = Console(stderr=True)
+from simulations.core.progress import tell
+from simulations.core.store import Damaged
 
 
 class Engine(enum.StrEnum):
@@ -31,27 +24,22 @@ class Engine(enum.StrEnum):
     dask = "dask"
 
 
-def tell(message: str) -> None:
-    """Print a line that is not part of the progress bar."""
-    console.print(message, soft_wrap=True, markup=False, highlight=False)
+Config = Annotated[Path, typer.Argument(help="A TOML file, see simulations/grids.")]
+Out = Annotated[Path | None, typer.Option(help="Default: results/<name of CONFIG>.")]
+Workers = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+Where = Annotated[Engine, typer.Option(help="Where jobs are computed.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Dask scheduler, tcp://host:port, whose workers have this project (pip install -e; "
+        "for a grid, tea_stats alone); default: this machine."
+    ),
+]
+#: an executor, and how many jobs it computes at a time
+Machine = AbstractContextManager[tuple[Executor, int]]
 
 
-def progress_bar() -> Progress:
-    """Return a bar with counts and an estimate of the time left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
-def machine(
-    engine: Engine, workers: int, address: str | None
-) -> AbstractContextManager[tuple[Executor, int]]:
+def machine(engine: Engine, workers: int, address: str | None) -> Machine:
     """Return where to compute; ValueError if an address is given to the local engine."""
     if engine is Engine.dask:
         return engines.dask(workers, address)
@@ -62,10 +50,10 @@ def machine(
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the program with one line for what a user can put right."""
+    """End the program with one line for an error that the user can correct."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, Damaged) as error:
         tell(f"error: {error}")
         raise typer.Exit(2) from None
     except BrokenProcessPool:

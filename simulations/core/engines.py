@@ -1,4 +1,4 @@
-"""Where blocks are computed: processes of this machine, or a Dask cluster. Both are Executors."""
+"""Where jobs are computed: processes of this machine, or a Dask cluster. Both are Executors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from multiprocessing import get_context, parent_process
 
 #: how long to wait for a scheduler
 PATIENCE = "10s"
-#: blocks are the parallelism; inside one, every sum keeps its order
+#: jobs are the parallelism; inside one, every sum keeps its order
 ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
@@ -19,7 +19,7 @@ ONE_THREAD = dict.fromkeys(
 
 @contextmanager
 def local(workers: int) -> Iterator[tuple[Executor, int]]:
-    """Give an executor of this machine's processes, and how many blocks it computes at a time."""
+    """Give an executor of this machine's processes, and how many jobs it computes at a time."""
     os.environ |= ONE_THREAD
     spawn = get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent) as pool:
@@ -30,7 +30,7 @@ def local(workers: int) -> Iterator[tuple[Executor, int]]:
 
 
 def _end_with_parent() -> None:
-    """End this worker when its parent is gone: killed, it could not tell its workers to stop."""
+    """End this worker when its parent is gone: a killed parent cannot stop its workers."""
     parent = parent_process()
     assert parent is not None
 
@@ -46,7 +46,7 @@ def dask(workers: int, address: str | None) -> Iterator[tuple[Executor, int]]:
     """Give an executor of a Dask cluster: the one at `address`, or processes of this machine.
 
     Workers need tea_stats installed in the version of this process, and nothing else of ours. A
-    worker that dies costs the blocks it held; the scheduler gives them to another.
+    worker that dies loses its jobs in progress; the scheduler gives them to another.
 
     Raises
     ------
@@ -95,10 +95,10 @@ def _check(client: object, address: str | None) -> int:
     from distributed import Client
 
     assert isinstance(client, Client)
-    found = client.run(version, "tea-stats")
-    if not found:
+    versions = client.run(version, "tea-stats")
+    if not versions:
         raise ValueError(f"address is {address!r}, which has no worker; start `dask worker` there")
-    for worker, theirs in found.items():
+    for worker, theirs in versions.items():
         if theirs != _version():
             raise ValueError(
                 f"worker {worker} has tea_stats {theirs}, not {_version()}; install the same one"

@@ -1,61 +1,86 @@
-"""A bar that shows what is being done, the time left, and tokens per second."""
+"""What a study says while it runs, on standard error: lines, and a bar with the time left."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 #: seconds over which the speed, and so the time left, is estimated
 WINDOW = 600.0
 
+console = Console(stderr=True)
 
-class Told(NamedTuple):
-    """What tells the bar of progress.
 
-    Attributes
-    ----------
-    after : callable
-        (rollouts, tokens) just drawn; tokens 0 for rollouts that were there already, which leave
-        the estimate of the time left alone.
-    doing : callable
-        What is being done now, in a few words.
-    tokens : callable
-        () → tokens drawn so far.
+def tell(message: str) -> None:
+    """Print a line that is not part of the bar."""
+    console.print(message, soft_wrap=True, markup=False, highlight=False)
+
+
+class Account:
+    """How much of a known amount of work is done; what was there already leaves the total.
+
+    So the time left is estimated from the speed of this run alone. Tokens are counted where there
+    are any, and their number per second is shown.
     """
 
-    after: Callable[[int, int], None]
-    doing: Callable[[str], None]
-    tokens: Callable[[], int]
+    def __init__(self, progress: Progress, task: TaskID, total: int) -> None:
+        self.begun, self.total, self.drawn = time.monotonic(), total, 0
+        self._progress, self._task = progress, task
+
+    def done(self, count: int = 1, tokens: int = 0) -> None:
+        """Count work that was just done."""
+        self.drawn += tokens
+        speed = f"{self.drawn / (time.monotonic() - self.begun):.0f} tokens/s" if self.drawn else ""
+        self._progress.update(self._task, advance=count, speed=speed)
+
+    def kept(self, count: int = 1) -> None:
+        """Take off work that an earlier run had done."""
+        self.more(-count)
+
+    def more(self, count: int) -> None:
+        """Add to the work there is to do."""
+        self.total += count
+        self._progress.update(self._task, total=self.total)
+
+    def doing(self, text: str) -> None:
+        """Show what is being done, in a few words."""
+        self._progress.update(self._task, description=text)
+
+    def after(self, rollouts: int, tokens: int) -> None:
+        """Count rollouts: as done, or with 0 tokens as kept. The callback of training loops."""
+        if tokens == 0:
+            self.kept(rollouts)
+        else:
+            self.done(rollouts, tokens)
+
+    def tokens(self) -> int:
+        """Return the tokens drawn so far."""
+        return self.drawn
 
 
 @contextmanager
-def bar(console: Console, total: int, description: str = "") -> Iterator[Told]:
-    """Show a bar for `total` rollouts."""
+def bar(total: int, description: str = "") -> Iterator[Account]:
+    """Show a bar for some work."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
+        MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[speed]}"),
     )
-    begun, tokens, left = time.monotonic(), 0, total
     with Progress(*columns, console=console, speed_estimate_period=WINDOW) as progress:
-        task = progress.add_task(description, total=total, speed="")
-
-        def after(rollouts: int, drawn: int) -> None:
-            nonlocal tokens, left
-            if drawn == 0:
-                left -= rollouts
-                return progress.update(task, total=left)
-            tokens += drawn
-            speed = f"{tokens / (time.monotonic() - begun):.0f} tokens/s"
-            return progress.update(task, advance=rollouts, speed=speed)
-
-        yield Told(after, lambda text: progress.update(task, description=text), lambda: tokens)
+        yield Account(progress, progress.add_task(description, total=total, speed=""), total)

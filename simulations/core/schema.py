@@ -1,11 +1,12 @@
 """What the configuration files share: laws, estimators, and errors of one line.
 
-A configuration is checked whole before anything runs; the message names file, key and cure.
+A configuration is checked as a whole before anything runs; the message names file, key and cure.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from pydantic import (
 )
 
 from tea_stats.estimators import Estimator, lookup
-from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, Law
+from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, FiniteLaw, Law
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -47,7 +48,7 @@ class LawTable(BaseModel):
     family: str
 
     def law(self, folder: Path = Path()) -> Law:
-        """Return the law; TypeError or ValueError says what is wrong with it."""
+        """Return the law; TypeError or ValueError if there is no such law."""
         settings = dict(self.model_extra or {})
         if self.family not in KNOWN:
             raise ValueError(
@@ -79,7 +80,7 @@ class EstimatorTable(BaseModel):
     """One `[estimators."LABEL"]`: a name of `tea_stats.ESTIMATORS`, and options of it.
 
     `laws` and `m` restrict the estimator to these laws, by label, and to groups of these sizes;
-    `reps` gives it groups of its own.
+    `reps` sets its own number of groups.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -98,8 +99,8 @@ class EstimatorTable(BaseModel):
         """The estimator's options."""
         return dict(self.model_extra or {})
 
-    def wanted(self, law: str, m: int) -> bool:
-        """Return whether the estimator is asked for on this law, by label, in groups of m."""
+    def includes(self, law: str, m: int) -> bool:
+        """Return whether the configuration has the estimator on this law, in groups of m."""
         return (self.laws is None or law in self.laws) and (self.m is None or m in self.m)
 
     def record(self) -> Estimator:
@@ -119,13 +120,43 @@ def _pool(path: Path) -> EmpiricalPool:
 
 def laws_of(tables: Mapping[str, LawTable], folder: Path = Path()) -> dict[str, Law]:
     """Return the laws of a configuration by label; ValueError names the one that is wrong."""
-    found = {}
+    laws = {}
     for label, table in tables.items():
         try:
-            found[label] = table.law(folder)
+            laws[label] = table.law(folder)
         except (TypeError, ValueError) as error:
             raise ValueError(f'laws."{label}": {error}') from None
-    return found
+    return laws
+
+
+def law_columns(law: Law) -> dict[str, str]:
+    """Return what identifies a law in a table: its family, and its constructor's arguments as JSON.
+
+    Of a pool, whose arrays are in a file, the `key`.
+
+    Examples
+    --------
+    >>> law_columns(FAMILIES["Normal"](loc=1.0))
+    {'law_family': 'Normal', 'law_parameters': '{"loc": 1.0, "scale": 1.0}'}
+    """
+    return {"law_family": type(law).__name__, "law_parameters": json.dumps(_arguments(law))}
+
+
+def _arguments(law: Law) -> dict[str, Any]:
+    if isinstance(law, EmpiricalPool):
+        return {"key": law.key}
+    arguments = {name: getattr(law, name) for name in inspect.signature(type(law)).parameters}
+    for name, value in arguments.items():
+        if isinstance(value, Law):
+            arguments[name] = {"family": type(value).__name__, **_arguments(value)}
+        elif isinstance(value, np.ndarray):
+            arguments[name] = value.tolist()
+    return arguments
+
+
+def is_binary(law: Law) -> bool:
+    """Return whether every reward is 0 or 1."""
+    return isinstance(law, FiniteLaw) and bool(np.isin(law.rewards_sorted, (0.0, 1.0)).all())
 
 
 def check_estimators(
@@ -139,11 +170,11 @@ def check_estimators(
     """
     budgets = list(budgets)
     for label, table in tables.items():
-        wanted = [(m, N) for m, N in budgets if table.m is None or m in table.m]
+        own = [(m, N) for m, N in budgets if table.m is None or m in table.m]
         unknown_m = sorted(set(table.m or ()) - {m for m, _ in budgets})
         if unknown_m:
             raise ValueError(f'estimators."{label}": m has {unknown_m[0]}, which is not in m')
-        reasons = [undefined(table, m, (N,)) for m, N in wanted]
+        reasons = [undefined(table, m, (N,)) for m, N in own]
         if all(reasons):
             raise ValueError(f'estimators."{label}": {reasons[-1]}')
         unknown = [law for law in table.laws or () if law not in laws]
@@ -165,6 +196,25 @@ def undefined(table: EstimatorTable, m: int, N: Iterable[int]) -> str:
     return ""
 
 
+def split(
+    tables: Mapping[str, EstimatorTable], label: str, law: Law, m: int, N: Iterable[int]
+) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
+    """Return the estimators of a law and m, and why others do not exist there, both by label.
+
+    The former as (name, options). Estimators of 0/1 rewards are in neither on another law.
+    """
+    exist, reasons = {}, {}
+    for estimator, table in tables.items():
+        if not table.includes(label, m):
+            continue
+        reason = undefined(table, m, N)
+        if reason:
+            reasons[estimator] = reason
+        elif is_binary(law) or not table.record().binary:
+            exist[estimator] = (table.name, table.options)
+    return exist, reasons
+
+
 def read(model: type[Model], path: Path) -> Model:
     """Read and check a configuration; ValueError with one line: file, key, what, cure."""
     try:
@@ -181,8 +231,8 @@ def read(model: type[Model], path: Path) -> Model:
 
 
 def _first(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say the first thing that is wrong, and its cure."""
-    # a misspelt key is both unknown and missing: the first of these is what the user did
+    """Return one line for the first error, with its cure."""
+    # a misspelt key is both unknown and missing; the user's mistake is the unknown one
     wrong = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in wrong["loc"])
     message = wrong["msg"].removeprefix("Value error, ")

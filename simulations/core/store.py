@@ -1,4 +1,8 @@
-"""Results on disk: files that exist whole or not at all, and a manifest beside them."""
+"""Results on disk: files that exist whole or not at all, work done once, a manifest beside them.
+
+A study is a set of files, each a pure function of its configuration. `once` makes such a file, or
+returns what an earlier run left; nothing else is needed for a killed run to go on where it was.
+"""
 
 from __future__ import annotations
 
@@ -6,60 +10,142 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from simulations.core.progress import tell
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("numpy", "scipy", "numba", "pandas", "pyarrow")
 
 
 class Refused(ValueError):
-    """A results folder or file cannot be used; one line that says which, why, and the cure."""
+    """A results folder or file cannot be used; one line that names it, the reason and the cure."""
 
 
 class Damaged(Exception):
-    """A file is not what was written; the message says in what way."""
+    """A file is not what was written; the message gives the reason."""
 
 
 # --- files --------------------------------------------------------------------------------------
 
 
-def write(content: pd.DataFrame | Mapping[str, Any], path: Path, **marks: str) -> None:
-    """Write a table (Parquet) or a mapping (JSON), whole or not at all.
-
-    `marks` go into the Parquet file's metadata; `read` asks for them.
-    """
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a file name to write to; the file becomes `path` when the block ends without error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    if isinstance(content, pd.DataFrame):
-        table = pa.Table.from_pandas(content, preserve_index=False)
-        known = table.schema.metadata or {}
-        table = table.replace_schema_metadata({**known, **marks})
-        pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
-    else:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    yield partial
     partial.replace(path)
 
 
-def read(path: Path, columns: list[str] | None = None, **marks: str) -> pd.DataFrame:
-    """Read a table that `write` wrote; Damaged if its bytes or its marks are not those."""
+def write(content: pd.DataFrame | Mapping[str, Any], path: Path, **marks: str) -> None:
+    """Write a table (.parquet), a mapping (.json) or arrays by name (.npz), whole or not at all.
+
+    `marks` go into the Parquet file's metadata; `read` checks them.
+    """
+    with whole(path) as partial:
+        if isinstance(content, pd.DataFrame):
+            table = pa.Table.from_pandas(content, preserve_index=False)
+            table = table.replace_schema_metadata({**(table.schema.metadata or {}), **marks})
+            pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
+        elif path.suffix == ".npz":
+            with partial.open("wb") as file:
+                np.savez(file, **content)
+        else:
+            partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read(path: Path, columns: list[str] | None = None, **marks: str) -> Any:
+    """Read what `write` wrote; Damaged if its bytes or its marks are not those."""
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        known = file.schema_arrow.metadata or {}
+        if path.suffix == ".json":
+            return json.loads(path.read_text(encoding="utf-8"))
+        if path.suffix == ".npz":
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        parquet = pq.ParquetFile(path, page_checksum_verification=True)
+        known = parquet.schema_arrow.metadata or {}
         for name, value in marks.items():
             if known.get(name.encode()) != value.encode():
                 raise Damaged(f"its mark {name} is not {value}")
-        return file.read(columns=columns).to_pandas()
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        return parquet.read(columns=columns).to_pandas()
+    except Damaged:
+        raise
+    except Exception as error:  # zip, zlib, json, numpy and Arrow have no common kind of error
         raise Damaged((str(error).splitlines() or ["not readable"])[0]) from None
+
+
+def kept(path: Path, **marks: str) -> Any | None:
+    """Return what an earlier run left at `path`; None if nothing, or, with a message, if damaged.
+
+    The half of `once` that work in other processes needs: ask for what is kept, submit the rest,
+    and `write` each result as it arrives.
+    """
+    if not path.exists():
+        return None
+    try:
+        return read(path, **marks)
+    except Damaged as problem:
+        tell(f"{path} is damaged ({problem}): computing it again")
+        return None
+
+
+def once(
+    path: Path,
+    make: Callable[[], pd.DataFrame | Mapping[str, Any]],
+    *,
+    skipped: Callable[[], object] = lambda: None,
+    **marks: str,
+) -> Any:
+    """Return what `path` holds, making and writing it first if it is missing or damaged.
+
+    Parameters
+    ----------
+    path : Path
+        A .parquet, .json or .npz file, as in `write`.
+    make : callable
+        () → content. It must depend on nothing but the configuration that the folder's manifest
+        holds (or that `marks` name), random numbers included: then the file is the same whoever
+        makes it and when.
+    skipped : callable
+        Called instead of `make`, such as to count the work as done.
+    **marks : str
+        Hashes that the file must carry to be accepted, such as `digest` of a configuration;
+        Parquet only.
+
+    Returns
+    -------
+    DataFrame or dict
+        As read back from the file, so that an interrupted run continues with the same bits.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "score.json"
+    >>> once(path, lambda: {"value": 1.5})
+    {'value': 1.5}
+    >>> once(path, lambda: 1 / 0, skipped=lambda: print("is there"))
+    is there
+    {'value': 1.5}
+    """
+    content = kept(path, **marks)
+    if content is None:
+        write(make(), path, **marks)
+        return read(path)
+    skipped()
+    return content
 
 
 def digest(content: object) -> str:
@@ -68,12 +154,59 @@ def digest(content: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def slug(label: str) -> str:
+    """Return a label as a file name, unlike that of any other label.
+
+    Examples
+    --------
+    >>> slug("Student t(5)")
+    'Student-t-5-8589'
+    """
+    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', label).strip('-')}-{digest(label)[:4]}"
+
+
 # --- manifest -----------------------------------------------------------------------------------
 
 
 def describe(configuration: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """Return a manifest: the configuration and its hash, and whatever else a study adds."""
     return {"hash": digest(configuration), "configuration": dict(configuration), **more, "runs": []}
+
+
+@contextmanager
+def run(
+    out: Path, manifest: dict[str, Any], grows: Sequence[str] = (), **more: Any
+) -> Iterator[dict[str, Any]]:
+    """Keep the folder's manifest while a study runs: when it began, and that it came to its end.
+
+    Parameters
+    ----------
+    out, manifest, grows
+        As in `opened`.
+    **more
+        For this run's `circumstances`, such as the number of workers.
+
+    Yields
+    ------
+    dict
+        The manifest, `manifest["runs"][-1]` being this run. What the block adds to it is written
+        with the time and the seconds when the block ends without error.
+
+    Raises
+    ------
+    Refused
+        If the folder cannot be used.
+    """
+    manifest = opened(out, manifest, grows)
+    this = circumstances(**more)
+    if any(old.get("code") != this["code"] for old in manifest["runs"]):
+        tell(f"{out} was begun with other source code of tea_stats; what is finished is kept")
+    manifest["runs"] = [*manifest["runs"], this]
+    write(manifest, out / "manifest.json")
+    begun = time.monotonic()
+    yield manifest
+    this |= {"finished": now(), "seconds": round(time.monotonic() - begun, 1)}
+    write(manifest, out / "manifest.json")
 
 
 def circumstances(**more: Any) -> dict[str, Any]:
@@ -104,7 +237,7 @@ def opened(out: Path, manifest: dict[str, Any], grows: Sequence[str] = ()) -> di
     manifest : dict
         As `describe` returns it.
     grows : sequence of str
-        Counts that may be above those of the folder: what is asked for then has all of the
+        Counts that may exceed those of the folder: the new configuration then has all of the
         folder's jobs, and some more.
 
     Raises
@@ -120,14 +253,14 @@ def opened(out: Path, manifest: dict[str, Any], grows: Sequence[str] = ()) -> di
             )
         return manifest
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        known, runs, old = held["hash"], held["runs"], held["configuration"]
+        old = json.loads(path.read_text(encoding="utf-8"))
+        known, runs, configuration = old["hash"], old["runs"], old["configuration"]
     except (ValueError, KeyError, TypeError) as error:
         raise Refused(
             f"{path} is damaged ({type(error).__name__}: {error}); give another --out, or remove "
             f"{out}"
         ) from None
-    if known != manifest["hash"] and not _grown(old, manifest["configuration"], grows):
+    if known != manifest["hash"] and not _grown(configuration, manifest["configuration"], grows):
         raise Refused(
             f"{out} holds results of another configuration ({known}, this one is "
             f"{manifest['hash']}); give another --out, or remove that folder"
@@ -136,7 +269,7 @@ def opened(out: Path, manifest: dict[str, Any], grows: Sequence[str] = ()) -> di
 
 
 def _grown(old: dict[str, Any], new: dict[str, Any], grows: Sequence[str]) -> bool:
-    """Tell whether two configurations differ in nothing but larger counts."""
+    """Return whether two configurations differ in nothing but larger counts."""
     more = {name: new[name] for name in grows}
     return {**old, **more} == new and all(old[name] <= more[name] for name in more)
 

@@ -26,204 +26,134 @@ written as soon as it is done. A run that was interrupted goes on with what is m
 
 from __future__ import annotations
 
-import enum
-import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
+from collections import Counter
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
-import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from simulations.core import engines, store
+from simulations.core import command, store
+from simulations.core.jobs import Job, compute
+from simulations.core.progress import Account, bar, tell
 from simulations.grid.blocks import Labels, Pair, live, pairs
 from simulations.grid.schema import Grid, read_grid
 from tea_stats import monte_carlo
-
-#: blocks handed out at a time, per process: enough to keep all busy
-AHEAD = 3
-
-console = Console(stderr=True)
-
-
-class Engine(enum.StrEnum):
-    """Where blocks are computed."""
-
-    local = "local"
-    dask = "dask"
-
-
-def tell(message: str) -> None:
-    """Print a line that is not part of the progress bar."""
-    console.print(message, soft_wrap=True, markup=False, highlight=False)
-
-
-# --- blocks -------------------------------------------------------------------------------------
 
 
 class Queue:
     """Blocks to compute: at first each pair's first round, then what its rounds ask for."""
 
-    def __init__(self, found: list[Pair]) -> None:
-        self.todo: list[tuple[Pair, int]] = []
-        self.plans: dict[Pair, list[Labels]] = {}
-        self.open: dict[Pair, set[int]] = {}
-        self.made = 0
-        for pair in found:
-            self.plans[pair] = []
-            self._extend(pair, pair.first_round())
+    def __init__(self, everywhere: list[Pair], account: Account) -> None:
+        self.todo: list[Job] = []
+        self.plans: dict[Pair, list[Labels]] = {pair: [] for pair in everywhere}
+        self.made, self.kept, self.account = 0, 0, account
+        self._pair: dict[Job, Pair] = {}
+        self._open: Counter[Pair] = Counter()
+        for pair in everywhere:
+            self._extend(pair)
 
-    def _extend(self, pair: Pair, wanted: list[Labels]) -> None:
-        """Ask for more blocks, and plan on where all of them are there already."""
+    def _extend(self, pair: Pair) -> None:
+        """Ask for a pair's next blocks, and plan on where all of them are kept."""
         plan = self.plans[pair]
-        while wanted:
-            numbers = range(len(plan), len(plan) + len(wanted))
-            plan += wanted
-            missing = [n for n in numbers if not pair.present(n, plan[n], tell)]
+        while labels := pair.next_round(plan):
+            jobs = [pair.block(number, x) for number, x in enumerate(labels, start=len(plan))]
+            plan += labels
+            missing = [job for job in jobs if not job.kept()]
+            self.kept += len(jobs) - len(missing)
             if missing:
-                self.open[pair] = set(missing)
-                self.todo += [(pair, n) for n in missing]
+                self.account.more(len(missing))
+                self.todo += missing
+                self._pair |= dict.fromkeys(missing, pair)
+                self._open[pair] = len(missing)
                 return
-            wanted = pair.next_round(plan)
 
-    def done(self, pair: Pair, block: int) -> None:
+    def done(self, job: Job) -> None:
         """Take note of a finished block."""
         self.made += 1
-        self.open[pair].remove(block)
-        if not self.open[pair]:
-            self._extend(pair, pair.next_round(self.plans[pair]))
-
-    @property
-    def total(self) -> int:
-        """Blocks known to be needed."""
-        return sum(map(len, self.plans.values()))
-
-    @property
-    def finished(self) -> int:
-        """Blocks that are there."""
-        return self.total - sum(map(len, self.open.values()))
+        self.account.done()
+        pair = self._pair.pop(job)
+        self._open[pair] -= 1
+        if not self._open[pair]:
+            self._extend(pair)
 
 
-def compute(queue: Queue, executor: Executor, parallel: int, progress: Progress) -> None:
-    """Compute every block of the queue, writing each as it is done."""
-    bar = progress.add_task("blocks", total=queue.total, completed=queue.finished)
-    running: dict[Future[Any], tuple[Pair, int]] = {}
-    while queue.todo or running:
-        while queue.todo and len(running) < AHEAD * parallel:
-            pair, block = queue.todo.pop(0)
-            job = pair.job(block, queue.plans[pair][block])
-            future = executor.submit(monte_carlo.simulate_block, *job, **pair.batches)
-            running[future] = (pair, block)
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            pair, block = running.pop(future)
-            pair.save(block, queue.plans[pair][block], future.result())
-            queue.done(pair, block)
-        progress.update(bar, total=queue.total, completed=queue.finished)
+def blocks(everywhere: list[Pair], executor: Executor, parallel: int) -> Queue:
+    """Compute every block that is needed, and return the plans."""
+    with bar(0, "blocks") as account:
+        queue = Queue(everywhere, account)
+        for job in compute(queue.todo, executor, parallel):
+            queue.done(job)
+    return queue
 
 
-# --- response curves ----------------------------------------------------------------------------
-
-
-def responses(grid: Grid, out: Path, executor: Executor, progress: Progress) -> pd.DataFrame | None:
+def responses(grid: Grid, out: Path, executor: Executor, parallel: int) -> pd.DataFrame | None:
     """Return the advantage response curves, each law and m computed once and kept."""
     if grid.response is None:
         return None
-    asked, frames, running = grid.response, {}, {}
-    shown = grid.model_copy(update={"m": asked.m, "N": asked.N, "N_over_m": None})
-    for pair in reversed(list(pairs(shown, out))):
-        path = out / "responses" / f"{pair.folder.parent.name}-{pair.folder.name}.parquet"
-        job = (pair.law, pair.estimators, pair.m, asked.N, asked.reps, grid.seed)
-        marks = {"response": store.digest([pair.law.key, *job[1:], asked.points])}
-        try:
-            frames[path] = store.read(path, **marks)
-        except store.Damaged as problem:
-            if path.exists():
-                tell(f"{path} is damaged ({problem}): computing it again")
-            task = executor.submit(monte_carlo.advantage_response, *job, points=asked.points)
-            running[task] = (pair, path, marks)
-            frames[path] = pd.DataFrame()
-    bar = progress.add_task(
-        "response curves", total=len(frames), completed=len(frames) - len(running)
+    shown = grid.model_copy(update={"m": grid.response.m, "N": grid.response.N, "N_over_m": None})
+    jobs = [_response(pair) for pair in reversed(list(pairs(shown, out)))]
+    missing = [job for job in jobs if not job.kept()]
+    with bar(len(missing), "response curves") as account:
+        for _ in compute(missing, executor, parallel):
+            account.done()
+    return pd.concat([job.read() for job in jobs], ignore_index=True)
+
+
+def _response(pair: Pair) -> Job:
+    plan = pair.grid.response
+    assert plan is not None
+    call = (pair.law, pair.estimators, pair.m, plan.N, plan.reps, pair.grid.seed)
+    return Job(
+        pair.out / "responses" / f"{store.slug(pair.label)}-m{pair.m:04d}.parquet",
+        {"response": store.digest([pair.law.key, *call[1:], plan.points])},
+        monte_carlo.advantage_response,
+        call,
+        {"points": plan.points},
+        lambda curves: curves.assign(law=pair.label),
     )
-    while running:
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            pair, path, marks = running.pop(future)
-            frames[path] = future.result().assign(law=pair.label)
-            store.write(frames[path], path, **marks)
-            progress.advance(bar)
-    return pd.concat(frames.values(), ignore_index=True)
 
 
-# --- the whole ----------------------------------------------------------------------------------
-
-
-def run(
-    grid: Grid, out: Path, machine: AbstractContextManager[tuple[Executor, int]], **told: Any
-) -> dict[str, Any]:
+def run(grid: Grid, out: Path, machine: command.Machine, **circumstances: Any) -> dict[str, Any]:
     """Compute what `out` lacks, then write table, response curves and manifest; return the latter.
 
     Raises
     ------
     ValueError
-        If `out` holds another configuration, or the machine cannot be had.
+        If `out` holds another configuration, or the machine is not available.
     """
-    manifest = store.opened(out, store.describe(grid.identity, seeds=_seeds(grid)))
-    this = store.circumstances(**told)
-    if any(old["code"] != this["code"] for old in manifest["runs"]):
-        tell(f"{out} was begun with other source code of tea_stats; its blocks are kept")
-    manifest["runs"] = [*manifest["runs"], this]
-    store.write(manifest, out / "manifest.json")
-    begun = time.monotonic()
-    found = list(pairs(grid, out))
-    queue = Queue(found)
-    with machine as (executor, parallel), _progress() as progress:
-        compute(queue, executor, parallel, progress)
-        curves = responses(grid, out, executor, progress)
-    tables = {(pair.label, pair.m): pair.table(queue.plans[pair]) for pair in found}
-    order = [(label, m) for label in grid.laws for m in grid.m]
-    table = pd.concat([tables[key] for key in order], ignore_index=True)
-    if curves is not None:
-        store.write(curves, out / "response.parquet")
-    store.write(table, out / "table.parquet")
-    this |= {
-        "finished": store.now(),
-        "seconds": round(time.monotonic() - begun, 1),
-        "blocks": {"computed": queue.made, "kept": queue.total - queue.made},
-    }
-    manifest["cells"] = census(grid, table)
-    store.write(manifest, out / "manifest.json")
+    manifest = store.describe(grid.identity, seeds=_seeds(grid))
+    with store.run(out, manifest, **circumstances) as manifest:
+        everywhere = list(pairs(grid, out))
+        with machine as (executor, parallel):
+            queue = blocks(everywhere, executor, parallel)
+            curves = responses(grid, out, executor, parallel)
+        tables = {(pair.label, pair.m): pair.table(queue.plans[pair]) for pair in everywhere}
+        order = [(label, m) for label in grid.laws for m in grid.m]
+        table = pd.concat([tables[key] for key in order], ignore_index=True)
+        if curves is not None:
+            store.write(curves, out / "response.parquet")
+        store.write(table, out / "table.parquet")
+        manifest["runs"][-1]["blocks"] = {"computed": queue.made, "kept": queue.kept}
+        manifest["census"] = census(grid, table)
     return manifest
 
 
 def census(grid: Grid, table: pd.DataFrame) -> dict[str, Any]:
-    """Count the cells by what can be said of them."""
-    cells = table[table["parameter"] == "all"]
-    fine, note = live(cells), cells["note"]
-    found: dict[str, Any] = {
-        "all": len(cells),
-        "finite second moment": int(fine.sum()),
-        "infinite second moment": int(((note == "") & ~fine).sum()),
-        "saturated": int(note.str.startswith("saturated").sum()),
-        "undefined": int(note.str.startswith("undefined").sum()),
-        "largest relative_se": float(cells.loc[fine, "relative_se"].max()),
+    """Count estimators in cells by status."""
+    rows = table[table["parameter"] == "all"]
+    precise, status = rows.loc[live(rows), "relative_se"], rows["status"]
+    counts: dict[str, Any] = {
+        "all": len(rows),
+        "finite second moment": len(precise),
+        "infinite second moment": int((status == "infinite").sum()),
+        "saturated": int((status == "saturated").sum()),
+        "undefined": int((status == "undefined").sum()),
+        "largest relative_se": float(precise.max()),
     }
     if grid.precision is not None:
-        found["above precision"] = int(
-            (cells.loc[fine, "relative_se"] > grid.precision.relative_se).sum()
-        )
-    return found
+        counts["above precision"] = int((precise > grid.precision.relative_se).sum())
+    return counts
 
 
 def _seeds(grid: Grid) -> dict[str, Any]:
@@ -234,50 +164,22 @@ def _seeds(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
 def main(
-    config: Annotated[Path, typer.Argument(help="A TOML file, see simulations/grids.")],
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
-    engine: Annotated[Engine, typer.Option(help="Where blocks are computed.")] = Engine.local,
-    address: Annotated[
-        str | None, typer.Option(help="Dask scheduler, tcp://host:port; default: this machine.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: results/<name of CONFIG>.")] = None,
+    config: command.Config,
+    workers: command.Workers = 2,
+    engine: command.Where = command.Engine.local,
+    address: command.Address = None,
+    out: command.Out = None,
 ) -> None:
     """Measure the estimators of CONFIG; what is finished already is kept."""
     out = out or Path("results") / config.stem
-    try:
+    with command.one_line_errors():
         grid = read_grid(config)
-        if address is not None and engine is not Engine.dask:
-            raise ValueError(f"address is {address!r} and engine is 'local'; add --engine dask")
-        make: Callable[[], AbstractContextManager[tuple[Executor, int]]] = {
-            Engine.local: lambda: engines.local(workers),
-            Engine.dask: lambda: engines.dask(workers, address),
-        }[engine]
-        manifest = run(grid, out, make(), engine=engine.value, workers=workers, config=str(config))
-    except ValueError as error:
-        tell(f"error: {error}")
-        raise typer.Exit(2) from None
-    except BrokenProcessPool:
-        tell("error: a worker process died (out of memory?); run the same command to go on")
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        tell("interrupted; run the same command to go on")
-        raise typer.Exit(130) from None
-    cells, blocks = manifest["cells"], manifest["runs"][-1]["blocks"]
+        machine = command.machine(engine, workers, address)
+        manifest = run(grid, out, machine, engine=engine.value, workers=workers, config=str(config))
+    counts, this = manifest["census"], manifest["runs"][-1]
     tell(
-        f"{out}/table.parquet: {cells['all']} cells, largest relative standard error "
-        f"{cells['largest relative_se']:.2%}; {blocks['computed']} blocks computed, "
-        f"{blocks['kept']} kept, {manifest['runs'][-1]['seconds']:.0f} s"
+        f"{out}/table.parquet: {counts['all']} estimators in cells, largest relative standard "
+        f"error {counts['largest relative_se']:.2%}; {this['blocks']['computed']} blocks computed, "
+        f"{this['blocks']['kept']} kept, {this['seconds']:.0f} s"
     )

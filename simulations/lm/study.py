@@ -1,61 +1,20 @@
-"""The training study: jobs in folders, each finished, to be continued, or to be begun."""
+"""The training study: each job a file of a folder, made once, so that a killed run continues."""
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from simulations.core import store
-from simulations.lm import evaluation, oracle, policies, prompts, rewards, rollouts, train
-from simulations.lm.policies import Policy
+from simulations.core.progress import Account
+from simulations.core.store import once
+from simulations.lm import engine, evaluation, models, oracle, prompts, rewards, train
 from simulations.lm.prompts import Prompt
-from simulations.lm.schema import START, Scenario, Study
-from simulations.lm.train import EVALUATE, TRAIN, TUNE, Arm, Course
-
-#: told how many rollouts and tokens were just done
-After = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A scenario's policy and reward in memory, and the weights that every arm starts from."""
-
-    policy: Policy
-    reward: tuple[str, rewards.Reward]
-    start: list[Any]
-
-    def restart(self) -> None:
-        """Put the policy back to its start."""
-        train.put(self.policy.trainable(), self.start)
-
-
-def loaded(study: Study, scenario: Scenario) -> Loaded:
-    """Load a scenario's policy and reward, and make parameters trainable."""
-    record = rewards.REWARDS.get(scenario.reward)
-    if record is not None and not record.trainable:
-        raise ValueError(
-            f"reward is {scenario.reward!r}, which is to be measured only; give another"
-        )
-    policy = policies.load(
-        scenario.model,
-        temperature=scenario.temperature,
-        device=study.device,
-        dtype=study.dtype,
-    )
-    reward = rewards.load(scenario.reward, policy)
-    if study.adapter.rank:
-        policies.adapt(policy, **study.adapter.model_dump(), seed=study.seed)
-    else:
-        policies.unfreeze(policy)
-    start = [weight.detach().clone() for weight in policy.trainable()]
-    return Loaded(policy, (scenario.reward, reward), start)
+from simulations.lm.schema import START, Oracle, Scenario, Study
+from simulations.lm.train import EVALUATE, ORACLE, TRAIN, TUNE, Arm, Course
 
 
 def slug(*names: object) -> str:
@@ -66,11 +25,7 @@ def slug(*names: object) -> str:
     >>> slug("TEA .25", 0)
     'TEA-.25-0-9c2e'
     """
-    text = "-".join(map(str, names))
-    return re.sub(r"[^\w.]+", "-", text).strip("-") + "-" + store.digest(text)[:4]
-
-
-# --- how much there is to do ----------------------------------------------------------------------
+    return store.slug("-".join(map(str, names)))
 
 
 def work(study: Study) -> int:
@@ -88,195 +43,169 @@ def work(study: Study) -> int:
     return total
 
 
-# --- what is done ---------------------------------------------------------------------------------
-
-
-def run(study: Study, out: Path, after: After, told: Callable[[str], None]) -> None:
-    """Run what `out` lacks of a study.
-
-    Parameters
-    ----------
-    study : Study
-        The configuration.
-    out : Path
-        Results folder; whatever is finished in it is kept.
-    after : callable
-        Told how many rollouts and tokens were just done, or were found done (tokens 0).
-    told : callable
-        Told what is being done.
-    """
+def run(study: Study, out: Path, account: Account) -> None:
+    """Run what `out` lacks of a study; whatever is finished in it is kept."""
     for label, scenario in study.scenarios.items():
-        folder = out / "jobs" / slug(label)
-        told(f"{label}: loading")
-        here = _Scenario(study, label, scenario, folder, after, told)
-        here.everything()
+        account.doing(f"{label}: loading")
+        jobs = _Jobs(study, label, scenario, out / "jobs" / slug(label), account)
+        jobs.evaluate_start()
+        if study.oracle is not None:
+            jobs.oracle(study.oracle)
+        rates = {arm: jobs.tune(arm) for arm in study.estimators}
+        store.write(rates, jobs.folder / "rates.json")
+        for seed in range(study.seeds):
+            for arm, rate in rates.items():
+                jobs.arm(arm, seed, rate)
 
 
-class _Scenario:
-    """The jobs of one scenario, in order: start, oracle, tuning, then seed by seed every arm."""
+class _Jobs:
+    """The jobs of one scenario; its policy and reward are in memory, and train in turns."""
 
     def __init__(
-        self,
-        study: Study,
-        label: str,
-        scenario: Scenario,
-        folder: Path,
-        after: After,
-        told: Callable[[str], None],
+        self, study: Study, label: str, scenario: Scenario, folder: Path, account: Account
     ):
-        self.study, self.label, self.scenario, self.folder = study, label, scenario, folder
-        self.after, self.told = after, told
+        self.study, self.label, self.scenario = study, label, scenario
+        self.folder, self.account = folder, account
+        record = rewards.REWARDS.get(scenario.reward)
+        if record is not None and not record.trainable:
+            raise ValueError(
+                f"reward is {scenario.reward!r}, which is to be measured only; give another"
+            )
         self.heldout = prompts.read(study.evaluation.prompts, study.evaluation.count)
         self.tuning = prompts.read(study.tuning.prompts, study.tuning.count)
         self.train = prompts.read(study.training.prompts)
-        self.here = loaded(study, scenario)
-        for asked in (self.heldout, self.tuning, self.train):
-            rollouts.encode(self.here.policy, [p.text for p in asked], study.new_tokens)
-
-    def everything(self) -> None:
-        self.evaluate(START, 0, self.folder / "start")
-        if self.study.oracle is not None:
-            self.oracle()
-        rates = {label: self.tune(label) for label in self.study.estimators}
-        store.write(rates, self.folder / "rates.json")
-        for seed in range(self.study.seeds):
-            for label, rate in rates.items():
-                self.arm(label, seed, rate)
-
-    def arm_of(self, label: str, rate: float) -> Arm:
-        table, scenario = self.study.estimators[label], self.scenario
-        kl = self.study.training.kl
-        return Arm(table.name, table.options, scenario.m, scenario.N, rate, kl)
-
-    def course(self, asked: list[Prompt], steps: int, key: tuple[int, ...]) -> Course:
-        study, plan = self.study, self.study.training
-        sizes = {"rows": study.rows, "train_rows": study.train_rows, "save_every": plan.save_every}
-        return Course(asked, plan.batch, steps, study.new_tokens, study.seed, key=key, **sizes)
-
-    def evaluate(self, label: str, seed: int, folder: Path) -> None:
-        """Evaluate the policy as it is, unless that is done."""
-        path = folder / "evaluation.parquet"
-        plan = self.study.evaluation
-        if path.exists():
-            store.read(path, columns=["reward"])
-            return self.after(plan.count * plan.rollouts, 0)
-        self.told(f"{self.label}: {label}, evaluation")
-        # the same uniform numbers for every arm and seed
-        shape = (len(self.heldout), plan.rollouts, self.study.new_tokens)
-        draws = rollouts.uniforms(self.study.seed, (EVALUATE,), shape)
-        table = evaluation.evaluate(
-            self.here.policy,
-            self.heldout,
-            draws,
-            self.here.reward,
-            rows=self.study.rows,
-            after=self.after,
+        self.policy = models.load(
+            scenario.model,
+            temperature=scenario.temperature,
+            device=study.device,
+            dtype=study.dtype,
         )
+        self.reward = rewards.load(scenario.reward, self.policy)
+        if study.adapter.rank:
+            models.adapt(self.policy, **study.adapter.model_dump(), seed=study.seed)
+        else:
+            models.unfreeze(self.policy)
+        #: the weights that every arm starts from
+        self.start = [weight.detach().clone() for weight in self.policy.trainable()]
+        # a prompt that is too long is refused before anything is trained
+        self.policy.encode(
+            [p.text for p in (*self.heldout, *self.tuning, *self.train)], study.new_tokens
+        )
+
+    def evaluate_start(self) -> None:
+        plan = self.study.evaluation
+        once(
+            self.folder / "start" / "evaluation.parquet",
+            lambda: self.evaluated(START, 0),
+            skipped=lambda: self.account.kept(plan.count * plan.rollouts),
+        )
+
+    def evaluated(self, label: str, seed: int) -> pd.DataFrame:
+        """Evaluate the policy as it is, with the same uniform numbers for every arm and seed."""
+        self.account.doing(f"{self.label}: {label}, evaluation")
+        table = self.judged(self.heldout, self.study.evaluation.rollouts, (EVALUATE,))
         table.insert(0, "seed", seed)
         table.insert(0, "estimator", label)
         table.insert(0, "scenario", self.label)
-        store.write(table, path)
+        return table
+
+    def judged(self, on: list[Prompt], rollouts: int, key: tuple[int, ...]) -> pd.DataFrame:
+        draws = engine.uniforms(self.study.seed, key, (len(on), rollouts, self.study.new_tokens))
+        return evaluation.evaluate(
+            self.policy, on, draws, self.reward, rows=self.study.rows, after=self.account.after
+        )
 
     def arm(self, label: str, seed: int, rate: float) -> None:
         """Train one arm from the start, and evaluate it."""
         folder = self.folder / "arms" / slug(label, seed)
-        course = self.course(self.train, self.study.training.steps, (TRAIN, seed))
-        finished = folder / "steps.parquet"
-        if finished.exists() and (folder / "evaluation.parquet").exists():
-            self.after(course.steps * course.batch * self.scenario.m, 0)
-            return self.evaluate(label, seed, folder)
-        self.told(f"{self.label}: {label}, seed {seed}")
-        log = self._trained(label, rate, course, folder, self.after)
-        log = log.assign(scenario=self.label, estimator=label, seed=seed, rate=rate)
-        store.write(log, finished)
-        return self.evaluate(label, seed, folder)
+        log, judged = folder / "steps.parquet", folder / "evaluation.parquet"
+        plan, held_out = self.study.training, self.study.evaluation
+        if store.kept(log) is not None and store.kept(judged) is not None:
+            trained = plan.batch * self.scenario.m * plan.steps
+            return self.account.kept(trained + held_out.count * held_out.rollouts)
+        self.account.doing(f"{self.label}: {label}, seed {seed}")
+        course = self.course(self.train, plan.batch, plan.steps, TRAIN, seed)
+        steps = self.trained(label, rate, course, folder)
+        store.write(steps.assign(scenario=self.label, estimator=label, seed=seed, rate=rate), log)
+        return store.write(self.evaluated(label, seed), judged)
 
-    def _trained(
-        self, label: str, rate: float, course: Course, folder: Path, after: After
-    ) -> pd.DataFrame:
-        self.here.restart()
-        arm = self.arm_of(label, rate)
-        return train.train(self.here.policy, arm, course, self.here.reward, folder, after)
+    def course(self, on: list[Prompt], batch: int, steps: int, *key: int) -> Course:
+        study = self.study
+        sizes = (study.rows, study.train_rows, study.training.save_every)
+        return Course(on, batch, steps, study.new_tokens, study.seed, key, *sizes)
+
+    def trained(self, label: str, rate: float, course: Course, folder: Path) -> pd.DataFrame:
+        """Train the policy from the start, or from the folder's checkpoint; return the log."""
+        train.put(self.policy.trainable(), self.start)
+        arm = self.arm_of(label, self.scenario.N, rate)
+        return train.train(self.policy, arm, course, self.reward, folder, self.account.after)
+
+    def arm_of(self, label: str, N: int, rate: float = math.nan) -> Arm:
+        table = self.study.estimators[label]
+        kl = self.study.training.kl
+        return Arm(table.name, table.options, self.scenario.m, N, rate, kl)
 
     def tune(self, label: str) -> float:
         """Return the step size whose policy has the best best-of-N on the tuning prompts."""
         plan = self.study.tuning
         if not plan.choices:
             return plan.rates[0]
+        trained = self.study.training.batch * self.scenario.m * plan.steps
+        cost = trained + plan.count * plan.rollouts
         scores = {}
         for rate in plan.choices:
             folder = self.folder / "tuning" / slug(label, rate)
-            path = folder / "score.json"
-            cost = self.study.training.batch * self.scenario.m * plan.steps
-            if path.exists():
-                scores[rate] = read_json(path)["value"]
-                self.after(cost + plan.count * plan.rollouts, 0)
-                continue
-            self.told(f"{self.label}: {label}, tuning {rate:g}")
-            course = self.course(self.tuning, plan.steps, (TUNE, 0))
-            self._trained(label, rate, course, folder, self.after)
-            draws = rollouts.uniforms(
-                self.study.seed, (TUNE, 1), (plan.count, plan.rollouts, self.study.new_tokens)
-            )
-            table = evaluation.evaluate(
-                self.here.policy,
-                self.tuning,
-                draws,
-                self.here.reward,
-                rows=self.study.rows,
-                after=self.after,
-            )
-            scores[rate] = float(evaluation.best_of(evaluation.by_prompt(table), plan.N).mean())
-            store.write({"rate": rate, "N": plan.N, "value": scores[rate]}, path)
-            (folder / "state.pt").unlink()
+            scores[rate] = once(
+                folder / "score.json",
+                partial(self.score, label, rate, folder),
+                skipped=lambda: self.account.kept(cost),
+            )["value"]
+            (folder / "state.pt").unlink(missing_ok=True)
         return max(scores, key=scores.__getitem__)
 
-    def oracle(self) -> None:
+    def score(self, label: str, rate: float, folder: Path) -> dict[str, float]:
+        """Train an arm for a few steps of one size, and evaluate it on the tuning prompts."""
+        plan = self.study.tuning
+        self.account.doing(f"{self.label}: {label}, tuning {rate:g}")
+        course = self.course(self.tuning, self.study.training.batch, plan.steps, TUNE, 0)
+        self.trained(label, rate, course, folder)
+        table = self.judged(self.tuning, plan.rollouts, (TUNE, 1))
+        value = evaluation.best_of(evaluation.by_prompt(table), plan.N).mean()
+        return {"rate": rate, "N": plan.N, "value": float(value)}
+
+    def oracle(self, plan: Oracle) -> None:
         """Compare every arm's first gradient with the oracle's."""
-        plan = self.study.oracle
-        assert plan is not None
-        path = self.folder / "oracle.parquet"
-        batch_cost = plan.count * self.scenario.m
-        if path.exists():
-            return self.after(plan.count * plan.rollouts + plan.batches * batch_cost, 0)
-        self.told(f"{self.label}: oracle gradient")
-        self.here.restart()
-        study, asked = self.study, self.train[: plan.count]
-        common = {
-            "reward": self.here.reward,
-            "seed": study.seed,
-            "new_tokens": study.new_tokens,
-            "rows": (study.rows, study.train_rows),
-        }
+        cost = plan.count * (plan.rollouts + plan.batches * self.scenario.m)
+        once(
+            self.folder / "oracle.parquet",
+            partial(self.cosines, plan),
+            skipped=lambda: self.account.kept(cost),
+        )
+
+    def cosines(self, plan: Oracle) -> pd.DataFrame:
+        self.account.doing(f"{self.label}: oracle gradient")
+        train.put(self.policy.trainable(), self.start)
+        course = self.course(self.train[: plan.count], plan.count, 1, ORACLE)
         halves = oracle.oracle(
-            self.here.policy,
-            asked,
+            self.policy,
+            course,
             plan.rollouts,
             plan.N,
-            folder=self.folder,
-            after=self.after,
-            **common,
+            self.reward,
+            self.folder,
+            self.account.after,
         )
-        # nothing is updated, so that no step size is needed
-        arms = {label: self.arm_of(label, math.nan) for label in study.estimators}
-        arms = {label: replace(arm, N=plan.N) for label, arm in arms.items()}
+        arms = {label: self.arm_of(label, plan.N) for label in self.study.estimators}
+        cost = plan.count * self.scenario.m
         tables = []
         for batch in range(plan.batches):
+
+            def compare(batch: int = batch) -> pd.DataFrame:
+                table = oracle.cosines(self.policy, course, arms, halves, self.reward, batch)
+                self.account.done(cost, int(table["tokens"].iloc[0]))
+                return table
+
             part = self.folder / "oracle" / f"{batch}.parquet"
-            fresh = not part.exists()
-            if fresh:
-                table = oracle.cosines(self.here.policy, arms, asked, halves, batch=batch, **common)
-                store.write(table, part)
-            tables.append(store.read(part))
-            self.after(batch_cost, int(tables[-1]["tokens"].iloc[0]) if fresh else 0)
+            tables.append(once(part, compare, skipped=lambda: self.account.kept(cost)))
         table = pd.concat(tables, ignore_index=True)
-        table = table.assign(scenario=self.label, reliability=oracle.reliability(halves))
-        store.write(table, path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a tuning's score; ValueError with the cure if it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it to tune again") from None
+        return table.assign(scenario=self.label, reliability=oracle.reliability(halves))

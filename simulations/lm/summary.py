@@ -1,8 +1,8 @@
-"""What the jobs of a training study say together: curves, differences, behaviour, samples."""
+"""The tables of a training study: curves, paired differences, behaviour, answers to read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,93 +12,93 @@ import pandas as pd
 from simulations.core import store
 from simulations.lm import evaluation
 from simulations.lm.schema import START, Study
-from simulations.lm.study import read_json, slug
+from simulations.lm.study import slug
+
+Rows = list[dict[str, Any]]
+#: the held-out rollouts of a training run, by arm and seed
+Evaluations = dict[tuple[str, int], pd.DataFrame]
+#: best-of-N values by arm and N, shape (seeds, prompts)
+Values = dict[str, dict[int, np.ndarray]]
 
 
 def summarise(study: Study, out: Path) -> None:
     """Write every table of the study, from its finished jobs."""
-    tuning, steps, curves, runs, differences = [], [], [], [], []
-    behaviour, histogram, samples, cosine = [], [], [], []
+    tuning, curves, runs, differences, behaviour, histogram = ([] for _ in range(6))
+    steps, samples, oracle = ([] for _ in range(3))
     for label in study.scenarios:
         folder = out / "jobs" / slug(label)
-        tables = dict(_evaluations(study, folder))
-        values = _values(study, tables)
-        curves += [_curve(label, arm, values[arm], study) for arm in values]
-        runs += _runs(label, values)
-        differences += _differences(study, label, values)
-        behaviour += [_behaviour(label, table) for table in tables.values()]
-        histogram += _histogram(label, tables)
-        samples += [_samples(table) for table in tables.values()]
-        tuning += _tuning(study, label, folder)
-        steps += [
-            store.read(folder / "arms" / slug(arm, seed) / "steps.parquet")
+        arms = {
+            (arm, seed): folder / "arms" / slug(arm, seed)
             for arm in study.estimators
             for seed in range(study.seeds)
-        ]
+        }
+        evaluations = {
+            key: store.read(place / "evaluation.parquet")
+            for key, place in {(START, 0): folder / "start", **arms}.items()
+        }
+        values = _values(study, evaluations)
+        tuning += _tuning(study, label, folder)
+        curves += _curves(study, label, values)
+        runs += _runs(label, values)
+        differences += _differences(study, label, values)
+        behaviour += [_behaviour(label, table) for table in evaluations.values()]
+        histogram += _histogram(label, evaluations)
+        steps += [store.read(place / "steps.parquet") for place in arms.values()]
+        samples += [_samples(table) for table in evaluations.values()]
         if study.oracle is not None:
-            cosine.append(store.read(folder / "oracle.parquet"))
-    columns = ["scenario", "estimator", "rate", "N", "value"]
-    _write(out, "tuning", [pd.DataFrame(tuning, columns=columns)])
-    _write(out, "steps", steps)
-    _write(out, "curves", curves)
-    _write(out, "runs", [pd.DataFrame(runs)])
-    _write(out, "differences", [pd.DataFrame(differences)])
-    _write(out, "behaviour", [pd.DataFrame(behaviour)])
-    _write(out, "histogram", [pd.DataFrame(histogram)])
-    _write(out, "samples", samples)
-    if cosine:
-        _write(out, "oracle", cosine)
+            oracle.append(store.read(folder / "oracle.parquet"))
+    tables = {
+        "tuning": pd.DataFrame(tuning, columns=["scenario", "estimator", "rate", "N", "value"]),
+        "steps": pd.concat(steps, ignore_index=True),
+        "curves": pd.DataFrame(curves),
+        "runs": pd.DataFrame(runs),
+        "differences": pd.DataFrame(differences),
+        "behaviour": pd.DataFrame(behaviour),
+        "histogram": pd.DataFrame(histogram),
+        "samples": pd.concat(samples, ignore_index=True),
+    }
+    if oracle:
+        tables["oracle"] = pd.concat(oracle, ignore_index=True)
+    for name, table in tables.items():
+        store.write(table, out / f"{name}.parquet")
 
 
-def _write(out: Path, name: str, parts: list[pd.DataFrame]) -> None:
-    store.write(pd.concat(parts, ignore_index=True), out / f"{name}.parquet")
-
-
-def _evaluations(study: Study, folder: Path) -> Iterator[tuple[tuple[str, int], pd.DataFrame]]:
-    yield (START, 0), store.read(folder / "start" / "evaluation.parquet")
-    for arm in study.estimators:
-        for seed in range(study.seeds):
-            path = folder / "arms" / slug(arm, seed) / "evaluation.parquet"
-            yield (arm, seed), store.read(path)
-
-
-def _values(
-    study: Study, tables: dict[tuple[str, int], pd.DataFrame]
-) -> dict[str, dict[int, np.ndarray]]:
-    """Return for each arm and N the best-of-N value, shape (seeds, prompts)."""
-    rated: dict[str, list[np.ndarray]] = {}
-    for (arm, _), table in tables.items():
-        rated.setdefault(arm, []).append(evaluation.by_prompt(table))
+def _values(study: Study, evaluations: Evaluations) -> Values:
+    rewards: dict[str, list[np.ndarray]] = {}
+    for (arm, _), table in evaluations.items():
+        rewards.setdefault(arm, []).append(evaluation.by_prompt(table))
     sizes = evaluation.budgets(study.evaluation.rollouts)
     return {
         arm: {N: evaluation.best_of(np.stack(seeds), N) for N in sizes}
-        for arm, seeds in rated.items()
+        for arm, seeds in rewards.items()
     }
 
 
-def _curve(label: str, arm: str, values: dict[int, np.ndarray], study: Study) -> pd.DataFrame:
-    rows = []
-    rng = np.random.default_rng(study.seed)
-    for N, value in values.items():
-        nothing = np.zeros((1, value.shape[1]))
-        mean, low, high = evaluation.difference(value, nothing, study.evaluation.resamples, rng)
-        rows.append({"scenario": label, "estimator": arm, "N": N, "value": mean})
-        rows[-1] |= {"low": low, "high": high}
-    return pd.DataFrame(rows)
+def _tuning(study: Study, label: str, folder: Path) -> Rows:
+    """Return each step size's value on the tuning prompts, if there was a choice."""
+    return [
+        {"scenario": label, "estimator": arm}
+        | store.read(folder / "tuning" / slug(arm, rate) / "score.json")
+        for arm in study.estimators
+        for rate in study.tuning.choices
+    ]
 
 
-def _tuning(study: Study, label: str, folder: Path) -> list[dict[str, Any]]:
-    """Return what each step size came to on the tuning prompts, if there was a choice."""
+def _curves(study: Study, label: str, values: Values) -> Rows:
+    """Return each arm's best-of-N value with its interval, at every N."""
     rows = []
-    for arm in study.estimators:
-        for rate in study.tuning.choices:
-            score = read_json(folder / "tuning" / slug(arm, rate) / "score.json")
-            rows.append({"scenario": label, "estimator": arm, **score})
+    for arm, curve in values.items():
+        rng = np.random.default_rng(study.seed)
+        for N, value in curve.items():
+            nothing = np.zeros((1, value.shape[1]))
+            mean, low, high = evaluation.difference(value, nothing, study.evaluation.resamples, rng)
+            rows.append({"scenario": label, "estimator": arm, "N": N, "value": mean})
+            rows[-1] |= {"low": low, "high": high}
     return rows
 
 
-def _runs(label: str, values: dict[str, dict[int, np.ndarray]]) -> list[dict[str, Any]]:
-    """Return what each training run comes to, the mean over prompts."""
+def _runs(label: str, values: Values) -> Rows:
+    """Return the value of each training run, the mean over prompts."""
     return [
         {"scenario": label, "estimator": arm, "seed": seed, "N": N, "value": value}
         for arm, curve in values.items()
@@ -107,23 +107,19 @@ def _runs(label: str, values: dict[str, dict[int, np.ndarray]]) -> list[dict[str
     ]
 
 
-def _differences(
-    study: Study, label: str, values: dict[str, dict[int, np.ndarray]]
-) -> list[dict[str, Any]]:
+def _differences(study: Study, label: str, values: Values) -> Rows:
     """Compare every pair of arms, and each with the start, at every N."""
     rows = []
-    arms = list(values)
-    for place, theirs in enumerate(arms):
-        for ours in arms[place + 1 :]:
-            for N in values[ours]:
-                rng = np.random.default_rng(study.seed)
-                found = evaluation.difference(
-                    values[ours][N], values[theirs][N], study.evaluation.resamples, rng
-                )
-                head = {"scenario": label, "estimator": ours, "against": theirs, "N": N}
-                rows.append(
-                    {**head, **dict(zip(("difference", "low", "high"), found, strict=True))}
-                )
+    for theirs, ours in combinations(values, 2):
+        for N in values[ours]:
+            mean, low, high = evaluation.difference(
+                values[ours][N],
+                values[theirs][N],
+                study.evaluation.resamples,
+                np.random.default_rng(study.seed),
+            )
+            rows.append({"scenario": label, "estimator": ours, "against": theirs, "N": N})
+            rows[-1] |= {"difference": mean, "low": low, "high": high}
     return rows
 
 
@@ -139,18 +135,16 @@ def _behaviour(label: str, table: pd.DataFrame) -> dict[str, Any]:
     return row
 
 
-def _histogram(
-    label: str, tables: dict[tuple[str, int], pd.DataFrame], bins: int = 60
-) -> list[dict[str, Any]]:
+def _histogram(label: str, evaluations: Evaluations, bins: int = 60) -> Rows:
     """Count rewards in bins that all arms share."""
-    every = np.concatenate([table.reward.to_numpy() for table in tables.values()])
-    edges = np.linspace(every.min(), every.max() + 1e-12, bins + 1)
+    pooled = np.concatenate([table.reward.to_numpy() for table in evaluations.values()])
+    edges = np.linspace(pooled.min(), pooled.max() + 1e-12, bins + 1)
     rows = []
-    for (arm, seed), table in tables.items():
+    for (arm, seed), table in evaluations.items():
         counts, _ = np.histogram(table.reward, edges)
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
-            head = {"scenario": label, "estimator": arm, "seed": seed}
-            rows.append({**head, "low": low, "high": high, "count": int(count)})
+            rows.append({"scenario": label, "estimator": arm, "seed": seed})
+            rows[-1] |= {"low": low, "high": high, "count": int(count)}
     return rows
 
 

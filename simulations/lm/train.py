@@ -1,38 +1,49 @@
-"""Train a policy toward the best of N: one arm, from its start or from where it was stopped.
+"""Train a language model for best-of-N: sample, reward, advantages, one step of Adam.
 
-A step: m rollouts of each of a few prompts, their rewards, advantages by name, one step of Adam
-along the policy gradient. Arms differ in the estimator alone: prompts, their order and the uniform
-numbers that choose tokens are functions of the seed and the step.
+python -m simulations.lm.train                                # a tiny random model, seconds
+python -m simulations.lm.train --model smollm2 --reward tone --estimator linear_tea --rate 0.0005
+
+Of each of a few prompts, m rollouts are drawn and rated; an estimator of `tea_stats` turns the
+rewards into advantages, and this is the only place where N enters. The arms of a study differ in
+the estimator alone: prompts, their order and the uniform numbers that choose tokens (common random
+numbers) are functions of the seed and the step. So a run that was killed continues from its last
+checkpoint to the same digits.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
+import typer
 from torch import Tensor
 
-from simulations.lm import rewards, rollouts
+from simulations.core import progress, store
+from simulations.core.command import one_line_errors
+from simulations.lm import engine, first_line, models, prompts, rewards
 from simulations.lm.policies import Policy
 from simulations.lm.prompts import Prompt
+from simulations.lm.rewards import Reward
+from simulations.lm.schema import Adapter
 from tea_stats import torch_bridge
 
-#: what `uniforms` is told the numbers are for
+#: first part of the key of uniform numbers: what they are for
 TRAIN, EVALUATE, TUNE, ORACLE = range(4)
-#: columns of a step's record that no two runs have in common
+#: columns of the log that differ from run to run
 TIMES = ["seconds_sample", "seconds_reward", "seconds_advantage", "seconds_update"]
+#: called with numbers of rollouts and tokens just drawn; 0 tokens for what an earlier run did
+After = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What is trained how: an estimator with its budget, and a step size.
+    """An estimator with its budget, and a step size.
 
     Attributes
     ----------
@@ -41,11 +52,11 @@ class Arm:
     options : mapping
         The estimator's options.
     m, N : int
-        Rollouts per prompt, and the budget that they are to prepare for.
+        Rollouts per prompt, and the N of the best-of-N that is to be improved.
     rate : float
         Step size of Adam.
     kl : float
-        Price of the divergence from the start, per token.
+        Weight of the divergence from the start, per token.
     """
 
     estimator: str
@@ -58,7 +69,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Course:
-    """What all arms have in common: prompts, their number per step, steps, seed, sizes."""
+    """What all arms have in common: prompts, how many a step, steps, random numbers, sizes.
+
+    `rows` and `train_rows` are rollouts computed side by side, in sampling and in training.
+    """
 
     prompts: Sequence[Prompt]
     batch: int
@@ -68,13 +82,13 @@ class Course:
     key: tuple[int, ...]
     rows: int
     train_rows: int
-    save_every: int
+    save_every: int = 5
 
-    def chosen(self, step: int) -> list[Prompt]:
+    def chosen(self, step: int) -> list[str]:
         """Return the prompts of a step: all of them come before any comes again."""
         count = len(self.prompts)
         places = range(step * self.batch, (step + 1) * self.batch)
-        return [self.prompts[self._order(i // count)[i % count]] for i in places]
+        return [self.prompts[self._order(i // count)[i % count]].text for i in places]
 
     def _order(self, lap: int) -> list[int]:
         spawn = np.random.SeedSequence(self.seed, spawn_key=(*self.key, 1, lap))
@@ -82,118 +96,113 @@ class Course:
 
     def draws(self, step: int, m: int) -> Tensor:
         """Return the uniform numbers of a step."""
-        return rollouts.uniforms(self.seed, (*self.key, 0, step), (self.batch, m, self.new_tokens))
+        return engine.uniforms(self.seed, (*self.key, 0, step), (self.batch, m, self.new_tokens))
 
 
 def train(
     policy: Policy,
     arm: Arm,
     course: Course,
-    reward: tuple[str, rewards.Reward],
-    folder: Path,
-    after: Callable[[int, int], None] = lambda rollouts, tokens: None,
+    reward: Reward,
+    folder: Path | None = None,
+    after: After = lambda rollouts, tokens: None,
 ) -> pd.DataFrame:
-    """Train a policy in place; what `folder` holds of the same run is not done again.
-
-    Parameters
-    ----------
-    policy : Policy
-        Its trainable parameters at their start.
-    arm, course
-        What and how.
-    reward : (name, function)
-        See `simulations.lm.rewards`.
-    folder : Path
-        Where the checkpoint is kept.
-    after : callable
-        Told after each step how many rollouts and tokens it had; tokens 0 for what was there.
+    """Train a policy in place, from its start or from the checkpoint in `folder`.
 
     Returns
     -------
     DataFrame
-        One row per step; all columns but `TIMES` are the same however often it was stopped.
+        One row per step; all columns but `TIMES` are the same however often it was interrupted.
     """
     weights = policy.trainable()
-    optimiser = torch.optim.Adam(weights, lr=arm.rate)
-    log = _resumed(folder / "state.pt", weights, optimiser)
+    adam = torch.optim.Adam(weights, lr=arm.rate)
+    log = _resumed(folder / "state.pt", weights, adam) if folder else []
     after(len(log) * course.batch * arm.m, 0)
     for step in range(len(log), course.steps):
-        prompts = course.chosen(step)
         clock = Clock()
-        encoded = rollouts.encode(policy, [prompt.text for prompt in prompts], course.new_tokens)
-        drawn = rollouts.sample(policy, encoded, course.draws(step, arm.m), rows=course.rows)
-        texts = policy.texts(drawn.tokens, drawn.mask)
+
+        # m rollouts of each prompt, prompt by prompt
+        texts = course.chosen(step)
+        encoded = policy.encode(texts, course.new_tokens)
+        rollouts = engine.sample(policy, encoded, course.draws(step, arm.m), rows=course.rows)
+        completions = policy.decode(rollouts.tokens, rollouts.mask)
         clock.lap("seconds_sample")
-        asked = [prompt.text for prompt in prompts for _ in range(arm.m)]
-        rated = torch.from_numpy(rewards.rate(*reward, asked, texts)).view(-1, arm.m)
+
+        asked = [text for text in texts for _ in range(arm.m)]
+        rated = torch.from_numpy(reward(asked, completions)).view(-1, arm.m)
         clock.lap("seconds_reward")
+
         A, row = scaled_advantages(arm, rated)
         clock.lap("seconds_advantage")
-        optimiser.zero_grad(set_to_none=True)
-        row |= backward(policy, drawn, A, arm.kl, course.train_rows)
+
+        adam.zero_grad(set_to_none=True)
+        row |= backward(policy, rollouts, A, arm.kl, course.train_rows)
         row["gradient"] = float(torch.linalg.vector_norm(flat_gradient(weights)))
-        optimiser.step()
+        adam.step()
         clock.lap("seconds_update")
-        tokens = int(drawn.mask.sum())
+
+        tokens = int(rollouts.mask.sum())
         row |= {
             "reward": float(rated.mean()),
             "best": float(rated.amax(dim=1).mean()),
-            "length": tokens / len(texts),
-            "entropy": -float(drawn.logprobs.sum()) / tokens,
+            "length": tokens / len(completions),
+            "entropy": -float(rollouts.logprobs.sum()) / tokens,
             "tokens": tokens,
         }
         log.append({"step": step, **row, **clock.laps})
-        after(len(texts), tokens)
-        if (step + 1) % course.save_every == 0 or step + 1 == course.steps:
-            _save(folder / "state.pt", weights, optimiser, log)
+        after(len(completions), tokens)
+        if folder and ((step + 1) % course.save_every == 0 or step + 1 == course.steps):
+            _save(folder / "state.pt", weights, adam, log)
     return pd.DataFrame(log)
 
 
 def scaled_advantages(arm: Arm, rated: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Return advantages of unit root mean square over the batch, and what they were before.
+    """Return advantages of rewards (prompts, m), scaled to a root mean square of 1 over the batch.
 
-    One number scales the whole batch, so that directions within and between groups stay; a group
-    whose rewards tell nothing has advantages 0 and is counted.
+    A single factor for the batch leaves all directions within and between groups alone, and makes
+    step sizes comparable between estimators whose advantages have other units. Beside them: the
+    root mean square before, and how many groups have no advantage but 0.
     """
-    A = torch_bridge.advantages(arm.estimator, rated, arm.N, **dict(arm.options))
+    A = torch_bridge.advantages(arm.estimator, rated, arm.N, **arm.options)
     size = float(A.square().mean().sqrt())
     degenerate = int((A == 0.0).all(dim=1).sum())
     return A / size if size > 0.0 else A, {"size": size, "degenerate": degenerate}
 
 
 def backward(
-    policy: Policy, drawn: rollouts.Rollouts, A: Tensor, kl: float, rows: int
+    policy: Policy, rollouts: engine.Rollouts, A: Tensor, kl: float, rows: int
 ) -> dict[str, float]:
-    """Add the gradient of the loss to the parameters, a few rollouts at a time.
+    """Add the gradient of the loss to the parameters' own, `rows` rollouts at a time.
 
     The loss is −mean(A_i Σ_t log π(y_t)) + kl · mean(Σ_t ½ (log π(y_t) − log π₀(y_t))²), means over
-    rollouts. On rollouts of the policy itself, the second term's gradient has the expectation of
-    that of Σ_t KL(π ‖ π₀) given what went before each token; the estimate of KL itself is the mean
-    of Σ_t log π − log π₀.
+    rollouts. On rollouts of the policy itself, the gradient of the second term has the expectation
+    of that of Σ_t KL(π ‖ π₀) given the tokens before; the mean of Σ_t log π − log π₀ estimates the
+    divergence itself, which is returned.
     """
-    total, apart = len(drawn.tokens), 0.0
-    A = A.to(device=drawn.tokens.device, dtype=torch.float32).reshape(-1)
-    for piece, place in drawn.pieces(rows):
-        with rollouts.explained_memory():
-            logprobs = rollouts.score(policy, piece)
+    total, divergence = len(rollouts.tokens), 0.0
+    A = A.to(device=rollouts.tokens.device, dtype=torch.float32).reshape(-1)
+    for piece, place in rollouts.pieces(rows):
+        with engine.memory_errors_explained():
+            logprobs = engine.score(policy, piece)
             share = len(piece.tokens) / total
             loss = share * torch_bridge.policy_gradient_loss(
                 logprobs[None], A[None, place], piece.mask[None]
             )
             if kl > 0.0:
                 with torch.no_grad(), policy.as_loaded() as start:
-                    before = rollouts.score(start, piece)
+                    before = engine.score(start, piece)
                 gap = logprobs - before
                 loss = loss + kl * 0.5 * gap.square().sum() / total
-                apart += float(gap.detach().sum()) / total
+                divergence += float(gap.detach().sum()) / total
             loss.backward()
-    return {"kl": apart if kl > 0.0 else float("nan")}
+    return {"kl": divergence if kl > 0.0 else float("nan")}
 
 
 def flat_gradient(weights: Sequence[Tensor]) -> Tensor:
     """Return the gradient of all trainable parameters as one vector."""
-    found = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-    return torch.cat([gradient.flatten() for gradient in found])
+    return torch.cat(
+        [(torch.zeros_like(w) if w.grad is None else w.grad).flatten() for w in weights]
+    )
 
 
 class Clock:
@@ -214,32 +223,30 @@ class Clock:
 # --- checkpoints ----------------------------------------------------------------------------------
 
 
-def _save(path: Path, weights: list[Any], optimiser: Any, log: list[dict[str, Any]]) -> None:
-    """Keep a run's state, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    held = {"weights": [w.detach().cpu() for w in weights], "optimiser": optimiser.state_dict()}
-    torch.save({**held, "log": log}, partial)
-    partial.replace(path)
+def _save(path: Path, weights: list[Any], adam: Any, log: list[dict[str, Any]]) -> None:
+    values = [weight.detach().cpu() for weight in weights]
+    with store.whole(path) as partial:
+        torch.save({"weights": values, "optimiser": adam.state_dict(), "log": log}, partial)
 
 
-def _resumed(path: Path, weights: list[Any], optimiser: Any) -> list[dict[str, Any]]:
-    """Put weights and optimiser as a run was left, and return its log; [] for a new run."""
+def _resumed(path: Path, weights: list[Any], adam: Any) -> list[dict[str, Any]]:
+    """Restore weights and optimiser from a checkpoint, and return its log; [] for a new run."""
     if not path.exists():
         return []
-    held = read_state(path)
-    put(weights, held["weights"])
-    optimiser.load_state_dict(held["optimiser"])
-    return list(held["log"])
+    state = read_state(path)
+    put(weights, state["weights"])
+    adam.load_state_dict(state["optimiser"])
+    return list(state["log"])
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; ValueError, with the cure, for a damaged one."""
+    """Read a checkpoint; ValueError for a damaged one."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle and zip have no common kind of error
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} is damaged ({reason}); remove it to train again") from None
+        raise ValueError(
+            f"{path} is damaged ({first_line(error)}); remove it to train again"
+        ) from None
 
 
 def put(weights: Sequence[Tensor], values: Sequence[Tensor]) -> None:
@@ -247,3 +254,33 @@ def put(weights: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     with torch.no_grad():
         for weight, value in zip(weights, values, strict=True):
             weight.copy_(value)
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def main(
+    model: Annotated[str, typer.Option(help="Hub name, folder or .gguf file.")] = models.TINY,
+    reward: Annotated[str, typer.Option(help="A reward's name, or hf:MODEL.")] = "letters",
+    estimator: Annotated[str, typer.Option(help="A name of tea_stats.ESTIMATORS.")] = "tea",
+    m: Annotated[int, typer.Option(help="Rollouts per prompt.")] = 16,
+    N: Annotated[int, typer.Option("--N", help="Of best-of-N.")] = 64,
+    rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 0.01,
+    steps: Annotated[int, typer.Option(help="Steps.")] = 20,
+    new_tokens: Annotated[int, typer.Option(help="Most tokens of a completion.")] = 24,
+) -> None:
+    """Train one arm with four prompts a step, and print its log."""
+    with one_line_errors():
+        policy = models.load(model)
+        function = rewards.load(reward, policy)
+        models.adapt(policy, **Adapter().model_dump(), seed=0)
+        course = Course(prompts.read("train"), 4, steps, new_tokens, 0, (TRAIN, 0), 128, 32)
+        arm = Arm(estimator, {}, m, N, rate)
+        with progress.bar(steps * course.batch * m, f"{estimator}, N = {N}") as account:
+            log = train(policy, arm, course, function, after=account.after)
+    columns = ["step", "reward", "best", "size", "degenerate", "gradient", "length", "entropy"]
+    typer.echo(log[columns].round(4).to_string(index=False))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -3,163 +3,114 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from simulations.core import store
-from simulations.lm import packages, policies, prompts, rewards, rollouts
+from simulations.core.progress import Account
+from simulations.core.store import once
+from simulations.lm import engine, models, packages, prompts, rewards
 from simulations.lm.policies import Policy
 from simulations.lm.pools import sketch
 from simulations.lm.pools.schema import Pools, write_pool
 from simulations.lm.prompts import Prompt
+from simulations.lm.rewards import Reward
 
-#: what `uniforms` is told the numbers are for
-LOOK, DRAW = range(2)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of a prompt's rollouts, on disk: rewards by name, scores, tokens, completions."""
-
-    rewards: dict[str, np.ndarray]
-    scores: np.ndarray
-    tokens: np.ndarray
-    completions: np.ndarray
+#: first part of the key of uniform numbers; the look at the policy has 0
+DRAW = 1
+Arrays = dict[str, np.ndarray]
 
 
 def parts(pools: Pools) -> list[int]:
-    """Return the sizes of the parts of a pool.
-
-    At most `rows` rollouts each, computed side by side.
-    """
+    """Return the sizes of a pool's parts: at most `rows` rollouts, computed side by side."""
     full, rest = divmod(pools.rollouts, pools.rows)
     return [pools.rows] * full + ([rest] if rest else [])
 
 
-def draw(pools: Pools, work: Path, out: Path, after: Callable[[int, int], None]) -> None:
-    """Draw what is missing in `work`, then write pools and their provenance to `out`.
+def draw(pools: Pools, work: Path, out: Path, account: Account) -> None:
+    """Draw the parts that `work` lacks, then write pools and their provenance to `out`."""
+    every = prompts.read(pools.prompts, pools.count)
+    model = _Model(pools, every, work)
+    drawn = []
+    for p, prompt in enumerate(every):
+        for k, size in enumerate(parts(pools)):
 
-    Parameters
-    ----------
-    pools : Pools
-        The configuration.
-    work : Path
-        Folder of parts, kept so that a killed run goes on.
-    out : Path
-        Folder of the pools.
-    after : callable
-        Told after each part how many rollouts and tokens it had (tokens 0 if it was there).
-    """
-    asked = prompts.read(pools.prompts, pools.count)
-    missing = [
-        (p, k)
-        for p in range(len(asked))
-        for k in range(len(parts(pools)))
-        if not _file(work, asked[p], k).exists()
-    ]
-    after(pools.rollouts * len(asked) - sum(parts(pools)[k] for _, k in missing), 0)
-    if missing:
-        _draw_missing(pools, asked, missing, work, after)
-    marks, described = {}, {}
-    for prompt in asked:
-        held = [_read(_file(work, prompt, k)) for k in range(len(parts(pools)))]
-        rated = {name: np.concatenate([p.rewards[name] for p in held]) for name in pools.rewards}
-        scores = np.concatenate([part.scores for part in held])
+            def part(p: int = p, k: int = k, size: int = size) -> Arrays:
+                arrays = model.part(p, k, size)
+                account.done(size, int(arrays["tokens"].sum()))
+                return arrays
+
+            path = work / f"{prompt.id}-{k:03d}.npz"
+            drawn.append(once(path, part, skipped=lambda size=size: account.kept(size)))
+    described = {}
+    for prompt in every:
+        own = [drawn.pop(0) for _ in parts(pools)]
+        pool = {name: np.concatenate([part[name] for part in own]) for name in own[0]}
+        rated = {name: pool[f"reward {name}"] for name in pools.rewards}
         file = out / f"{prompt.id}.npz"
-        write_pool(file, rated, scores)
-        marks[prompt.id] = hashlib.sha256(file.read_bytes()).hexdigest()
+        write_pool(file, rated, pool["scores"])
         described[prompt.id] = {
             "prompt": prompt.text,
-            "sha256": marks[prompt.id],
-            "tokens": float(np.concatenate([part.tokens for part in held]).mean()),
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "tokens": float(pool["tokens"].mean()),
             "rewards": {
                 n: {"mean": float(r.mean()), "sd": float(r.std())} for n, r in rated.items()
             },
         }
     provenance = {
-        "what": "rollouts of a language model: rewards, and scores as in simulations/lm/sketch.py",
+        "what": "rollouts of a language model: rewards, and scores as in "
+        "simulations/lm/pools/sketch.py",
         **store.describe(pools.drawing(), pools=described),
         "runs": [store.circumstances(packages=packages())],
     }
     store.write(provenance, out / "provenance.json")
 
 
-def _draw_missing(
-    pools: Pools,
-    asked: list[Prompt],
-    missing: list[tuple[int, int]],
-    work: Path,
-    after: Callable[[int, int], None],
-) -> None:
-    policy = policies.load(
-        pools.model, temperature=pools.temperature, device=pools.device, dtype=pools.dtype
-    )
-    rated = {name: rewards.load(name, policy) for name in pools.rewards}
-    encoded = rollouts.encode(policy, [prompt.text for prompt in asked], pools.new_tokens)
-    directions = _directions(pools, policy, encoded, work / "sketch.npz")
-    for p, k in missing:
-        shape = (1, parts(pools)[k], pools.new_tokens)
-        draws = rollouts.uniforms(pools.seed, (DRAW, p, k), shape)
-        drawn, scores = sketch.sample(policy, directions, [encoded[p]], draws)
-        completions = policy.texts(drawn.tokens, drawn.mask)
-        texts = [asked[p].text] * len(completions)
-        values = {n: rewards.rate(n, reward, texts, completions) for n, reward in rated.items()}
-        counts = drawn.mask.sum(dim=1).cpu().numpy()
-        part = Part(values, scores.double().cpu().numpy(), counts, np.array(completions))
-        _write(_file(work, asked[p], k), part)
-        after(len(completions), int(counts.sum()))
+class _Model:
+    """What draws; loaded when the first part is missing, not for pools that are there."""
 
+    def __init__(self, pools: Pools, every: list[Prompt], work: Path):
+        self.pools, self.prompts, self.work = pools, every, work
 
-def _directions(
-    pools: Pools, policy: Policy, encoded: list[list[int]], path: Path
-) -> sketch.Sketch:
-    """Choose the scores' directions from all prompts, once: the same in every run."""
-    head = policy.model.get_output_embeddings().weight
-    if not path.exists():
-        values = sketch.token_values(policy, pools.token_rewards)
-        chosen = sketch.choose(policy, encoded, pools.core, pools.seed, values)
-        _save(path, U=chosen.U.double().cpu().numpy(), V=chosen.V.double().cpu().numpy())
-    held = _arrays(path)
-    return sketch.Sketch(torch.from_numpy(held["U"]).to(head), torch.from_numpy(held["V"]).to(head))
+    @cached_property
+    def policy(self) -> Policy:
+        pools = self.pools
+        return models.load(
+            pools.model, temperature=pools.temperature, device=pools.device, dtype=pools.dtype
+        )
 
+    @cached_property
+    def rewards(self) -> dict[str, Reward]:
+        return {name: rewards.load(name, self.policy) for name in self.pools.rewards}
 
-def _file(work: Path, prompt: Prompt, k: int) -> Path:
-    return work / f"{prompt.id}-{k:03d}.npz"
+    @cached_property
+    def encoded(self) -> list[list[int]]:
+        return self.policy.encode([prompt.text for prompt in self.prompts], self.pools.new_tokens)
 
+    @cached_property
+    def directions(self) -> sketch.Sketch:
+        """The scores' directions, from all prompts; made once, the same in every run."""
+        pools = self.pools
 
-def _write(path: Path, part: Part) -> None:
-    arrays = {f"reward {name}": value for name, value in part.rewards.items()}
-    _save(path, **arrays, scores=part.scores, tokens=part.tokens, completions=part.completions)
+        def choose() -> Arrays:
+            values = sketch.token_values(self.policy, pools.token_rewards)
+            chosen = sketch.choose(self.policy, self.encoded, pools.core, pools.seed, values)
+            return {name: getattr(chosen, name).double().cpu().numpy() for name in ("U", "V")}
 
+        arrays = once(self.work / "sketch.npz", choose)
+        head = self.policy.model.get_output_embeddings().weight
+        return sketch.Sketch(*(torch.from_numpy(arrays[name]).to(head) for name in ("U", "V")))
 
-def _read(path: Path) -> Part:
-    held = _arrays(path)
-    rated = {
-        key.removeprefix("reward "): value
-        for key, value in held.items()
-        if key.startswith("reward ")
-    }
-    return Part(rated, held["scores"], held["tokens"], held["completions"])
-
-
-def _save(path: Path, **arrays: Any) -> None:
-    """Write arrays, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)
-    partial.replace(path)
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception as error:  # zip, zlib and numpy have no common kind of error
-        raise ValueError(f"{path} is damaged ({error}); remove it to draw it again") from None
+    def part(self, p: int, k: int, size: int) -> Arrays:
+        """Return part k of a prompt's rollouts: rewards by name, scores, tokens, completions."""
+        draws = engine.uniforms(self.pools.seed, (DRAW, p, k), (1, size, self.pools.new_tokens))
+        rollouts, scores = sketch.sample(self.policy, self.directions, [self.encoded[p]], draws)
+        completions = self.policy.decode(rollouts.tokens, rollouts.mask)
+        texts = [self.prompts[p].text] * size
+        arrays = {f"reward {n}": reward(texts, completions) for n, reward in self.rewards.items()}
+        arrays["scores"] = scores.double().cpu().numpy()
+        arrays["tokens"] = rollouts.mask.sum(dim=1).cpu().numpy()
+        return arrays | {"completions": np.array(completions)}

@@ -1,10 +1,10 @@
-"""What a pool says of the model behind it: signals and cosines without the pool's own noise.
+"""The gradient of the model behind a pool: signals and cosines without the pool's own noise.
 
-The best-of-N gradient of a pool is exact for the pool, but as an estimate of the model's it is
-noisy: the few best rollouts decide it, and their scores are mostly chance. Estimators on the same
-pool see some of that chance, so that a cosine with it may be too small or too large. Here a pool is
-cut into halves at random, and only products of one half with the other are used: with t the
-unbiased max@N gradient of a half and s the mean gradient of an estimator over its groups,
+The best-of-N gradient of a pool is exact for the pool, but a noisy estimate of the model's: a few
+best rollouts decide it, and their scores are mostly noise. Estimators on the same pool share some
+of that noise, so a cosine with it may be too small or too large. Here a pool is cut into random
+halves, and only products of one half with the other are used: with t the unbiased max@N gradient
+of a half and s the mean gradient of an estimator over its groups,
 
     s·t ≈ s₁·t₂,    ‖t‖² ≈ t₁·t₂,    ‖s‖² ≈ s₁·s₂,
 
@@ -15,15 +15,12 @@ group they give the normalised mean squared error of a batch of B groups,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from simulations.lm.pools.schema import Measure
-from tea_stats import advantages
+from tea_stats.estimators import Estimator, lookup
 
 Array = NDArray[np.float64]
 #: random cuts of a pool, and orders of a half into groups
@@ -34,14 +31,7 @@ RATIOS = ("cosine", "efficiency", "nmse", "scaled_nmse")
 def products(plan: Measure, rewards: Array, scores: Array) -> pd.DataFrame:
     """Return, for every estimator, m and N, the three products of one pool, means over cuts.
 
-    Parameters
-    ----------
-    plan : Measure
-        Estimators, m, N and seed.
-    rewards : ndarray, shape (M,)
-        Rewards in units of their spread.
-    scores : ndarray, shape (M, d)
-        Scores.
+    `rewards`, shape (M,), are in units of their standard deviation; `scores` have shape (M, d).
 
     Returns
     -------
@@ -67,19 +57,14 @@ def products(plan: Measure, rewards: Array, scores: Array) -> pd.DataFrame:
             groups = [_groups(h, m, rng) for h in halves]
             for label, table in plan.estimators.items():
                 for N in plan.N:
-                    found = [
-                        mean_gradient(table.name, table.options, rewards[g], white[g], N)
-                        for g in groups
-                    ]
-                    s, square, advantage_square = zip(*found, strict=True)
+                    means = [mean_gradient(table.record(), rewards[g], white[g], N) for g in groups]
+                    s, square, advantage_square = zip(*means, strict=True)
                     t = truths[N]
                     row = {"estimator": label, "m": m, "N": N, "truth": t[0] @ t[1]}
                     row["signal"] = (s[0] @ t[1] + s[1] @ t[0]) / 2
                     row["size"] = s[0] @ s[1]
-                    row["square"], row["advantage_square"] = (
-                        sum(square) / 2,
-                        sum(advantage_square) / 2,
-                    )
+                    row["square"] = sum(square) / 2
+                    row["advantage_square"] = sum(advantage_square) / 2
                     rows.append(row)
     table = pd.DataFrame(rows)
     return table.groupby(["estimator", "m", "N"], sort=False, as_index=False).mean()
@@ -95,15 +80,15 @@ def whitened(scores: Array) -> Array:
 def truth(rewards: Array, scores: Array, N: int) -> Array:
     """Return the unbiased max@N gradient of rollouts, all of them one group."""
     form = "canonical" if N < len(rewards) else "loo-1"
-    A = advantages("max_at_k", rewards, N, k=N, form=form)
+    A = lookup("max_at_k", {"k": N, "form": form}).advantages(rewards, N)
     return A @ scores / len(rewards)
 
 
 def mean_gradient(
-    name: str, options: Mapping[str, Any], rewards: Array, scores: Array, N: int
+    estimator: Estimator, rewards: Array, scores: Array, N: int
 ) -> tuple[Array, float, float]:
     """Return the means over groups (groups, m) of ĝ, of ‖ĝ‖² and of A²."""
-    A = advantages(name, rewards, N, **options)
+    A = estimator.advantages(rewards, N)
     gradients = np.einsum("gi,gid->gd", A, scores) / A.shape[1]
     squares = np.einsum("gd,gd->g", gradients, gradients)
     return gradients.mean(axis=0), float(squares.mean()), float(np.mean(A**2))
@@ -118,12 +103,8 @@ def _groups(half: NDArray[np.intp], m: int, rng: np.random.Generator) -> NDArray
 def cosines(products: pd.DataFrame, batch: int = 64) -> pd.DataFrame:
     """Return cosine, efficiency and error over all pools, with jackknife standard errors.
 
-    Parameters
-    ----------
-    products : DataFrame
-        Rows of `products` with the columns pool, reward and kind added.
-    batch : int
-        Groups whose mean is the gradient of one training step.
+    `products` has the rows of the function above with the columns pool, reward and kind added; the
+    mean of `batch` groups is the gradient of one training step.
 
     Returns
     -------

@@ -1,15 +1,14 @@
 """Measure estimators and tails on pools of rollouts. No torch here.
 
-A pool is a law (`tea_stats.EmpiricalPool`) whose best-of-N gradient is exact, so that everything is
-measured as on any other law. Beside it stands the same pool with normal rewards in the same order:
-the same scores and dependence, and a tail that is exactly the one the theory assumes.
+A pool is a law (`tea_stats.EmpiricalPool`) whose best-of-N gradient is exact, so everything is
+measured as on any other law. It is compared with the same pool with normal rewards in the same
+order: the same scores and dependence, and exactly the tail that the theory assumes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import as_completed
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,18 +18,17 @@ from scipy import special, stats
 from simulations.core import engines
 from simulations.lm.pools import halves
 from simulations.lm.pools.schema import BATCH, Measure
-from tea_stats import ESTIMATORS, EmpiricalPool, Law, Normal, best_of_n, monte_carlo
-from tea_stats.monte_carlo import passes
+from tea_stats import EmpiricalPool, Law, Normal, best_of_n, monte_carlo
 
 Array = NDArray[np.float64]
 Loaded = Mapping[str, tuple[dict[str, Array], Array]]
 
 POOL, GAUSSIAN, NORMAL = "pool", "gaussian", "normal law"
-#: part of the rewards that counts as the upper tail
+#: share of the rewards that is the upper tail
 TAIL = 0.25
 #: points of a QQ plot, and of a response curve
 POINTS, CURVE = 64, 32
-#: Gaussian samples that tell what a tail looks like by chance
+#: Gaussian samples, for the range that a tail has by chance
 COMPARED = 200
 
 
@@ -39,11 +37,6 @@ def normal_ranks(rewards: Array) -> Array:
     ranks = stats.rankdata(rewards, method="ordinal")
     z = special.ndtri((ranks - 0.5) / len(rewards))
     return rewards.mean() + rewards.std() * z / z.std()
-
-
-def requests(plan: Measure) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return the estimators as `monte_carlo.measure` takes them."""
-    return {label: (table.name, table.options) for label, table in plan.estimators.items()}
 
 
 # --- estimators -----------------------------------------------------------------------------------
@@ -64,15 +57,16 @@ def measure_pool(plan: Measure, rewards: Array, scores: Array) -> tuple[pd.DataF
 
 
 def measured(plan: Measure, law: Law, reps: int) -> pd.DataFrame:
-    """Return a row per estimator, m and N; those that pool see batches of groups of this law."""
-    asked = requests(plan)
-    pooling = {x: request for x, request in asked.items() if ESTIMATORS[request[0]].pools}
-    single = {x: request for x, request in asked.items() if x not in pooling}
+    """Return a row per estimator, m and N; batches of groups for those that pool them."""
+    single, pooling = {}, {}
+    for label, table in plan.estimators.items():
+        chosen = pooling if table.record().pools else single
+        chosen[label] = table.name, table.options
     settings = plan.m, plan.N, reps, plan.seed
     tables = [monte_carlo.measure(law, single, *settings, reference=plan.reference)]
     if pooling:
         of_batches = monte_carlo.measure(law, pooling, *settings, prompts=BATCH)
-        # in the units of the others: a mean of 64 has a 64th of the variance
+        # in the units of the others: the mean of 64 has a 64th of the variance
         for column in ("variance", "variance_mcse", "reps"):
             of_batches[column] *= BATCH
         tables.append(of_batches.drop(columns=["mse", "mse_mcse", "nmse", "nmse_mcse"]))
@@ -109,10 +103,8 @@ def response(plan: Measure, law: EmpiricalPool) -> pd.DataFrame:
     """Return E[A_i | R_i at its q-quantile] of every estimator beside the exact advantage.
 
     As `monte_carlo.advantage_response`, at some of the pool's rewards only. Estimators that pool
-    the groups of a batch are left out: here every group has the fixed reward.
+    the groups of a batch are left out, since here every group has the fixed reward.
     """
-    asked = requests(plan)
-    asked = {x: request for x, request in asked.items() if not ESTIMATORS[request[0]].pools}
     M = len(law.rewards)
     edge = np.log(2.0 * M)
     q = 1.0 / (1.0 + np.exp(-np.linspace(-edge / 2, edge, CURVE)))
@@ -127,12 +119,16 @@ def response(plan: Measure, law: EmpiricalPool) -> pd.DataFrame:
         for reward, quantile in zip(fixed, q, strict=True):
             groups = background.copy()
             groups[rows, place] = reward
-            for one in passes(asked, m, plan.N):
-                A = one.estimator.advantages(groups, one.budgets[0])[rows, place]
-                head = {"estimator": one.label, "m": m, "q": quantile, "reward": reward}
-                head["response"] = A.mean()
-                head["response_mcse"] = A.std(ddof=1) / np.sqrt(len(A))
-                tables += [{**head, "N": N} for N in one.budgets]
+            for label, table in plan.estimators.items():
+                estimator = table.record()
+                if estimator.pools:
+                    continue
+                for N in plan.N:
+                    A = estimator.advantages(groups, N)[rows, place]
+                    head = {"estimator": label, "m": m, "q": quantile, "reward": reward}
+                    head["response"] = A.mean()
+                    head["response_mcse"] = A.std(ddof=1) / np.sqrt(len(A))
+                    tables.append({**head, "N": N})
     exact = {N: best_of_n.advantage(law, N, fixed) for N in plan.N}
     truth = [pd.DataFrame({"q": q, "N": N, "exact": exact[N]}) for N in plan.N]
     return pd.DataFrame(tables).merge(pd.concat(truth), on=["q", "N"])
@@ -142,7 +138,7 @@ def response(plan: Measure, law: EmpiricalPool) -> pd.DataFrame:
 
 
 def tail(rewards: Array) -> dict[str, float]:
-    """Return what a tail looks like: skew, ties, straightness of its QQ plot, Pareto shape.
+    """Return skew, ties, straightness of the tail's QQ plot, and its Pareto shape.
 
     The upper quarter's rewards against normal quantiles: R² of the straight line. Their excesses
     over the quarter's threshold: maximum-likelihood shape. Both are nan if half of it is tied.
@@ -196,7 +192,7 @@ def quantiles(pools: Loaded) -> pd.DataFrame:
 
 
 def informed(rewards: Array, scores: Array) -> float:
-    """Return how much of a reward the scores explain: R² of its linear regression, adjusted."""
+    """Return the share of a reward that the scores explain: adjusted R² of a linear regression."""
     design = np.column_stack([np.ones(len(scores)), scores])
     fitted = design @ np.linalg.lstsq(design, rewards, rcond=None)[0]
     left = ((rewards - fitted) ** 2).sum() / max(1, len(scores) - design.shape[1])
@@ -216,7 +212,7 @@ def measure(
     plan: Measure, pools: Loaded, workers: int, after: Callable[[], None]
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Measure every pool; `after` is called when one is done."""
-    found: dict[tuple[str, str, str], tuple[pd.DataFrame, ...]] = {}
+    results: dict[tuple[str, str, str], tuple[pd.DataFrame, ...]] = {}
     with engines.local(workers) as (executor, _):
         running = {}
         for name, reward, kind in jobs(plan, pools):
@@ -225,18 +221,18 @@ def measure(
                 rewards = normal_ranks(rewards)
             running[executor.submit(measure_pool, plan, rewards, scores)] = (name, reward, kind)
         for job in as_completed(running):
-            found[running[job]] = job.result()
+            results[running[job]] = job.result()
             after()
     parts: list[list[pd.DataFrame]] = [[], [], []]
     for job in jobs(plan, pools):
         head = dict(zip(("pool", "reward", "kind"), job, strict=True))
-        for part, table in zip(parts, found[job], strict=True):
+        for part, table in zip(parts, results[job], strict=True):
             part.append(table.assign(**head))
     table, curves, products = (pd.concat(part, ignore_index=True) for part in parts)
     return table, curves, halves.cosines(products, BATCH)
 
 
 def predicted(plan: Measure) -> pd.DataFrame:
-    """Return what the Normal law itself says of every estimator: efficiency, cosine, E[A²]."""
+    """Return the same numbers on the Normal law itself: efficiency, cosine, E[A²]."""
     table = measured(plan, Normal(), 4 * plan.reps)
     return table.assign(pool=NORMAL, reward=NORMAL, kind=NORMAL)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from simulations.core import store
 from simulations.core.schema import EstimatorTable, Table, undefined
 
 Array = NDArray[np.float64]
@@ -24,7 +25,7 @@ class Measure(Table):
     """What is measured on the pools.
 
     `rewards` are measured; those of `gaussian` a second time with the same scores and the rewards
-    replaced by normal ones in the same order, which is what a Gaussian tail would have given.
+    replaced by normal ones in the same order, as a Gaussian tail would have given.
     """
 
     rewards: tuple[str, ...] = Field(min_length=1)
@@ -85,27 +86,23 @@ class Pools(Table):
         return self
 
     def drawing(self) -> dict[str, Any]:
-        """Return what decides the pools: everything but what is measured on them."""
+        """Return what the pools depend on: everything but what is measured on them."""
         return self.model_dump(mode="json", exclude={"measure", "device"})
 
 
 def write_pool(path: Path, rewards: Mapping[str, Array], scores: Array) -> None:
-    """Write a pool: scores in half precision, rewards in single, so that they are not tied.
+    """Write a pool: scores in half precision; rewards in single, which leaves them untied.
 
     The first reward is called "rewards" and the scores "scores", as `tea_stats` expects of a pool;
     the others are "rewards_NAME".
     """
-    first = next(iter(rewards))
-    arrays = {"rewards": rewards[first].astype(np.float32)}
-    arrays |= {f"rewards_{name}": rewards[name].astype(np.float32) for name in rewards}
-    del arrays[f"rewards_{first}"]
+    first, *others = rewards
+    keys = {first: "rewards"} | {name: f"rewards_{name}" for name in others}
+    arrays = {key: rewards[name].astype(np.float32) for name, key in keys.items()}
     if not np.abs(scores).max() < np.finfo(np.float16).max:
         raise ValueError(f"a score is {np.abs(scores).max()}, too large for half precision")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    with partial.open("wb") as file:
+    with store.whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays, scores=scores.astype(np.float16))
-    partial.replace(path)
 
 
 def read_pools(folder: Path) -> dict[str, tuple[dict[str, Array], Array]]:
@@ -124,18 +121,16 @@ def read_pools(folder: Path) -> dict[str, tuple[dict[str, Array], Array]]:
             f"{folder / 'provenance.json'}: {error}; draw pools with "
             "`python -m simulations.lm_pool draw`, or give another --pools"
         ) from None
-    found = {}
+    pools = {}
     for name in names:
         try:
-            file = folder / f"{name}.npz"
-            with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
-                rewards = {first: arrays["rewards"].astype(np.float64)}
-                for key in arrays.files:
-                    if key.startswith("rewards_"):
-                        rewards[key.removeprefix("rewards_")] = arrays[key].astype(np.float64)
-                found[name] = rewards, arrays["scores"].astype(np.float64)
-        except Exception as error:  # zip, zlib and numpy have no common kind of error
+            content = store.read(folder / f"{name}.npz")
+            arrays = {key: values.astype(np.float64) for key, values in content.items()}
+            scores, rewards = arrays.pop("scores"), {first: arrays.pop("rewards")}
+        except (store.Damaged, KeyError) as error:
             raise ValueError(
                 f"{folder / name}.npz is damaged ({error}); draw the pools again"
             ) from None
-    return found
+        rewards |= {key.removeprefix("rewards_"): values for key, values in arrays.items()}
+        pools[name] = rewards, scores
+    return pools

