@@ -1,7 +1,7 @@
 """How Sphinx makes the site: `make docs`, which treats every warning as an error.
 
-`CONTRIBUTING.md` gives the reasons for Sphinx. Nothing is loaded from a network: the theme brings its own files,
-and formulas are MathML.
+`CONTRIBUTING.md` gives the reasons for Sphinx. Nothing is loaded from a network: the theme brings
+its own files, and formulas are MathML.
 """
 
 from __future__ import annotations

@@ -71,10 +71,8 @@ def draw_pools(plan: Pools, out: Path, pools: Path) -> None:
         from simulations.lm.pools import draw as drawing
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name or error} is not installed; {INSTALL}") from None
-    work = out / "parts"
-    manifest = store.opened(work, store.describe(plan.drawing()))
-    store.write(manifest, work / "manifest.json")
-    with progress.bar(plan.count * plan.rollouts, "drawing") as account:
+    work, total = out / "parts", plan.count * plan.rollouts
+    with store.run(work, store.describe(plan.drawing())), progress.bar(total, "drawing") as account:
         drawing.draw(plan, work, pools, account)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -12,6 +10,7 @@ import matplotlib.pyplot as plt
 from analysis import figures
 from simulations.grid import run
 from simulations.grid.schema import read_grid
+from tests.studies import one_thread
 
 GRID = """
 seed = 3
@@ -52,13 +51,6 @@ N = [128]
 reps = 300
 points = 17
 """
-
-
-@contextmanager
-def one_thread():
-    """Give a machine that computes one block at a time."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool, 1
 
 
 def measure(place):

@@ -34,7 +34,10 @@ def cell(**changes):
     row = dict.fromkeys(read.TABLE_COLUMNS, 0.0) | {
         "law": "Normal",
         "family": "Normal(loc=0.0, scale=1.0)",
+        "law_family": "Normal",
+        "law_parameters": '{"loc": 0.0, "scale": 1.0}',
         "note": "",
+        "status": "",
         "estimator": "TEA",
         "options": '{"name": "tea"}',
         "m": 16,
@@ -81,24 +84,6 @@ def test_a_bias_below_its_noise_is_zero_and_flagged():
     # 2 standard errors are the border
     assert judged(bias=np.sqrt(1.0 + 0.19**2))["flagged"]
     assert not judged(bias=np.sqrt(1.0 + 0.21**2))["flagged"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "status"),
-    [
-        ({}, ""),
-        ({"note": None}, ""),
-        ({"note": "saturated: the gradient's norm is 0.01 of that at N = 1"}, "saturated"),
-        ({"exact": 0.0}, "saturated"),
-        ({"exact": 0.0, "parameter": "loc"}, ""),  # by symmetry, and no sign of anything
-        ({"note": "undefined: m is 8", "variance": np.nan, "reps": 0}, "undefined"),
-        ({"finite_second_moment": False}, "infinite"),
-        ({"finite_second_moment": None}, "infinite"),
-        ({"note": "saturated: x", "finite_second_moment": False}, "saturated"),
-    ],
-)
-def test_status(changes, status):
-    assert judged(**changes)["status"] == status
 
 
 def test_the_squared_bias_is_unbiased_and_its_error_calibrated():
@@ -301,12 +286,13 @@ def test_a_folder_is_loaded(folder):
     assert (loaded.laws, loaded.m, loaded.N) == (["Normal"], [16], [64])
     assert loaded.options == {"TEA": {"name": "tea"}}
     assert loaded.theory_laws == ["Normal"]
+    assert loaded.law_parameters == {"Normal": {"loc": 0.0, "scale": 1.0}}
     assert loaded.response is None
     assert loaded.middle == (16, 64) and len(loaded.single) == 1
 
 
 def no_column(folder):
-    pd.DataFrame([cell()]).drop(columns=["bias", "note"]).to_parquet(folder / "table.parquet")
+    pd.DataFrame([cell()]).drop(columns=["bias", "status"]).to_parquet(folder / "table.parquet")
 
 
 def no_cell(folder):
@@ -329,7 +315,7 @@ WRONG = {
     "no table": (lambda f: (f / "table.parquet").unlink(), r"table.parquet: missing"),
     "truncated": (truncated, r"table.parquet: not readable \(.*\); delete it and run"),
     "damaged": (damaged_pages, r"table.parquet: not readable \(.*\); delete it and run"),
-    "no column": (no_column, r"table.parquet: no column note, bias; run"),
+    "no column": (no_column, r"table.parquet: no column status, bias; run"),
     "no cell": (no_cell, r"table.parquet: no row of a whole cell; run"),
     "no manifest": (lambda f: (f / "manifest.json").unlink(), r"manifest.json: missing"),
     "no JSON": (lambda f: (f / "manifest.json").write_text("{"), r"manifest.json: not JSON"),

@@ -112,7 +112,7 @@ def test_the_report_names_the_files(results, tmp_path):
     text = printed(results, tmp_path, law="GumbelMin")
     assert f"{tmp_path / 'winners.png'} (and .pdf)" in text.replace("\n", "")
     assert "GumbelMin, m = 16" in text and "saturated: hardly" not in text
-    spent = changed(results, lambda t: t.assign(note="saturated: by hand"))
+    spent = changed(results, lambda t: t.assign(status="saturated"))
     assert "saturated: hardly" in printed(spent, tmp_path)
 
 

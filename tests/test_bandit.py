@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +11,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from simulations.bandit import cells as bandit_cells
-from simulations.bandit import run as bandit
-
+from simulations.bandit import jobs as bandit_jobs, run as bandit
+from simulations.bandit.jobs import Scenario, best_step_size, jobs, train_arm
 from simulations.bandit.schema import EXACT, read_study
-from simulations.core import command as _command
 from simulations.core import engines, store
+from tests.studies import DAMAGE, GRIDS, contents, kill_and_resume, one_thread
 
-ROOT = Path(__file__).parents[1]
-GRIDS = ROOT / "simulations" / "grids"
 SMALL = """
 seed = 3
 responses = 32
@@ -66,7 +56,7 @@ laws = ["Normal"]
 [estimators.MaxRL]
 name = "max_rl"
 """
-CELLS = 2 * (3 + 3)
+JOBS = 2 * (3 + 3)
 
 
 @pytest.fixture
@@ -81,30 +71,8 @@ def written(tmp_path):
     return write
 
 
-@pytest.fixture
-def said(monkeypatch):
-    """Collect what the user is told."""
-    lines = []
-    for module in (bandit, _command):
-        monkeypatch.setattr(module, "tell", lines.append)
-    return lines
-
-
-@contextmanager
-def one_thread():
-    """Give an engine without the seconds that a process takes to start."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool, 1
-
-
 def run(config, out, where=None):
     return bandit.run(read_study(config), out, where or one_thread())
-
-
-def contents(out):
-    """Every result of a folder, by file name, as text of its numbers."""
-    files = sorted(path.relative_to(out) for path in out.rglob("*.parquet"))
-    return {str(path): pd.read_parquet(out / path).to_csv(float_format="%r") for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -116,47 +84,47 @@ def reference(tmp_path_factory):
     return manifest, contents(folder / "out"), folder / "out"
 
 
-# --- cells --------------------------------------------------------------------------------------
+# --- jobs ---------------------------------------------------------------------------------------
 
 
-def one_cell(config, estimator, policy="linear", law="Normal"):
-    return run_cell(Cell(read_study(config), law, policy, 8, 64, estimator))
+def trained(config, estimator, policy="linear", law="Normal"):
+    return train_arm(read_study(config), Scenario(law, policy, 8, 64), estimator)
 
 
-def test_every_arm_that_exists_is_a_cell_after_the_exact_path(written):
+def test_every_arm_that_exists_is_a_job_after_the_exact_path(written, tmp_path):
     study = read_study(written(SMALL))
-    found = [(cell.law, cell.policy, cell.estimator) for cell in cells(study)]
+    listed = [(at.law, at.policy, label) for at, label in jobs(study, tmp_path)]
     normal = [
         ("Normal", policy, arm) for policy in study.policies for arm in (EXACT, "TEA", "RLOO")
     ]
     coin = [("coin", policy, arm) for policy in study.policies for arm in (EXACT, "TEA", "MaxRL")]
-    assert found == normal + coin
+    assert listed == normal + coin
 
 
 def test_arms_share_random_numbers(written):
-    """The same estimator under two labels has one path; so has one whose options say the same."""
+    """The same estimator under two labels has one path, with its options given or not."""
     config = written(SMALL + '[estimators.again]\nname = "tea"\nalpha = 0.25\n')
-    first, second = (one_cell(config, label) for label in ("TEA", "again"))
+    first, second = (trained(config, label) for label in ("TEA", "again"))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
-    other = one_cell(config, "RLOO")
+    other = trained(config, "RLOO")
     assert (first["step 0"] == other["step 0"]).all() and (first["step 1"] != other["step 1"]).all()
 
 
 def test_runs_do_not_depend_on_how_many_there_are(written, monkeypatch):
-    monkeypatch.setattr(bandit_cells, "BATCH", 2)
-    few = one_cell(written(SMALL.replace("runs = 5", "runs = 4", 1)), "TEA")
-    more = one_cell(written(SMALL.replace("runs = 5", "runs = 8", 1)), "TEA")
+    monkeypatch.setattr(bandit_jobs, "BATCH", 2)
+    few = trained(written(SMALL.replace("runs = 5", "runs = 4", 1)), "TEA")
+    more = trained(written(SMALL.replace("runs = 5", "runs = 8", 1)), "TEA")
     pd.testing.assert_frame_equal(few, more.iloc[:4], check_exact=True)
     assert more["step 5"].nunique() == 8
 
 
 def test_the_tuned_step_size_is_near_the_best_one_offered(written):
-    cell = one_cell(written(SMALL), "TEA")
-    tuned = cell.filter(regex="^tuned ").iloc[0]
-    (found,) = cell["step_size"].unique()
+    arm = trained(written(SMALL), "TEA")
+    tuned = arm.filter(regex="^tuned ").iloc[0]
+    (chosen,) = arm["step_size"].unique()
     best = float(tuned.idxmax().split()[1])
-    assert best / 2 < found < 2 * best and tuned.nunique() == 3
-    (only,) = one_cell(written(SMALL), "TEA", policy="tabular")["step_size"].unique()
+    assert best / 2 < chosen < 2 * best and tuned.nunique() == 3
+    (only,) = trained(written(SMALL), "TEA", policy="tabular")["step_size"].unique()
     assert only == 0.5
 
 
@@ -186,8 +154,8 @@ def test_the_exact_path_is_one_run_and_no_arm_is_better(reference):
 def test_two_workers_give_the_same_to_the_bit(reference, written, tmp_path):
     manifest = run(written(SMALL), tmp_path / "out", engines.local(2))
     assert contents(tmp_path / "out") == reference[1]
-    assert manifest["runs"][-1]["cells"] == {"computed": CELLS, "kept": 0}
-    assert len(reference[1]) == CELLS + 2
+    assert manifest["runs"][-1]["jobs"] == {"computed": JOBS, "kept": 0}
+    assert len(reference[1]) == JOBS + 2
 
 
 @pytest.mark.slow
@@ -200,30 +168,15 @@ def test_a_dask_cluster_gives_the_same_to_the_bit(reference, written, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_it_loses_no_finished_cell_and_resumes_to_the_same_bits(written, tmp_path):
-    # some seconds of cells, each of which takes a fraction of one
+def test_killed_it_loses_no_finished_job_and_resumes_to_the_same_bits(written, tmp_path):
+    # some seconds of jobs, each of which takes a fraction of one
     config = written(SMALL.replace("steps = 5", "steps = 200").replace("runs = 5", "runs = 20"))
-    command = [sys.executable, "-m", "simulations.bandit", str(config), "--workers", "1", "--out"]
-    options = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-
-    def finished():
-        return len(list((tmp_path / "killed" / "cells").rglob("[!.]*.parquet")))
-
-    process = subprocess.Popen([*command, tmp_path / "killed"], start_new_session=True, **options)
-    give_up = time.monotonic() + 120
-    while finished() < 3 and process.poll() is None and time.monotonic() < give_up:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    kept = finished()
-    assert kept >= 3
-    assert not (tmp_path / "killed" / "finals.parquet").exists()
-    subprocess.run([*command, tmp_path / "killed"], check=True, **options)
+    kept = kill_and_resume("simulations.bandit", config, tmp_path / "killed", "jobs")
     run(config, tmp_path / "whole")
     manifest = json.loads((tmp_path / "killed" / "manifest.json").read_text())
     assert len(manifest["runs"]) == 2
-    assert manifest["runs"][-1]["cells"] == {"computed": CELLS - kept, "kept": kept}
-    assert kept < CELLS
+    assert manifest["runs"][-1]["jobs"] == {"computed": JOBS - kept, "kept": kept}
+    assert kept < JOBS
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
@@ -232,41 +185,26 @@ def test_a_second_run_computes_nothing(reference, written, tmp_path):
     run(config, tmp_path / "out")
     # not even a worker is started
     again = run(config, tmp_path / "out", where="no machine")["runs"]
-    assert again[-1]["cells"] == {"computed": 0, "kept": CELLS} and len(again) == 2
+    assert again[-1]["jobs"] == {"computed": 0, "kept": JOBS} and len(again) == 2
     assert contents(tmp_path / "out") == reference[1]
 
 
 # --- files --------------------------------------------------------------------------------------
 
 
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip_a_byte(path):
-    content = bytearray(path.read_bytes())
-    # inside the first column's data, where no length or offset stands
-    content[60] ^= 0xFF
-    path.write_bytes(bytes(content))
-
-
-def replace_by_a_sibling(path):
-    path.write_bytes(next(p for p in sorted(path.parent.iterdir()) if p != path).read_bytes())
-
-
-@pytest.mark.parametrize("damage", [truncate, flip_a_byte, replace_by_a_sibling, Path.unlink])
-def test_a_damaged_or_missing_cell_is_computed_again_and_no_other(
-    damage, reference, written, tmp_path, said
+@pytest.mark.parametrize("damage", [*DAMAGE, Path.unlink])
+def test_a_damaged_or_missing_job_is_computed_again_and_no_other(
+    damage, reference, written, tmp_path, capsys
 ):
     config = written(SMALL)
     run(config, tmp_path / "out")
-    victim, *others = sorted((tmp_path / "out" / "cells").rglob("*.parquet"))
+    victim, *others = sorted((tmp_path / "out" / "jobs").rglob("*.parquet"))
     before = [path.stat().st_mtime_ns for path in others]
     damage(victim)
     manifest = run(config, tmp_path / "out")
-    named = [line for line in said if str(victim) in line and "damaged" in line]
-    assert len(named) == (damage is not Path.unlink)
-    assert manifest["runs"][-1]["cells"]["computed"] == 1
+    named = f"{victim} is damaged" in capsys.readouterr().err
+    assert named == (damage is not Path.unlink)
+    assert manifest["runs"][-1]["jobs"]["computed"] == 1
     assert [path.stat().st_mtime_ns for path in others] == before
     assert contents(tmp_path / "out") == reference[1]
 
@@ -282,26 +220,10 @@ def test_a_folder_of_another_configuration_is_refused(change, reference, written
     assert contents(out) == reference[1]
 
 
-def test_a_folder_that_is_not_of_a_study_is_refused(written, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "thesis.tex").write_text("x")
-    with pytest.raises(store.Refused, match=r"not empty and has no manifest.json; give another"):
-        run(written(SMALL), tmp_path / "home")
-
-
-def test_the_manifest_tells_how_the_results_were_made(reference):
-    manifest = reference[0]
-    assert manifest["configuration"]["laws"]["Normal"] == "Normal(loc=0.0, scale=1.0)"
-    assert manifest["seeds"]["master"] == 3
-    (this,) = manifest["runs"]
-    assert {"started", "finished", "seconds", "revision", "dirty", "code", "machine"} <= set(this)
-    assert this["versions"]["numpy"] == np.__version__
-
-
 # --- configuration ------------------------------------------------------------------------------
 
 WRONG = {
-    "unknown key": ("seed = 3", "sed = 3", "sed is an unknown key; give one of seed, responses"),
+    "unknown key": ("seed = 3", "sed = 3", "sed is an unknown key; give one of seed, laws, "),
     "missing key": ("runs = 5\n", "", "runs is missing; add it"),
     "unknown key of a policy": (
         "nuisance = 10",
@@ -318,25 +240,15 @@ WRONG = {
         "[0.3, 0.1]",
         "policies.linear: step_sizes is [0.3, 0.1]; give increasing numbers",
     ),
-    "unknown family": (
-        'family = "Normal"',
-        'family = "Norml"',
-        "laws.\"Normal\": family is 'Norml', which is unknown; give one of Normal, ",
+    "unknown option": (
+        'name = "tea"',
+        'name = "tea"\nalfa = 0.5',
+        "estimators.\"TEA\": tea has no option 'alfa'; its options: alpha",
     ),
     "law out of range": (
         'family = "Normal"',
         'family = "Normal"\nscale = -1.0',
         'laws."Normal": scale is -1.0; give a finite number in (0, inf)',
-    ),
-    "unknown estimator": (
-        'name = "tea"',
-        'name = "teaa"',
-        "estimators.\"TEA\": estimator 'teaa' is unknown; give one of tea, ",
-    ),
-    "unknown option": (
-        'name = "tea"',
-        'name = "tea"\nalfa = 0.5',
-        "estimators.\"TEA\": tea has no option 'alfa'; its options: alpha",
     ),
     "reps": ('name = "tea"', 'name = "tea"\nreps = { 8 = 9 }', 'estimators."TEA": reps is for'),
     "exact taken": ("[estimators.RLOO]", "[estimators.exact]", 'estimators."exact": this label is'),
@@ -350,31 +262,32 @@ WRONG = {
         'reference = "RLOO"',
         "reference is 'RLOO', which does not exist for laws.\"coin\" at m = 8, N = 64; give one",
     ),
-    "not TOML": ("seed = 3", "seed 3", "not TOML: "),
 }
 
 
-def command(*arguments):
+def refused(*arguments):
+    """Return the line with which the command ends."""
     app = typer.Typer()
     app.command()(bandit.main)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == 2
+    (line,) = done.output.splitlines()
+    return line
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-def test_a_configuration_error_is_one_line_and_nothing_runs(wrong, written, tmp_path, said):
+def test_a_configuration_error_is_one_line_and_nothing_runs(wrong, written, tmp_path):
     old, new, expected = wrong
     assert old in SMALL
     config = written(SMALL.replace(old, new))
-    assert command(config, "--out", tmp_path / "out").exit_code == 2
-    (line,) = said
-    assert line.startswith(f"error: {config}: {expected}") and "\n" not in line
+    line = refused(config, "--out", tmp_path / "out")
+    assert line.startswith(f"error: {config}: {expected}")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_refuses_an_address_without_dask(written, tmp_path, said):
-    arguments = (written(SMALL), "--address", "tcp://here:1", "--out", tmp_path / "out")
-    assert command(*arguments).exit_code == 2
-    assert said == ["error: address is 'tcp://here:1' and engine is 'local'; add --engine dask"]
+def test_the_command_refuses_an_address_without_dask(written, tmp_path):
+    line = refused(written(SMALL), "--address", "tcp://here:1", "--out", tmp_path / "out")
+    assert line == "error: address is 'tcp://here:1' and engine is 'local'; add --engine dask"
 
 
 @pytest.mark.parametrize("name", ["bandit.toml", "bandit_quick.toml"])

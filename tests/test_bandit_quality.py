@@ -9,7 +9,7 @@ import pytest
 
 from simulations.bandit.quality import jackknife_se, quality
 from simulations.bandit.training import Bandit, gradient, sampled_gradient
-from tea_stats import advantages
+from tea_stats import ESTIMATORS, advantages
 
 M, NUISANCE = 3, 5
 POLICY = Bandit(
@@ -35,17 +35,17 @@ def enumerated(name, N):
 
 
 def measured(name, N, draws=4000, seed=0):
-    return quality(POLICY, (name, {}), (draws, 1, M), N, np.random.default_rng(seed))
+    return quality(POLICY, ESTIMATORS[name], (draws, 1, M), N, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize(("name", "N"), [("tea", 16), ("max_at_k", 64), ("rloo", 64)])
 def test_quality_is_that_of_all_groups(name, N):
-    found = measured(name, N)
+    measures = measured(name, N)
     for key, expected in zip(NAMES, enumerated(name, N), strict=True):
-        assert abs(found[key] - expected) < 5.0 * found[f"{key}_se"]
-        assert 0.0 < found[f"{key}_se"] < 0.02
-    product = found["alignment"] * found["steadiness"]
-    assert found["cosine"] == pytest.approx(product, rel=1e-3)
+        assert abs(measures[key] - expected) < 5.0 * measures[f"{key}_se"]
+        assert 0.0 < measures[f"{key}_se"] < 0.02
+    product = measures["alignment"] * measures["steadiness"]
+    assert measures["cosine"] == pytest.approx(product, rel=1e-3)
 
 
 def test_an_unbiased_estimator_is_aligned_and_a_biased_one_is_not():
@@ -57,25 +57,25 @@ def test_an_unbiased_estimator_is_aligned_and_a_biased_one_is_not():
 
 
 def test_the_exact_gradient_is_perfect():
-    found = quality(POLICY, None, (4, 1, M), 64, np.random.default_rng(0))
+    measures = quality(POLICY, None, (4, 1, M), 64, np.random.default_rng(0))
     for key in NAMES:
-        assert found[key] == pytest.approx(1.0) and found[f"{key}_se"] < 1e-12
+        assert measures[key] == pytest.approx(1.0) and measures[f"{key}_se"] < 1e-12
 
 
 def test_standard_errors_are_calibrated():
     expected = dict(zip(NAMES, enumerated("tea", 16), strict=True))
     seeds = 200
-    found = [measured("tea", 16, draws=400, seed=seed) for seed in range(seeds)]
+    measures = [measured("tea", 16, draws=400, seed=seed) for seed in range(seeds)]
     for key in NAMES:
-        z = [(one[key] - expected[key]) / one[f"{key}_se"] for one in found]
+        z = [(one[key] - expected[key]) / one[f"{key}_se"] for one in measures]
         # the standard error of a standard deviation from 200 values is 0.05
         assert np.std(z) == pytest.approx(1.0, abs=0.2) and abs(np.mean(z)) < 0.5
 
 
 def test_draws_that_say_nothing_give_nan_and_no_warning():
     flat = Bandit(np.zeros(4), np.full(4, 0.25), None, 0, 1.0)
-    found = quality(flat, ("tea", {}), (10, 1, M), 64, np.random.default_rng(0))
-    assert np.isnan([found[key] for key in NAMES]).all()
+    measures = quality(flat, ESTIMATORS["tea"], (10, 1, M), 64, np.random.default_rng(0))
+    assert np.isnan([measures[key] for key in NAMES]).all()
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():

@@ -1,4 +1,4 @@
-"""What the cells of a bandit study say together, recomputed from the cells."""
+"""The summary of a bandit study, recomputed from its runs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SCENARIO = ("Normal", "linear", 16, 64)
 
 def paths(gain, runs=20, seed=0):
     """Values that start at 1 and gain about `gain` a step."""
-    luck = np.random.default_rng(seed).normal(scale=0.02, size=(runs, 6))
-    rises = np.cumsum(gain + luck, axis=1)
+    noise = np.random.default_rng(seed).normal(scale=0.02, size=(runs, 6))
+    rises = np.cumsum(gain + noise, axis=1)
     return 1.0 + np.concatenate([np.zeros((runs, 1)), rises], axis=1)
 
 
@@ -90,7 +90,7 @@ def test_rollouts_needed_and_their_ratio(tables):
             after = crossing[0]
             steps[label] = np.interp(target, mean[after - 1 : after + 1], [after - 1, after])
     assert finals.loc["TEA", "rollouts_50"] == pytest.approx(16 * steps["TEA"])
-    # RLOO gains 1.2 in all, and 1.5 is asked for
+    # RLOO gains 1.2 in all, and the target is 1.5
     assert "RLOO" not in steps and finals.loc["RLOO", "rollouts_50"] == np.inf
     assert finals.loc["RLOO", "ratio_50"] == np.inf and np.isnan(finals.loc["RLOO", "ratio_50_se"])
     assert finals.loc["TEA", "ratio_50"] == 1.0 and finals.loc["TEA", "ratio_50_se"] == 0.0
@@ -105,7 +105,7 @@ def test_a_scenario_without_any_gain_gives_no_warning():
     assert np.isnan(finals["share"]).all() and (finals["area"] == 0.0).all()
 
 
-def test_one_run_is_one_without_luck():
+def test_a_single_run_has_no_standard_error():
     assert mean_se(np.array([[1.0, 2.0]]))[1] == pytest.approx([0.0, 0.0])
 
 
@@ -114,12 +114,15 @@ def test_one_run_is_one_without_luck():
 
 @given(curve=arrays(float, 6, elements=st.floats(-2.0, 2.0)), target=st.floats(-2.0, 2.0))
 def test_reached_is_the_first_crossing(curve, target):
-    (found,) = reached(curve[None], target)
-    if found == np.inf:
+    (crossing,) = reached(curve[None], target)
+    if crossing == np.inf:
         assert (curve < target).all()
         return
-    assert np.interp(found, np.arange(6), curve) == pytest.approx(target, abs=1e-9) or found == 0.0
-    assert (curve[: int(np.ceil(found))] < target).all()
+    assert (
+        np.interp(crossing, np.arange(6), curve) == pytest.approx(target, abs=1e-9)
+        or crossing == 0.0
+    )
+    assert (curve[: int(np.ceil(crossing))] < target).all()
 
 
 def test_the_error_of_the_steps_needed_is_that_of_the_delta_method():

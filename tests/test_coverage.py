@@ -1,4 +1,4 @@
-"""The coverage study: its own arithmetic, and its committed summary."""
+"""The coverage study: its arithmetic, and the committed summary."""
 
 from __future__ import annotations
 
@@ -18,14 +18,32 @@ from tea_stats.prediction import METHODS
 SUMMARY = Path(__file__).parents[1] / "analysis" / "summaries" / "coverage" / "table.parquet"
 
 
-def test_a_cell_is_repeatable_and_counts_shares():
+def test_a_job_is_repeatable_and_counts_shares():
     place = [case.name for case in coverage.CASES].index("Normal")
-    rows = pd.DataFrame(coverage.cell(place, 8, 16, 5, 1))
-    again = pd.DataFrame(coverage.cell(place, 8, 16, 5, 1))
+    rows, again = (coverage.coverage(place, 8, 16, 5, 1) for _ in range(2))
     pd.testing.assert_frame_equal(rows, again)
     assert (rows["coverage"] * 5 % 1.0).abs().max() < 1e-12
     assert set(rows[rows["method"] == "max_at_k"]["N"]) == {"8", "16", "band"}
     assert (rows["median_width"].isna() == (rows["N"] == "band")).all()
+
+
+def test_an_interrupted_study_goes_on_with_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(coverage, "CASES", coverage.CASES[:2])
+    monkeypatch.setattr(coverage, "SHAPES", ((8, 16),))
+    made = []
+
+    def counted(*job):
+        made.append(job)
+        return original(*job)
+
+    original = coverage.coverage
+    monkeypatch.setattr(coverage, "coverage", counted)
+    coverage.main(tmp_path / "out", reps=3)
+    whole = pd.read_parquet(tmp_path / "out" / "table.parquet")
+    next((tmp_path / "out" / "jobs").glob("GaussianTail*")).unlink()
+    coverage.main(tmp_path / "out", reps=3)
+    assert [place for place, *_ in made] == [0, 1, 1]
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out" / "table.parquet"), whole)
 
 
 @pytest.mark.parametrize("case", coverage.CASES, ids=lambda case: case.name)
@@ -39,21 +57,21 @@ def test_the_truth_is_that_of_the_logs(case):
 
 
 def test_every_law_and_method_of_the_summary_exists():
-    cells = pd.read_parquet(SUMMARY)
-    assert set(cells["law"]) == {case.name for case in coverage.CASES}
-    assert set(cells["method"]) == set(METHODS)
-    assert set(zip(cells["prompts"], cells["m"], strict=True)) == set(coverage.SHAPES)
+    summary = pd.read_parquet(SUMMARY)
+    assert set(summary["law"]) == {case.name for case in coverage.CASES}
+    assert set(summary["method"]) == set(METHODS)
+    assert set(zip(summary["prompts"], summary["m"], strict=True)) == set(coverage.SHAPES)
 
 
 def test_inside_the_model_nominal_90_is_85_to_95():
     """Of 782 intervals, each known to ±.02, the mean is .906, and nine tenths lie in .85 to .95."""
-    cells = pd.read_parquet(SUMMARY)
-    inside = cells[(cells["model"] == "inside") & (cells["N"] != "band")]
+    summary = pd.read_parquet(SUMMARY)
+    inside = summary[(summary["model"] == "inside") & (summary["N"] != "band")]
     assert len(inside) > 700
     assert abs(inside["coverage"].mean() - 0.9) < 0.01
     assert inside["coverage"].between(0.85, 0.95).mean() > 0.9
-    outside = cells[cells["model"] == "outside"]
-    assert outside["coverage"].min() < 0.1  # the study can fail
+    outside = summary[summary["model"] == "outside"]
+    assert outside["coverage"].min() < 0.1  # a wrong model is noticed
 
 
 def test_the_table_is_printed():

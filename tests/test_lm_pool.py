@@ -1,4 +1,4 @@
-"""Pools of rollouts: drawing in parts, measuring, and what halves say of the model."""
+"""Pools of rollouts: drawing in parts, measuring, and the gradient of the model from halves."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def drawn(configuration, tmp_path_factory):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("drawn")
-    found = command("draw", configuration, "--pools", folder / "pools", "--out", folder / "out")
-    assert found.exit_code == 0, found.output
+    result = command("draw", configuration, "--pools", folder / "pools", "--out", folder / "out")
+    assert result.exit_code == 0, result.output
     return folder
 
 
@@ -143,19 +143,21 @@ def test_killed_drawing_goes_on_with_the_same_pools(drawn, configuration, tmp_pa
 
 
 def test_drawing_another_configuration_into_the_same_parts_is_refused(drawn, configuration):
-    found = command(
+    result = command(
         "draw", configuration, "--rows", 64, "--pools", drawn / "pools", "--out", drawn / "out"
     )
-    assert found.exit_code == 2 and "another configuration" in found.output
+    assert result.exit_code == 2 and "another configuration" in result.output
 
 
 def test_a_damaged_part_is_drawn_again(drawn, configuration, tmp_path):
     shutil.copytree(drawn / "out", tmp_path / "out")
     part = tmp_path / "out" / "parts" / "pool-001-001.npz"
     part.write_bytes(part.read_bytes()[:100])
-    found = command("draw", configuration, "--pools", tmp_path / "pools", "--out", tmp_path / "out")
-    assert found.exit_code == 0, found.output
-    assert "pool-001-001.npz is damaged" in found.output
+    result = command(
+        "draw", configuration, "--pools", tmp_path / "pools", "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 0, result.output
+    assert "pool-001-001.npz is damaged" in result.output
     ours, theirs = (place / "pools" / "pool-001.npz" for place in (tmp_path, drawn))
     assert ours.read_bytes() == theirs.read_bytes()
 
@@ -178,10 +180,10 @@ def test_measuring_needs_no_torch():
 
 
 def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
-    found = command(
+    result = command(
         "measure", configuration, "--pools", drawn / "pools", "--out", tmp_path, "--workers", 1
     )
-    assert found.exit_code == 0, found.output
+    assert result.exit_code == 0, result.output
     table = store.read(tmp_path / "table.parquet")
     # 2 pools × (2 rewards + 1 with a normal tail), and the Normal law, each × 2 estimators
     assert len(table) == (2 * 3 + 1) * 3
@@ -296,27 +298,27 @@ def random_pool(M=2048, d=3, seed=0):
 
 def test_normal_ranks_keep_order_mean_and_spread():
     rewards = np.random.default_rng(0).exponential(size=1000)
-    found = measure.normal_ranks(rewards)
-    assert (np.argsort(found) == np.argsort(rewards)).all()
-    assert found.mean() == pytest.approx(rewards.mean())
-    assert found.std() == pytest.approx(rewards.std())
-    assert stats.skew(found) == pytest.approx(0.0, abs=1e-9)
-    assert measure.tail(found)["qq_r2"] > 0.9999
+    result = measure.normal_ranks(rewards)
+    assert (np.argsort(result) == np.argsort(rewards)).all()
+    assert result.mean() == pytest.approx(rewards.mean())
+    assert result.std() == pytest.approx(rewards.std())
+    assert stats.skew(result) == pytest.approx(0.0, abs=1e-9)
+    assert measure.tail(result)["qq_r2"] > 0.9999
 
 
 @pytest.mark.parametrize(("shape", "seed"), [(-0.3, 0), (0.2, 1)])
 def test_tail_finds_a_pareto_shape(shape, seed):
     # the upper quarter of a generalised Pareto law is one of the same shape; s.e. ≈ (1 + ξ)/√500
     rng = np.random.default_rng(seed)
-    found = measure.tail(stats.genpareto.rvs(shape, size=2000, random_state=rng))
-    assert found["shape"] == pytest.approx(shape, abs=4 * (1 + shape) / sqrt(500))
-    assert found["tied"] == 0.0
+    result = measure.tail(stats.genpareto.rvs(shape, size=2000, random_state=rng))
+    assert result["shape"] == pytest.approx(shape, abs=4 * (1 + shape) / sqrt(500))
+    assert result["tied"] == 0.0
 
 
 def test_tail_of_tied_rewards():
-    found = measure.tail(np.repeat([0.0, 1.0], 100))
-    assert found["tied"] == pytest.approx(1 - 1 / 199)
-    assert np.isnan(found["shape"]) and np.isnan(found["qq_r2"])
+    result = measure.tail(np.repeat([0.0, 1.0], 100))
+    assert result["tied"] == pytest.approx(1 - 1 / 199)
+    assert np.isnan(result["shape"]) and np.isnan(result["qq_r2"])
 
 
 def test_scores_that_explain_a_reward():
@@ -343,7 +345,7 @@ def test_halves_find_cosine_and_efficiency_of_the_model():
         row = table.loc[("RLOO", m)]
         assert abs(row["cosine"] - exact) < 5 * row["cosine_se"] < 0.25
         assert abs(table.loc[("max@m", m), "cosine"] - 1.0) < 0.05
-    # SPEC 4.5 has efficiency .22 and .38 for m = 16, N = 128, times what the scores tell: 0.36
+    # theory: .22 and .38 for m = 16, N = 128, times the share that the scores explain, 0.36
     for label, known in (("RLOO", 0.22), ("max@m", 0.38)):
         row = table.loc[(label, 16)]
         assert abs(row["efficiency"] - 0.36 * known) < 5 * row["efficiency_se"] < 0.06
@@ -380,19 +382,19 @@ def test_scores_too_large_for_half_precision(tmp_path):
 
 
 def test_no_pools(configuration, tmp_path):
-    found = command("measure", configuration, "--pools", tmp_path, "--out", tmp_path / "out")
-    assert found.exit_code == 2 and "draw pools with" in found.output
+    result = command("measure", configuration, "--pools", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "draw pools with" in result.output
 
 
 def test_a_pool_without_the_reward(tmp_path, configuration):
     write_pool(tmp_path / "p.npz", {"letters": np.arange(9.0)}, np.ones((9, 1)))
     provenance = {"configuration": {"rewards": ["letters"]}, "pools": {"p": {}}}
     (tmp_path / "provenance.json").write_text(json.dumps(provenance))
-    found = command("measure", configuration, "--pools", tmp_path, "--out", tmp_path / "out")
-    assert found.exit_code == 2 and "has no reward 'likelihood'" in found.output
+    result = command("measure", configuration, "--pools", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "has no reward 'likelihood'" in result.output
     (tmp_path / "p.npz").write_bytes(b"PK")
-    found = command("measure", configuration, "--pools", tmp_path, "--out", tmp_path / "out")
-    assert found.exit_code == 2 and "is damaged" in found.output
+    result = command("measure", configuration, "--pools", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "is damaged" in result.output
 
 
 @pytest.mark.parametrize(
@@ -410,8 +412,8 @@ def test_a_pool_without_the_reward(tmp_path, configuration):
 def test_bad_configurations(tmp_path, old, new, message):
     path = tmp_path / "bad.toml"
     path.write_text(TINY.replace(old, new))
-    found = command("draw", path, "--pools", tmp_path / "p", "--out", tmp_path / "o")
-    assert found.exit_code == 2 and message in found.output
+    result = command("draw", path, "--pools", tmp_path / "p", "--out", tmp_path / "o")
+    assert result.exit_code == 2 and message in result.output
 
 
 def test_half_a_pool_smaller_than_N():

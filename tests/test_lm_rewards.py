@@ -65,14 +65,14 @@ def test_values_of_the_simple_ones(policy):
 
 def test_likelihood_is_the_models(policy):
     reward = rewards.load("likelihood", policy)
-    found = reward(["Hi"], ["abc"])[0]
-    (asked,) = policy.encode(["Hi"], 3)
-    sequence = torch.tensor([asked + policy.tokenizer("abc")["input_ids"]])
+    result = reward(["Hi"], ["abc"])[0]
+    (prompt,) = policy.encode(["Hi"], 3)
+    sequence = torch.tensor([prompt + policy.tokenizer("abc")["input_ids"]])
     policy.model.set_attn_implementation("sdpa")
     logprobs = policy.model(sequence, use_cache=False).logits[0].log_softmax(-1)
     policy.model.set_attn_implementation("tea_stats_shared_prefix")
-    chosen = logprobs[len(asked) - 1 : -1].gather(-1, sequence[0, len(asked) :, None])
-    assert found == pytest.approx(float(chosen.mean()), abs=1e-6)
+    chosen = logprobs[len(prompt) - 1 : -1].gather(-1, sequence[0, len(prompt) :, None])
+    assert result == pytest.approx(float(chosen.mean()), abs=1e-6)
 
 
 def test_likelihood_stays_that_of_the_start():
@@ -186,13 +186,6 @@ def test_missing_package_says_what_installs_it(policy, monkeypatch, name, module
         rewards.load(name, policy)
 
 
-def test_what_is_never_trained_toward():
-    assert {n for n, r in rewards.REWARDS.items() if not r.trainable} == {
-        "profanity",
-        "profanity_logit",
-    }
-
-
 def test_documentation_has_the_table_of_rewards():
     page = Path(__file__).parents[1] / "docs" / "language_models.md"
     row = re.compile(r"^\| `(\w+)` \| .* \| (.*) \|$", re.MULTILINE)
@@ -207,7 +200,7 @@ def test_prompts_of_the_project_are_many_and_distinct():
     sets = {name: prompts.read(name) for name in ("train", "heldout", "tuning", "pool")}
     assert len(sets["train"]) >= 128 and len(sets["heldout"]) >= 64
     assert len(sets["tuning"]) >= 8 and len(sets["pool"]) >= 8
-    texts = [prompt.text.casefold() for held in sets.values() for prompt in held]
+    texts = [prompt.text.casefold() for group in sets.values() for prompt in group]
     assert len(set(texts)) == len(texts)
     first = [text.split()[0] for text in texts]
     # varied: no first word begins more than one in five

@@ -211,9 +211,9 @@ def test_gradients_of_several_weightings_are_sums_of_scores():
     encoded = policy.encode([p.text for p in PROMPTS], 6)
     drawn = engine.sample(policy, encoded, engine.uniforms(0, (1,), (3, 4, 6)), rows=99)
     weights = [torch.linspace(-1, 1, 12, dtype=torch.float64), torch.ones(12, dtype=torch.float64)]
-    found = oracle.gradients(policy, drawn, weights, rows=5)
+    result = oracle.gradients(policy, drawn, weights, rows=5)
     logprobs = engine.score(policy, drawn).sum(1)
-    for weight, ours in zip(weights, found, strict=True):
+    for weight, ours in zip(weights, result, strict=True):
         exact = torch.autograd.grad(weight @ logprobs, policy.trainable(), retain_graph=True)
         assert torch.allclose(ours, torch.cat([g.flatten() for g in exact]), rtol=0, atol=1e-6)
 
@@ -252,8 +252,8 @@ def command(*arguments):
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     out = tmp_path_factory.mktemp("smoke")
-    found = command("--preset", "smoke", "--out", out)
-    assert found.exit_code == 0, found.output
+    result = command("--preset", "smoke", "--out", out)
+    assert result.exit_code == 0, result.output
     return out
 
 
@@ -291,6 +291,7 @@ def test_smoke_preset_writes_every_table(smoke):
     assert set(samples["kind"]) == {"best", "first"}
     assert set(store.read(smoke / "oracle.parquet")["estimator"]) == set(plan.estimators)
     manifest = json.loads((smoke / "manifest.json").read_text())
+    assert not list(smoke.rglob("tuning/*/state.pt"))
     assert manifest["runs"][-1]["finished"] and "torch" in manifest["runs"][-1]["packages"]
 
 
@@ -302,8 +303,8 @@ def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path):
         study.run(plan, tmp_path / "part", Tally(stop=61))
     manifest = store.describe(plan.model_dump(mode="json"))
     store.write(manifest, tmp_path / "part" / "manifest.json")
-    found = command("--preset", "smoke", "--out", tmp_path / "part")
-    assert found.exit_code == 0, found.output
+    result = command("--preset", "smoke", "--out", tmp_path / "part")
+    assert result.exit_code == 0, result.output
     for name in ("curves", "differences", "behaviour", "samples", "histogram"):
         ours, theirs = (store.read(f / f"{name}.parquet") for f in (smoke, tmp_path / "part"))
         assert ours.equals(theirs), name
@@ -335,13 +336,13 @@ def test_figures_and_report_of_the_smoke_preset(smoke, tmp_path):
     app = typer.Typer()
     app.command()(lm_training.main)
     arguments = [smoke, "--out", tmp_path / "figures", "--summary", tmp_path / "summary"]
-    found = CliRunner().invoke(app, list(map(str, arguments)))
-    assert found.exit_code == 0, found.output
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "figures").glob("*.pdf"))) == 5
     assert "Gain over the start on held-out prompts; 95 % intervals over prompts and 2 seeds" in (
-        found.output
+        result.output
     )
-    assert "Tuning: best of 4 on other prompts, by step size" in found.output
+    assert "Tuning: best of 4 on other prompts, by step size" in result.output
     both = [smoke, tmp_path / "summary", "--out", tmp_path / "both"]
     assert CliRunner().invoke(app, list(map(str, both))).exit_code == 0
     assert [file.name for file in (tmp_path / "both").glob("*.pdf")] == ["lm_gain.pdf"]
@@ -366,15 +367,16 @@ def test_results_that_cannot_be_drawn_end_with_one_line(tmp_path):
 def test_another_configuration_is_refused_in_the_same_folder(smoke):
     # more runs of each arm may be added, none taken away
     for change in (("--seeds", 1), ("--rows", 32)):
-        found = command("--preset", "smoke", "--out", smoke, *change)
-        assert found.exit_code == 2
-        assert "holds results of another configuration" in found.output
+        result = command("--preset", "smoke", "--out", smoke, *change)
+        assert result.exit_code == 2
+        assert "holds results of another configuration" in result.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--reward", "profanity"), "is to be measured only"),
+        (("--reward", "profanity_logit"), "is to be measured only"),
         (("--reward", "kindness"), "give one of tone, relevance"),
         (("--model", "/no/such/folder"), "cannot be loaded"),
         (("--config", "/no/such.toml"), "No such file"),
@@ -385,9 +387,9 @@ def test_another_configuration_is_refused_in_the_same_folder(smoke):
 )
 def test_bad_arguments_end_with_one_line(tmp_path, arguments, message, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    found = command("--preset", "smoke", "--out", tmp_path / "out", *arguments)
-    assert found.exit_code == 2
-    assert message in found.output and "Traceback" not in found.output
+    result = command("--preset", "smoke", "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert message in result.output and "Traceback" not in result.output
 
 
 def configuration(**changes):

@@ -21,7 +21,8 @@ from simulations.bandit.training import (
     train,
     value,
 )
-from tea_stats import advantages, best_of_n
+from tea_stats import ESTIMATORS, advantages, best_of_n
+from tea_stats.estimators import lookup
 from tea_stats.families import Discrete, Gumbel, Normal, NormalMixture, SoftmaxBandit
 
 LINEAR, TABULAR = False, True
@@ -150,7 +151,7 @@ def test_expected_gradient_of_an_unbiased_estimator_is_the_exact_one(
 
 
 def test_a_run_pools_its_own_groups_and_no_others():
-    arm, chosen = ("adaptive_tea", {"prompts": 4}), bandit(Gumbel())
+    arm, chosen = lookup("adaptive_tea", {"prompts": 4}), bandit(Gumbel())
     p = special.softmax(generator(3).normal(size=(3, 64)), axis=-1)
     groups = generator(4).random((3, 4, 8))
     g, size = estimate(chosen, arm, p, groups, 32)
@@ -159,8 +160,8 @@ def test_a_run_pools_its_own_groups_and_no_others():
         assert g[run : run + 1] == pytest.approx(alone[0], rel=1e-12, abs=1e-14)
         assert size[run : run + 1] == pytest.approx(alone[1], rel=1e-12)
     # the four groups of a run do inform each other
-    A = advantages(arm[0], chosen.rewards[draw(p, groups)][0], 32, **arm[1])
-    single = [advantages(arm[0], x, 32, **arm[1]) for x in chosen.rewards[draw(p, groups)][0]]
+    A = arm.advantages(chosen.rewards[draw(p, groups)][0], 32)
+    single = [arm.advantages(x, 32) for x in chosen.rewards[draw(p, groups)][0]]
     assert np.abs(A - single).max() > 1e-3
 
 
@@ -188,13 +189,13 @@ def test_a_policy_is_shortened_to_the_bound_and_no_further(direction, length, dr
     state = policy.bounded(theta, np.array([[drift]]))
     kl = stats.entropy(state.p[0], policy.initial) + 0.5 * state.drift[0, 0] ** 2
     assert kl <= policy.kl_limit * (1.0 + 0.002)
-    given_, found = np.append(theta, drift), np.append(state.theta, state.drift)
-    if np.array_equal(given_, found):
+    given_, actual = np.append(theta, drift), np.append(state.theta, state.drift)
+    if np.array_equal(given_, actual):
         return
     assert kl == pytest.approx(policy.kl_limit, rel=0.002)
     # a shorter vector in the same direction
-    ratio = np.linalg.norm(found) / np.linalg.norm(given_)
-    assert ratio < 1.0 and found == pytest.approx(ratio * given_, rel=1e-9, abs=1e-12)
+    ratio = np.linalg.norm(actual) / np.linalg.norm(given_)
+    assert ratio < 1.0 and actual == pytest.approx(ratio * given_, rel=1e-9, abs=1e-12)
 
 
 def test_the_limit_binds_in_training():
@@ -226,8 +227,8 @@ def test_the_drift_is_the_length_of_a_walk_among_the_nuisance_parameters(nuisanc
             length = drifted(length, size, *nuisance_normals(bandit(nuisance=nuisance), runs, rng))
         return length[:, 0] ** 2
 
-    def largest_z(found, expected):
-        pairs = [(found**k, expected**k) for k in (0.5, 1.0, 2.0)]
+    def largest_z(actual, expected):
+        pairs = [(actual**k, expected**k) for k in (0.5, 1.0, 2.0)]
         errors = [np.sqrt((np.var(f) + np.var(e)) / runs) for f, e in pairs]
         return max(abs(f.mean() - e.mean()) / se for (f, e), se in zip(pairs, errors, strict=True))
 
@@ -240,10 +241,10 @@ def test_the_drift_is_the_length_of_a_walk_among_the_nuisance_parameters(nuisanc
 def test_size_of_the_nuisance_part():
     policy = bandit(nuisance=7)
     p, u = policy.start(3).p, generator(6).random((3, 2, 8))
-    _, size = estimate(policy, ("tea", {}), p, u, 64)
+    _, size = estimate(policy, ESTIMATORS["tea"], p, u, 64)
     A = advantages("tea", policy.rewards[draw(p, u)], 64).reshape(3, -1)
     assert size[:, 0] == pytest.approx(np.sqrt(np.sum((A / 16) ** 2, axis=1)))
-    assert (estimate(bandit(nuisance=0), ("tea", {}), p, u, 64)[1] == 0.0).all()
+    assert (estimate(bandit(nuisance=0), ESTIMATORS["tea"], p, u, 64)[1] == 0.0).all()
 
 
 # --- training -----------------------------------------------------------------------------------
@@ -269,13 +270,13 @@ def test_a_step_of_an_estimate_has_the_given_length(nuisance):
             return super().bounded(theta, drift)
 
     recording = Recording(policy.rewards, policy.initial, policy.features, nuisance, 0.5)
-    train(recording, ("tea", {}), (5, 2, 8), 64, np.array([0.1, 0.3]), 1, generator(11))
+    train(recording, ESTIMATORS["tea"], (5, 2, 8), 64, np.array([0.1, 0.3]), 1, generator(11))
     assert steps[0] == pytest.approx(np.repeat([0.1, 0.3], 5))
 
 
 def test_step_sizes_are_trained_as_if_alone():
     policy, sizes = bandit(nuisance=5), np.array([0.1, 0.4])
-    arguments = (policy, ("tea", {}), (3, 2, 8), 64)
+    arguments = (policy, ESTIMATORS["tea"], (3, 2, 8), 64)
     both = train(*arguments, sizes, 5, generator(8))
     for size, values in zip(sizes, both, strict=True):
         (alone,) = train(*arguments, np.array([size]), 5, generator(8))
@@ -285,7 +286,9 @@ def test_step_sizes_are_trained_as_if_alone():
 
 def test_nuisance_slows_training():
     few, many = (
-        train(bandit(nuisance=n), ("rloo", {}), (8, 4, 8), 64, np.array([0.1]), 10, generator(9))
+        train(
+            bandit(nuisance=n), ESTIMATORS["rloo"], (8, 4, 8), 64, np.array([0.1]), 10, generator(9)
+        )
         for n in (0, 1000)
     )
     gains = [(values[0, :, -1] - values[0, :, 0]).mean() for values in (few, many)]
@@ -294,5 +297,5 @@ def test_nuisance_slows_training():
 
 def test_an_uninformative_step_changes_nothing():
     flat = Bandit(np.ones(5), np.full(5, 0.2), None, 3, 0.5)
-    values = train(flat, ("tea", {}), (2, 2, 4), 64, np.array([0.5]), 5, generator(10))
+    values = train(flat, ESTIMATORS["tea"], (2, 2, 4), 64, np.array([0.5]), 5, generator(10))
     assert (values == 1.0).all()

@@ -6,7 +6,6 @@ both; the grey lines are TEA's own error.
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,6 +15,7 @@ from matplotlib.lines import Line2D
 from analysis.benchmark.ranking import in_most_cells, ranking
 from analysis.benchmark.ratios import performance_ratios, reference
 from analysis.core import style
+from analysis.core.panels import row_of_panels
 from analysis.core.read import Results
 
 
@@ -24,18 +24,11 @@ def draw(results: Results) -> Figure:
     ratios, looks = performance_ratios(results), style.looks(results.options)
     labels = [x for x in style.ordered(results.options) if x in set(in_most_cells(ratios))]
     parts = list(ratios.groupby("part", sort=False))
-    figure, grid = plt.subplots(
-        1,
-        len(parts),
-        figsize=(style.PAGE if len(parts) > 1 else style.COLUMN, 3.4),
-        squeeze=False,
-        layout="constrained",
-    )
-    for axes, (name, own) in zip(grid.flat, parts, strict=True):
+    figure, panels = row_of_panels([name for name, _ in parts], height=3.4, sharey=False)
+    for axes, (_, own) in zip(panels, parts, strict=True):
         _panel(axes, frontier(own[own["estimator"].isin(labels)]), looks)
-        axes.set_title(name)
         axes.set_xlabel(f"mean error / {reference(results)}")
-    grid[0, 0].set_ylabel(f"worst error / {reference(results)}")
+    panels[0].set_ylabel(f"worst error / {reference(results)}")
     edge = Line2D([], [], color=style.INK, lw=0.7, label="frontier")
     style.legend(figure, looks, labels, edge)
     style.title(figure, headline(results))

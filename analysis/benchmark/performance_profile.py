@@ -6,13 +6,13 @@ The performance ratio is the error of a 64-prompt batch over that of the best es
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.benchmark.ranking import in_most_cells
 from analysis.benchmark.ratios import CELL, performance_ratios
 from analysis.core import style
+from analysis.core.panels import row_of_panels
 from analysis.core.read import Results
 
 FAR = 100.0
@@ -24,15 +24,8 @@ def draw(results: Results) -> Figure:
     common = set(in_most_cells(ratios))
     labels = [x for x in style.ordered(results.options) if looks[x].main and x in common]
     parts = list(ratios.groupby("part", sort=False))
-    figure, grid = plt.subplots(
-        1,
-        len(parts),
-        figsize=(style.PAGE if len(parts) > 1 else style.COLUMN, 2.9),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axes, (name, own) in zip(grid.flat, parts, strict=True):
+    figure, panels = row_of_panels([name for name, _ in parts], height=2.9)
+    for axes, (name, own) in zip(panels, parts, strict=True):
         cells = len(own[CELL].drop_duplicates())
         for label in labels:
             ratio = np.sort(own.loc[own["estimator"] == label, "to_best"].to_numpy())
@@ -43,8 +36,8 @@ def draw(results: Results) -> Figure:
                 axes.plot(ratio[-1], height[-1], **{**looks[label].line, "ls": ""})
         axes.set(xscale="log", xlim=(1.0, FAR), ylim=(0.0, 1.02), xlabel="performance ratio")
         axes.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
-        axes.set_title(f"{name}: {own['law'].nunique()} laws, {cells} cells")
-    grid[0, 0].set_ylabel("share of cells")
+        axes.set_title(f"{name}: {own['law'].nunique()} laws, {cells} cells", pad=3)
+    panels[0].set_ylabel("share of cells")
     style.legend(figure, looks, labels)
     style.title(figure, headline(results))
     return figure

@@ -64,6 +64,27 @@ def one_column(
     return trellis(names, height, columns, COLUMN, spare, sharex=True, sharey=True)
 
 
+def row_of_panels(
+    names: Sequence[str], height: float, sharey: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a row of panels, page-wide if there is more than one."""
+    size = (PAGE if len(names) > 1 else COLUMN, height)
+    figure, grid = plt.subplots(
+        1, len(names), figsize=size, sharey=sharey, squeeze=False, layout="constrained"
+    )
+    for name, axes in zip(names, grid.flat, strict=True):
+        axes.set_title(name, loc="left", pad=3)
+    return figure, list(grid.flat)
+
+
+def curves(
+    axes: Axes, rows: pd.DataFrame, x: str, y: str, looks: Mapping[str, Look], **style: object
+) -> None:
+    """Draw the `curve` of each estimator in the rows, in the order of `looks`."""
+    for label, look in looks.items():
+        curve(axes, shown(rows[rows["estimator"] == label]), x, y, look, **style)
+
+
 def curve(axes: Axes, points: pd.DataFrame, x: str, y: str, look: Look, **style: object) -> None:
     """Draw a line with 95 % Monte Carlo bars; flagged points are hollow.
 

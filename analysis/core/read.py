@@ -19,7 +19,8 @@ CELL_NUMBERS = [
     *("cosine", "cosine_mcse", "efficiency", "efficiency_mcse", "relative_se"),
 ]
 TABLE_COLUMNS = [
-    *("law", "family", "note", "estimator", "options", "m", "N", "parameter"),
+    *("law", "family", "law_family", "law_parameters", "note", "status"),
+    *("estimator", "options", "m", "N", "parameter"),
     *("reps", "degenerate", "finite_second_moment", *CELL_NUMBERS),
 ]
 RESPONSE_COLUMNS = [
@@ -68,7 +69,15 @@ class Results:
     def families(self) -> dict[str, str]:
         """Family of each law, such as "Normal"."""
         first = self.table.drop_duplicates("law")
-        return {law: text.split("(")[0] for law, text in zip(first.law, first.family, strict=True)}
+        return dict(zip(first["law"], first["law_family"], strict=True))
+
+    @cached_property
+    def law_parameters(self) -> dict[str, dict[str, Any]]:
+        """Constructor's arguments of each law's family."""
+        first = self.table.drop_duplicates("law")
+        return {
+            x: json.loads(y) for x, y in zip(first["law"], first["law_parameters"], strict=True)
+        }
 
     @cached_property
     def options(self) -> dict[str, dict[str, Any]]:
@@ -121,15 +130,14 @@ class Results:
 
 
 def add_errors(rows: pd.DataFrame, prompts: int = 1) -> pd.DataFrame:
-    """Add status, m/N, relative bias and variance, and the normalised error of a batch.
+    """Add m/N, relative bias and variance, and the normalised error of a batch.
 
     The error of a batch, `batch_nmse`, is `bias_part` + `noise_part`: (bias² + variance / BATCH)
     over the exact gradient's square, where each row is of the mean of `prompts` groups. Each new
     number has its `_mcse`, to first order.
 
     A squared sample mean is too large by its own variance on average; that part is taken off,
-    down to zero. `status` is "" where all is well, else "undefined" (the estimator does not exist
-    at this m, N), "infinite" (no finite second moment) or "saturated" (the exact gradient is 0).
+    down to zero.
     """
     rows = rows.copy()
     noise = rows["variance"] / rows["reps"].where(rows["reps"] > 0)
@@ -149,16 +157,6 @@ def add_errors(rows: pd.DataFrame, prompts: int = 1) -> pd.DataFrame:
     rows["batch_nmse"] = rows["bias_part"] + rows["noise_part"]
     rows["batch_nmse_mcse"] = np.hypot(rows["bias_part_mcse"], rows["noise_part_mcse"])
     rows["ratio"] = rows["m"] / rows["N"]
-    note = rows["note"].fillna("")
-    rows["status"] = np.select(
-        [
-            note.str.contains("saturated") | (rows["exact"].eq(0.0) & rows["parameter"].eq("all")),
-            rows["variance"].isna(),
-            ~rows["finite_second_moment"].fillna(False).astype(bool),
-        ],
-        ["saturated", "undefined", "infinite"],
-        default="",
-    )
     return rows
 
 

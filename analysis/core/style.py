@@ -87,8 +87,10 @@ SPARE = tuple(
 )
 
 
-def looks(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Look]:
-    """Return each estimator's look, from `{label: {"name": …, **options}}`.
+def looks(
+    options: Mapping[str, Mapping[str, Any]], labels: Iterable[str] | None = None
+) -> dict[str, Look]:
+    """Return the looks of estimators `{label: {"name": …, **options}}`: of all, or of some labels.
 
     An estimator keeps its record's mark whatever else is drawn; of two with the same mark, the
     first has it and the other takes a spare one.
@@ -98,7 +100,7 @@ def looks(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Look]:
     for label, settings in options.items():
         look = _of_record(**settings)
         given[label] = next(spare) if look is None or look in given.values() else look
-    return given
+    return given if labels is None else {label: given[label] for label in labels}
 
 
 def _of_record(name: str, **options: Any) -> Look | None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.core import style
-from analysis.core.panels import BEYOND, HOLLOW, curve, mark, marks_of, need, remark, share, shown
+from analysis.core.panels import BEYOND, HOLLOW, curves, mark, marks_of, need, remark, share
 from analysis.core.read import BATCH, Results
 
 #: wide enough for all but a few cells; those are counted in their panel
@@ -25,7 +25,8 @@ def draw(results: Results) -> Figure:
     """Squared bias and variance of a batch, relative to the gradient, against m/N."""
     need(results, m=2)
     N = results.middle[1]
-    looks, labels = style.looks(results.options), style.chosen(results.options, 6)
+    labels = style.chosen(results.options, 6)
+    looks = style.looks(results.options, labels)
     cells = results.cells
     cells = cells[(cells["N"] == N) & cells["estimator"].isin(labels)]
 
@@ -43,7 +44,7 @@ def draw(results: Results) -> Figure:
     pairs = grid.reshape(-1, 2)
     for law, pair in zip(results.laws, pairs, strict=False):
         for axes, part in zip(pair, PARTS, strict=True):
-            _panel(axes, cells[cells["law"] == law], part, looks, labels)
+            _panel(axes, cells[cells["law"] == law], part, looks)
         pair[0].set_title(law, loc="left", pad=2.5, fontsize=7.5)
     for axes, name in zip(grid[0], [*PARTS.values()] * 2, strict=True):
         axes.annotate(name, (0.0, 1.0), xycoords="axes fraction", **HEAD)
@@ -61,14 +62,9 @@ def draw(results: Results) -> Figure:
     return figure
 
 
-def _panel(
-    axes: Axes, rows: pd.DataFrame, part: str, looks: dict[str, style.Look], labels: list[str]
-) -> None:
-    for label in labels:
-        points = shown(rows[rows["estimator"] == label])
-        if part == "noise_part":
-            points = points.drop(columns="flagged")  # a mark of the bias
-        curve(axes, points, "ratio", part, looks[label], markersize=2.5, linewidth=1.0)
+def _panel(axes: Axes, rows: pd.DataFrame, part: str, looks: dict[str, style.Look]) -> None:
+    drawn = rows.drop(columns="flagged") if part == "noise_part" else rows  # a mark of the bias
+    curves(axes, drawn, "ratio", part, looks, markersize=2.5, linewidth=1.0)
     axes.set_yscale("log")
     axes.minorticks_off()
     axes.set_ylim(LIMITS)

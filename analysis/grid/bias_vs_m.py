@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from analysis.core import style
 from analysis.core.panels import (
     HOLLOW,
-    curve,
+    curves,
     mark,
     marks_of,
     need,
@@ -38,7 +38,8 @@ def draw(results: Results) -> Figure:
     need(results, m=2)
     N = results.middle[1]
     laws = (results.theory_laws or results.laws)[:2]
-    looks, labels = style.looks(results.options), chosen(results, laws)
+    labels = chosen(results, laws)
+    looks = style.looks(results.options, labels)
     cells = results.cells
     cells = cells[(cells["N"] == N) & cells["estimator"].isin(labels) & cells["law"].isin(laws)]
     fits = slopes.table(results, law=laws, N=[N], parameter=["all"]).query("quantity == 'bias'")
@@ -46,9 +47,7 @@ def draw(results: Results) -> Figure:
     figure, panels = one_column(laws, height=1.9, columns=1, spare=2.2)
     for law, axes in panels.items():
         rows = cells[cells["law"] == law]
-        for label in labels:
-            points = shown(rows[rows["estimator"] == label])
-            curve(axes, points, "m", "relative_bias", looks[label])
+        curves(axes, rows, "m", "relative_bias", looks)
         style.grid_ticks(axes, results.m)
         visible(axes, shown(cells), "relative_bias", 1e-4)
         tea = [x for x in labels if results.options[x]["name"] == "tea"]

@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 from analysis.core import style
 from analysis.core.panels import (
     BEYOND,
-    curve,
+    curves,
     mark,
     marks_of,
     need,
     one_column,
     outer,
     remark,
-    shown,
 )
 from analysis.core.read import Results
 
@@ -30,16 +29,15 @@ def draw(results: Results) -> Figure:
     """Cosine against m, one panel per law."""
     need(results, m=2)
     N = results.middle[1]
-    looks, labels = style.looks(results.options), style.chosen(results.options)
+    labels = style.chosen(results.options)
+    looks = style.looks(results.options, labels)
     cells = results.cells[(results.cells["N"] == N) & results.cells["estimator"].isin(labels)]
     cells = cells.drop(columns="flagged")  # a mark of the bias
     low = cells.loc[cells["status"] == "", "cosine"].min()
     figure, panels = one_column(results.laws, height=0.95, columns=3, spare=1.4)
     for law, axes in panels.items():
         rows = cells[cells["law"] == law]
-        for label in labels:
-            points = shown(rows[rows["estimator"] == label])
-            curve(axes, points, "m", "cosine", looks[label], markersize=3)
+        curves(axes, rows, "m", "cosine", looks, markersize=3)
         axes.axhline(1.0, color=style.INK, lw=0.6, ls=":")
         axes.set_ylim(min(-0.02, 1.1 * low), 1.06)
         mark(axes, rows, "m", looks)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.core import style
-from analysis.core.panels import curve, mark, marks_of, need, shown, visible
+from analysis.core.panels import curve, curves, mark, marks_of, need, shown, visible
 from analysis.core.read import Results
 from analysis.grid import slopes
 from analysis.grid.bias_vs_m import THEORY, chosen
@@ -24,7 +24,8 @@ def draw(results: Results) -> Figure:
     need(results, m=2, N=3)
     law = (results.theory_laws or results.laws)[0]
     m, N = results.m[-1], results.middle[1]
-    looks, labels = style.looks(results.options), chosen(results, [law])
+    labels = chosen(results, [law])
+    looks = style.looks(results.options, labels)
     cells = results.cells[(results.cells["law"] == law) & results.cells["estimator"].isin(labels)]
     cells = cells.drop(columns="flagged")  # a mark of the bias
     fits = slopes.table(results, law=[law], parameter=["all"])
@@ -34,8 +35,7 @@ def draw(results: Results) -> Figure:
 
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(style.COLUMN, 6.3), layout="constrained")
     here = cells[cells["N"] == N]
-    for label in labels:
-        curve(upper, shown(here[here["estimator"] == label]), "m", "variance", looks[label])
+    curves(upper, here, "m", "variance", looks)
     style.grid_ticks(upper, results.m)
     visible(upper, shown(here), "variance", 1e-9)
     mark(upper, here, "m", looks, top=True)

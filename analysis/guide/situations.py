@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,13 +54,17 @@ def expected_successes(rows: pd.DataFrame) -> pd.Series:
 
     Examples
     --------
-    >>> text = "Discrete(values=[0.0, 1.0], logits=[0.0, 0.0])"
-    >>> expected_successes(pd.DataFrame({"family": [text, "Normal()"], "N": [8, 8]})).tolist()
+    >>> laws = ['{"values": [0.0, 1.0], "logits": [0.0, 0.0]}', '{"loc": 0.0}']
+    >>> expected_successes(pd.DataFrame({"law_parameters": laws, "N": [8, 8]})).tolist()
     [4.0, nan]
     """
-    found = rows["family"].str.extract(r"values=\[0\.0, 1\.0\], logits=\[([^,]+), ([^\]]+)\]")
-    failure, success = (found[column].astype(float) for column in found)
-    return rows["N"] / (1.0 + np.exp(failure - success))
+
+    def log_odds(parameters: str) -> float:
+        law = json.loads(parameters)
+        failure, success = law["logits"] if law.get("values") == [0.0, 1.0] else (np.nan, np.nan)
+        return failure - success
+
+    return rows["N"] / (1.0 + np.exp(rows["law_parameters"].map(log_odds)))
 
 
 VERIFIERS = ("10 % verifier", "1 % verifier", "0.1 % verifier")

@@ -19,12 +19,12 @@ class Sources(Studies):
 
     @cached_property
     def ratios(self) -> Mapping[str, pd.DataFrame]:
-        """Rows of `analysis.benchmark.ratios.performance_ratios`, by grid, with `family`."""
+        """Rows of `benchmark.ratios.performance_ratios`, by grid, with `law_parameters`."""
         by_grid = {}
         for name, results in (("league", self.league), ("paper", self.grid)):
-            family = results.table.drop_duplicates("law").set_index("law")["family"]
+            laws = results.table.drop_duplicates("law").set_index("law")
             rows = performance_ratios(results)
-            by_grid[name] = rows.assign(family=rows["law"].map(family))
+            by_grid[name] = rows.assign(law_parameters=rows["law"].map(laws["law_parameters"]))
         return by_grid
 
     @cached_property

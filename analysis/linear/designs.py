@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from analysis.core import style
+from analysis.core.panels import row_of_panels
 from analysis.core.style import Look
 from analysis.core.write import opened, save
 from analysis.linear.tables import normal_efficiency
@@ -60,7 +60,7 @@ def response(design: LinearDesign, u: Array) -> Array:
 
 def slopes() -> Figure:
     """Slopes s_b at b/m, p(u), and the exact N u^{N−1}; a panel for each m and N."""
-    figure, panels = _row([f"m = {m}, N = {N}" for m, N in BUDGETS], sharey=True)
+    figure, panels = row_of_panels([f"m = {m}, N = {N}" for m, N in BUDGETS], height=2.9)
     u = np.linspace(0.0, 1.0, 1001)
     for axes, (m, N) in zip(panels, BUDGETS, strict=True):
         axes.plot(u, N * u ** (N - 1), color=style.INK, lw=1.0, ls="--")
@@ -96,7 +96,9 @@ def slopes_headline() -> str:
 
 def weights() -> Figure:
     """Weights w_k of max@k on a symmetric logarithmic axis; a panel for each m and N."""
-    figure, panels = _row([f"m = {m}, N = {N}" for m, N in BUDGETS])
+    figure, panels = row_of_panels(
+        [f"m = {m}, N = {N}" for m, N in BUDGETS], height=2.9, sharey=False
+    )
     for axes, (m, N) in zip(panels, BUDGETS, strict=True):
         for share, (_, look) in SHARES.items():
             w = linear_tea_design(m, N, k_min=k_min(m, share)).weights
@@ -130,7 +132,7 @@ def weights_headline() -> str:
 
 def efficiency(plain: pd.DataFrame) -> Figure:
     """Efficiency on the Normal law against m, exact, with TEA's; a panel for each N/m."""
-    figure, panels = _row([f"N = {ratio} m" for ratio in RATIOS], sharey=True)
+    figure, panels = row_of_panels([f"N = {ratio} m" for ratio in RATIOS], height=2.9)
     looks = style.looks({"TEA .25": {"name": "tea"}, "TEA .5": {"name": "tea", "alpha": 0.5}})
     for axes, ratio in zip(panels, RATIOS, strict=True):
         axes.axhline(1.0, color=style.INK, lw=0.8)
@@ -174,15 +176,6 @@ def _signed_powers(axes: Axes, below: range, above: range) -> None:
     ticks |= {10.0**x: labels.get(x, f"$10^{{{x}}}$") for x in above}
     axes.set_yticks(list(ticks), list(ticks.values()))
     axes.set_yticks([], minor=True)
-
-
-def _row(names: list[str], **shared: bool) -> tuple[Figure, list[Axes]]:
-    """Return a page-wide row of panels."""
-    size = (style.PAGE, 2.9)
-    figure, panels = plt.subplots(1, len(names), figsize=size, layout="constrained", **shared)
-    for axes, name in zip(panels, names, strict=True):
-        axes.set_title(name, loc="left", pad=3)
-    return figure, list(panels)
 
 
 def _legend(figure: Figure, *extra: Line2D) -> None:

@@ -102,7 +102,7 @@ def main(
     address: command.Address = None,
     out: command.Out = None,
 ) -> None:
-    """Train bandits as CONFIG says; what is finished already is kept."""
+    """Train the bandits of CONFIG; what is finished already is kept."""
     out = out or Path("results") / config.stem
     with command.one_line_errors():
         study = read_study(config)

@@ -25,16 +25,14 @@ name = "tea"
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
 from simulations.bandit.training import Arm
-from simulations.core import schema
-from simulations.core.schema import EstimatorTable, LawTable, Table
-from tea_stats.families import Law
+from simulations.core.schema import Configuration, Table, read
+from tea_stats.estimators import lookup
 
 #: the arm that follows ∇V_N itself
 EXACT = "exact"
@@ -63,10 +61,9 @@ class Policy(Table):
         return ends.get(step_size, "") if len(self.step_sizes) > 1 else ""
 
 
-class Study(Table):
+class Study(Configuration):
     """The whole file."""
 
-    seed: int = Field(ge=0)
     responses: int = Field(ge=16, le=100_000)
     steps: int = Field(ge=1)
     rollouts: int = Field(ge=2)
@@ -77,14 +74,10 @@ class Study(Table):
     reference: str
     fractions: tuple[Share, ...] = Field(min_length=1)
     budgets: tuple[Budget, ...] = Field(min_length=1)
-    laws: dict[str, LawTable] = Field(min_length=1)
     policies: dict[str, Policy] = Field(min_length=1)
-    estimators: dict[str, EstimatorTable] = Field(min_length=1)
-    _folder: Path = PrivateAttr(Path())
 
     @model_validator(mode="after")
-    def _check(self, info: ValidationInfo) -> Study:
-        self._folder = (info.context or {}).get("folder", Path())
+    def _check(self) -> Study:
         if len(set(self.budgets)) < len(self.budgets):
             raise ValueError(f"budgets is {list(map(list, self.budgets))}; give distinct pairs")
         for m, _ in self.budgets:
@@ -98,7 +91,7 @@ class Study(Table):
         for label, table in self.estimators.items():
             if table.reps is not None:
                 raise ValueError(f'estimators."{label}": reps is for grids; remove it')
-        schema.check_estimators(self.estimators, self.laws, self.budgets)
+        self.check_estimators(self.budgets)
         self._check_reference()
         return self
 
@@ -116,28 +109,16 @@ class Study(Table):
                         f'laws."{label}" at m = {m}, N = {N}; give one that always does'
                     )
 
-    @cached_property
-    def built(self) -> dict[str, Law]:
-        """The laws, by label."""
-        return schema.laws_of(self.laws, self._folder)
-
     def arms(self, law: str, m: int, N: int) -> dict[str, Arm]:
         """Return the arms that exist here by label, the exact path first.
 
         An estimator may be restricted to some laws, be undefined at some (m, N), or be for 0/1
         rewards.
         """
-        exist, _ = schema.split(self.estimators, law, self.built[law], m, (N,))
-        return {EXACT: None, **exist}
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """What results depend on: the configuration, with laws spelt out."""
-        content = self.model_dump(mode="json")
-        content["laws"] = {label: law.key for label, law in self.built.items()}
-        return content
+        exist, _ = self.split(law, m, (N,))
+        return {EXACT: None} | {label: lookup(*request) for label, request in exist.items()}
 
 
 def read_study(path: Path) -> Study:
     """Read and check a configuration; ValueError with one line: file, key, what, cure."""
-    return schema.read(Study, path)
+    return read(Study, path)

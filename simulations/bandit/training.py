@@ -6,20 +6,19 @@ is the distribution function at the j-th reward, ties included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from tea_stats import ESTIMATORS, advantages
+from tea_stats.estimators import Estimator
 from tea_stats.families import Law
 
 Array = NDArray[np.float64]
-#: name of an estimator and its options; None is the exact gradient
-Arm = tuple[str, Mapping[str, Any]] | None
+#: None is the exact gradient
+Arm = Estimator | None
 
 #: normal scores that the responses cover: enough for a best of 10⁶, even of a widened law
 SCORES = (-5.0, 8.0)
@@ -201,10 +200,10 @@ def estimate(bandit: Bandit, arm: Arm, p: Array, groups: Array, N: int) -> tuple
     if arm is None:
         return bandit.pull_back(gradient(bandit.rewards, p, N)), np.zeros((len(p), 1))
     responses = draw(p, groups)
-    rewards, (name, options) = bandit.rewards[responses], arm
+    rewards = bandit.rewards[responses]
     # each run is a policy of its own: estimators that pool use the groups of one run
-    batches = rewards if ESTIMATORS[name].pools else [rewards]
-    A = np.stack([advantages(name, batch, N, **options) for batch in batches])
+    batches = rewards if arm.pools else [rewards]
+    A = np.stack([arm.advantages(batch, N) for batch in batches])
     A = A.reshape(rewards.shape)
     size = np.sqrt(np.sum(A**2, axis=(1, 2)))[:, None] / (A.size // len(A))
     return bandit.pull_back(sampled_gradient(p, responses, A)), size * (bandit.nuisance > 0)

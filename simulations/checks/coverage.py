@@ -1,17 +1,19 @@
-"""How often the intervals of predictions hold the truth: `python -m simulations.coverage`.
+"""Coverage of the intervals of predictions: `python -m simulations.coverage`.
 
 Aim: coverage of nominal 90 % intervals and bands. Data: logs of P prompts × m rollouts; a prompt's
 rewards are a location plus a scale times draws of one law (normal locations of sd 1, log-normal
-scales of sd .4 in the log), or 0/1 with p of a beta law. Estimands: best-of-N on average over the
+scales of sd .4 in the log), or 0/1 with p from a beta law. Estimands: best-of-N averaged over the
 population and over the log's own prompts, exact from `tea_stats.best_of_n`. Methods: all that suit
-the law. Performance: share of logs whose interval holds the estimand at each N, share whose band
-holds it at all N, each with its Monte Carlo standard error. All methods see the same logs.
+the law. Performance: share of logs whose interval covers the estimand at each N, share whose band
+covers it at all N, each with its Monte Carlo standard error. All methods use the same logs. A law
+and shape is a job; a run that was interrupted goes on with what is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +21,9 @@ import numpy as np
 import pandas as pd
 import typer
 
-from simulations.core.command import progress_bar
+from simulations.core import store
+from simulations.core.command import one_line_errors
+from simulations.core.progress import track
 from tea_stats import best_of_n
 from tea_stats.families import GaussianTail, GenPareto, Gumbel, Law, Logistic, Normal, NormalMixture
 from tea_stats.prediction import METHODS, TARGETS, bands
@@ -35,7 +39,7 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Case:
-    """A law of rewards, or (a, b) of the law of p; methods whose model holds it, and others."""
+    """A law of rewards, or (a, b) of the law of p; methods whose model has it, and others."""
 
     name: str
     law: Law | tuple[float, float]
@@ -63,7 +67,7 @@ CASES = (
 
 
 def logs(case: Case, P: int, m: int, rng: np.random.Generator) -> Iterator[tuple[RewardLog, Any]]:
-    """Yield logs without end, each with the truth for every target."""
+    """Yield logs endlessly, each with the truth for every target."""
     offsets, labels = np.arange(P + 1) * m, tuple(range(P))
     if isinstance(case.law, tuple):
         a, b = case.law
@@ -83,72 +87,52 @@ def logs(case: Case, P: int, m: int, rng: np.random.Generator) -> Iterator[tuple
         yield RewardLog(labels, rewards.ravel(), offsets), truth
 
 
-def cell(place: int, P: int, m: int, reps: int, seed: int) -> list[dict[str, Any]]:
+def coverage(place: int, P: int, m: int, reps: int, seed: int) -> pd.DataFrame:
     """Return a row for each method, target and N of one case, and one for all N ("band")."""
     case = CASES[place]
     rng = np.random.default_rng([seed, place, P, m])
-    names = case.inside + case.outside
-    inside = {
-        (name, target): np.full((reps, len(GRID) + 1), np.nan)
-        for name in names
-        for target in TARGETS
-    }
-    width = {key: np.full((reps, len(GRID)), np.nan) for key in inside}
-    for rep, (log, truth) in zip(range(reps), logs(case, P, m, rng), strict=False):
-        for name in names:
-            fit = METHODS[name].fit(log, GRID, 0.25)
+    intervals = []
+    for _, (log, truth) in zip(range(reps), logs(case, P, m, rng), strict=False):
+        for method in case.inside + case.outside:
+            fit = METHODS[method].fit(log, GRID, 0.25)
             for target in TARGETS:
                 draws, exact = fit.draws(target, DRAWS, rng), truth[target]
-                told = ~np.isnan(draws[0])
                 low, high = bands.pointwise(draws, LEVEL)
-                row = inside[name, target][rep]
-                row[:-1][told] = ((low <= exact) & (exact <= high))[told]
-                width[name, target][rep] = high - low
+                covered, width = (low <= exact) & (exact <= high), high - low
                 low, high = bands.simultaneous(draws, LEVEL)
-                row[-1] = ((low <= exact) & (exact <= high))[told].all()
-    rows = []
-    for (name, target), hits in inside.items():
-        told = [not np.isnan(column).all() for column in width[name, target].T]
-        widths = np.full(len(GRID) + 1, np.nan)
-        widths[:-1][told] = np.nanmedian(width[name, target][:, told], axis=0)
-        for column, N in enumerate([*map(str, GRID), "band"]):
-            if np.isnan(hits[:, column]).all():
-                continue
-            share = float(np.nanmean(hits[:, column]))
-            rows.append(
-                {
-                    "law": case.name,
-                    "method": name,
-                    "model": "inside" if name in case.inside else "outside",
-                    "target": target,
-                    "prompts": P,
-                    "m": m,
-                    "N": N,
-                    "coverage": share,
-                    "coverage_mcse": float(np.sqrt(share * (1.0 - share) / reps)),
-                    "median_width": widths[column],
-                    "reps": reps,
-                    "seed": seed,
-                }
-            )
-    return rows
+                defined = ~np.isnan(draws[0])
+                band = ((low <= exact) & (exact <= high))[defined].all()
+                head = {"method": method, "target": target}
+                intervals += [
+                    {**head, "N": str(GRID[j]), "covered": covered[j], "width": width[j]}
+                    for j in np.flatnonzero(defined)
+                ]
+                intervals.append({**head, "N": "band", "covered": band, "width": np.nan})
+    groups = pd.DataFrame(intervals).groupby(["method", "target", "N"], sort=False)
+    table = groups.agg(coverage=("covered", "mean"), median_width=("width", "median")).reset_index()
+    share = table["coverage"]
+    table.insert(0, "law", case.name)
+    table.insert(2, "model", np.where(table["method"].isin(case.inside), "inside", "outside"))
+    table.insert(4, "prompts", P)
+    table.insert(5, "m", m)
+    table.insert(8, "coverage_mcse", np.sqrt(share * (1.0 - share) / reps))
+    return table.assign(reps=reps, seed=seed)
 
 
+@one_line_errors()
 def main(
-    out: Annotated[Path, typer.Option(help="Folder for table.parquet.")] = Path("results/coverage"),
-    reps: Annotated[int, typer.Option(min=2, help="Logs per cell.")] = 200,
+    out: Annotated[Path, typer.Option(help="Results folder.")] = Path("results/coverage"),
+    reps: Annotated[int, typer.Option(min=2, help="Logs per law and shape.")] = 200,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Measure the coverage of every method on every case."""
-    out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    with progress_bar() as bar:
-        task = bar.add_task("coverage", total=len(CASES) * len(SHAPES))
-        for place in range(len(CASES)):
-            for P, m in SHAPES:
-                rows += cell(place, P, m, reps, seed)
-                bar.advance(task)
-    table = pd.DataFrame(rows)
-    table.to_parquet(out / "table.parquet", index=False)
+    """Measure the coverage of every method on every law; what is finished already is kept."""
+    jobs = [(place, P, m) for place in range(len(CASES)) for P, m in SHAPES]
+    tables = []
+    with store.run(out, store.describe({"reps": reps, "seed": seed})):
+        for place, P, m in track(jobs, "coverage"):
+            path = out / "jobs" / f"{store.slug(CASES[place].name)}-P{P}-m{m}.parquet"
+            tables.append(store.once(path, partial(coverage, place, P, m, reps, seed)))
+        table = pd.concat(tables, ignore_index=True)
+        store.write(table, out / "table.parquet")
     for model, own in table[table["N"] != "band"].groupby("model"):
         typer.echo(f"{model}: coverage {own['coverage'].min():.2f} … {own['coverage'].max():.2f}")

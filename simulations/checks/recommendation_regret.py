@@ -1,4 +1,4 @@
-"""What `tea-stats diagnose` recommends from a log, measured on the law that the log came from.
+"""The recommendation of `tea-stats diagnose` from a log, measured on the law of the log.
 
 python -m simulations.recommendation_regret --out analysis/summaries/recommendation_regret.csv
 """
@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import typer
 
-from simulations.core.command import one_line_errors, progress_bar
+from simulations.core.command import one_line_errors
+from simulations.core.progress import track
 from tea_stats import RECOMMENDED, monte_carlo
 from tea_stats.diagnosis import candidates, few_valued, recommend
 from tea_stats.diagnosis.simulation import ratio
@@ -29,7 +30,7 @@ from tea_stats.families import (
 )
 from tea_stats.reward_log import RewardLog
 
-#: none of them is in the library that logs are fitted from
+#: none is in the library of laws that logs are fitted with
 LAWS: dict[str, Law] = {
     "GaussianTail": GaussianTail(),
     "Gamma(2.5) moved": Affine(Gamma(2.5)),
@@ -50,8 +51,8 @@ def of_law(law: Law, N: int, seed: int) -> dict[str, Any]:
     """Return the recommendation for a log of a law, and the errors under the law itself."""
     rng = np.random.default_rng([seed, law.stable_id])
     advice = recommend(RewardLog.from_groups(law.sample((PROMPTS, M), rng)), N, m=M, seed=seed)
-    tried = candidates.estimators(M, N, values=None, binary=False)
-    table = monte_carlo.measure(law, tried, M, N, BATCH * BATCHES, seed, prompts=BATCH)
+    compared = candidates.estimators(M, N, values=None, binary=False)
+    table = monte_carlo.measure(law, compared, M, N, BATCH * BATCHES, seed, prompts=BATCH)
     errors = table[table["parameter"] == "all"].set_index("estimator")["nmse"]
     return row(advice.estimator, advice.score(advice.estimator).error, errors.to_dict(), N)
 
@@ -63,7 +64,7 @@ def of_verifier(a: float, b: float, N: int, seed: int) -> dict[str, Any]:
     log = RewardLog.from_groups((rng.random((PROMPTS, M)) < p[:, None]).astype(float))
     advice = recommend(log, N, m=M, seed=seed)
     values, chances = np.array([0.0, 1.0]), np.column_stack([1.0 - p, p])
-    found = few_valued.measure(
+    measured = few_valued.measure(
         values,
         chances,
         few_valued.truths(values, chances, N),
@@ -74,18 +75,18 @@ def of_verifier(a: float, b: float, N: int, seed: int) -> dict[str, Any]:
         batches=BATCHES,
         rng=rng,
     )
-    square, _ = found.pop("exact")
-    errors = {label: ratio(error, square)[0] for label, (error, _) in found.items()}
+    square, _ = measured.pop("exact")
+    errors = {label: ratio(error, square)[0] for label, (error, _) in measured.items()}
     return row(advice.estimator, advice.score(advice.estimator).error, errors, N)
 
 
-def row(chosen: str, foretold: float, errors: dict[str, float], N: int) -> dict[str, Any]:
+def row(chosen: str, predicted: float, errors: dict[str, float], N: int) -> dict[str, Any]:
     """Return a row of the table."""
     best = min(errors, key=lambda label: errors[label])
     return {
         "N": N,
         "chosen": chosen,
-        "foretold": foretold,
+        "foretold": predicted,
         "error": errors[chosen],
         "default": errors[RECOMMENDED],
         "best": best,
@@ -100,13 +101,13 @@ def main(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the table there (.csv).")] = None,
 ) -> None:
-    """Compare what is recommended with what is best, law by law: some 40 seconds."""
-    rows = []
-    with progress_bar() as bar:
-        for label, law in bar.track(LAWS.items(), description="laws"):
-            rows.append({"law": label, **of_law(law, budget, seed)})
-        for a, b in bar.track(VERIFIERS, description="verifiers"):
-            rows.append({"law": f"verifier, Beta({a}, {b})", **of_verifier(a, b, budget, seed)})
+    """Compare the recommendation with the best estimator, law by law: some 40 seconds."""
+    rows = [
+        {"law": label, **of_law(law, budget, seed)} for label, law in track(LAWS.items(), "laws")
+    ] + [
+        {"law": f"verifier, Beta({a}, {b})", **of_verifier(a, b, budget, seed)}
+        for a, b in track(VERIFIERS, "verifiers")
+    ]
     table = pd.DataFrame(rows)
     if out is not None:
         table.to_csv(out, index=False, float_format="%.3g")

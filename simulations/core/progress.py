@@ -1,10 +1,11 @@
-"""What a study says while it runs, on standard error: lines, and a bar with the time left."""
+"""Messages of a running study, on standard error: lines, and a bar with the time left."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +17,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+Item = TypeVar("Item")
 
 #: seconds over which the speed, and so the time left, is estimated
 WINDOW = 600.0
@@ -65,22 +68,22 @@ class Account:
         else:
             self.done(rollouts, tokens)
 
-    def tokens(self) -> int:
-        """Return the tokens drawn so far."""
-        return self.drawn
-
 
 @contextmanager
 def bar(total: int, description: str = "") -> Iterator[Account]:
     """Show a bar for some work."""
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
         TextColumn("{task.fields[speed]}"),
     )
     with Progress(*columns, console=console, speed_estimate_period=WINDOW) as progress:
         yield Account(progress, progress.add_task(description, total=total, speed=""), total)
+
+
+def track(items: Collection[Item], description: str) -> Iterator[Item]:
+    """Yield items, with a bar that counts those that are done."""
+    with bar(len(items), description) as account:
+        for item in items:
+            yield item
+            account.done()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import inspect
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -26,6 +28,8 @@ from tea_stats.estimators import Estimator, lookup
 from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, FiniteLaw, Law
 
 Model = TypeVar("Model", bound=BaseModel)
+#: name and options of an estimator
+Request = tuple[str, dict[str, Any]]
 
 #: what `family` may name; an affine law has a law of its own as `base`
 KNOWN: Mapping[str, type[Law]] = {**FAMILIES, "Affine": Affine}
@@ -60,20 +64,17 @@ class LawTable(BaseModel):
             return Discrete.from_probabilities(**settings)
         if self.family == "Affine" and isinstance(settings.get("base"), dict):
             settings["base"] = LawTable.model_validate(settings["base"]).law(folder)
-        known = inspect.signature(KNOWN[self.family]).parameters
-        for name in settings:
-            if name not in known:
-                raise ValueError(
-                    f"{name} is an unknown key; {self.family} takes {', '.join(known)}"
-                )
-        try:
-            return KNOWN[self.family](**settings)
-        except TypeError as error:
-            missing = [name for name, p in known.items() if p.default is p.empty]
-            lacking = [name for name in missing if name not in settings]
-            if lacking:
-                raise ValueError(f"{', '.join(lacking)} is missing; add it") from None
-            raise ValueError(str(error)) from None
+        takes = inspect.signature(KNOWN[self.family]).parameters
+        unknown = [name for name in settings if name not in takes]
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]} is an unknown key; {self.family} takes {', '.join(takes)}"
+            )
+        needed = [name for name, p in takes.items() if p.default is p.empty]
+        missing = [name for name in needed if name not in settings]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} is missing; add it")
+        return KNOWN[self.family](**settings)
 
 
 class EstimatorTable(BaseModel):
@@ -118,17 +119,6 @@ def _pool(path: Path) -> EmpiricalPool:
         ) from None
 
 
-def laws_of(tables: Mapping[str, LawTable], folder: Path = Path()) -> dict[str, Law]:
-    """Return the laws of a configuration by label; ValueError names the one that is wrong."""
-    laws = {}
-    for label, table in tables.items():
-        try:
-            laws[label] = table.law(folder)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f'laws."{label}": {error}') from None
-    return laws
-
-
 def law_columns(law: Law) -> dict[str, str]:
     """Return what identifies a law in a table: its family, and its constructor's arguments as JSON.
 
@@ -159,30 +149,72 @@ def is_binary(law: Law) -> bool:
     return isinstance(law, FiniteLaw) and bool(np.isin(law.rewards_sorted, (0.0, 1.0)).all())
 
 
-def check_estimators(
-    tables: Mapping[str, EstimatorTable],
-    laws: Mapping[str, LawTable],
-    budgets: Iterable[tuple[int, int]],
-) -> None:
-    """Raise ValueError for an unknown estimator, option or law, naming the table.
+class Configuration(Table):
+    """A whole file: what studies of laws and estimators have in common."""
 
-    An estimator may be undefined at some of the (m, N) in `budgets`, but not at all of them.
-    """
-    budgets = list(budgets)
-    for label, table in tables.items():
-        own = [(m, N) for m, N in budgets if table.m is None or m in table.m]
-        unknown_m = sorted(set(table.m or ()) - {m for m, _ in budgets})
-        if unknown_m:
-            raise ValueError(f'estimators."{label}": m has {unknown_m[0]}, which is not in m')
-        reasons = [undefined(table, m, (N,)) for m, N in own]
-        if all(reasons):
-            raise ValueError(f'estimators."{label}": {reasons[-1]}')
-        unknown = [law for law in table.laws or () if law not in laws]
-        if unknown:
-            raise ValueError(
-                f'estimators."{label}": laws has {unknown[0]!r}, which is not the label of a law '
-                f"here; give some of {', '.join(map(repr, laws))}"
-            )
+    seed: int = Field(ge=0)
+    laws: dict[str, LawTable] = Field(min_length=1)
+    estimators: dict[str, EstimatorTable] = Field(min_length=1)
+    _folder: Path = PrivateAttr(Path())
+
+    def model_post_init(self, context: Any) -> None:
+        """Note the file's folder, to which the paths in it are relative."""
+        self._folder = (context or {}).get("folder", Path())
+
+    @cached_property
+    def built(self) -> dict[str, Law]:
+        """The laws by label; ValueError names the one that is wrong."""
+        laws = {}
+        for label, table in self.laws.items():
+            try:
+                laws[label] = table.law(self._folder)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f'laws."{label}": {error}') from None
+        return laws
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What results depend on: the configuration, with the contents of laws."""
+        laws = {label: law.key for label, law in self.built.items()}
+        return {**self.model_dump(mode="json"), "laws": laws}
+
+    def check_estimators(self, cells: Collection[tuple[int, int]]) -> None:
+        """Raise ValueError for an unknown estimator, option or law, naming the table.
+
+        An estimator may be undefined at some of the (m, N) in `cells`, but not at all of them.
+        """
+        for label, table in self.estimators.items():
+            unknown_m = sorted(set(table.m or ()) - {m for m, _ in cells})
+            if unknown_m:
+                raise ValueError(f'estimators."{label}": m has {unknown_m[0]}, which is not in m')
+            own = [(m, N) for m, N in cells if table.m is None or m in table.m]
+            reasons = [undefined(table, m, (N,)) for m, N in own]
+            if all(reasons):
+                raise ValueError(f'estimators."{label}": {reasons[-1]}')
+            unknown = [law for law in table.laws or () if law not in self.laws]
+            if unknown:
+                raise ValueError(
+                    f'estimators."{label}": laws has {unknown[0]!r}, which is not the label of a '
+                    f"law here; give some of {', '.join(map(repr, self.laws))}"
+                )
+
+    def split(
+        self, law: str, m: int, N: Iterable[int]
+    ) -> tuple[dict[str, Request], dict[str, str]]:
+        """Return the estimators of a law and m, and why others do not exist there, by label.
+
+        Estimators of 0/1 rewards are in neither on another law.
+        """
+        exist, reasons = {}, {}
+        for label, table in self.estimators.items():
+            if not table.includes(law, m):
+                continue
+            reason = undefined(table, m, N)
+            if reason:
+                reasons[label] = reason
+            elif is_binary(self.built[law]) or not table.record().binary:
+                exist[label] = (table.name, table.options)
+        return exist, reasons
 
 
 def undefined(table: EstimatorTable, m: int, N: Iterable[int]) -> str:
@@ -194,25 +226,6 @@ def undefined(table: EstimatorTable, m: int, N: Iterable[int]) -> str:
     except (TypeError, ValueError) as error:
         return str(error)
     return ""
-
-
-def split(
-    tables: Mapping[str, EstimatorTable], label: str, law: Law, m: int, N: Iterable[int]
-) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
-    """Return the estimators of a law and m, and why others do not exist there, both by label.
-
-    The former as (name, options). Estimators of 0/1 rewards are in neither on another law.
-    """
-    exist, reasons = {}, {}
-    for estimator, table in tables.items():
-        if not table.includes(label, m):
-            continue
-        reason = undefined(table, m, N)
-        if reason:
-            reasons[estimator] = reason
-        elif is_binary(law) or not table.record().binary:
-            exist[estimator] = (table.name, table.options)
-    return exist, reasons
 
 
 def read(model: type[Model], path: Path) -> Model:

@@ -88,11 +88,7 @@ def read(path: Path, columns: list[str] | None = None, **marks: str) -> Any:
 
 
 def kept(path: Path, **marks: str) -> Any | None:
-    """Return what an earlier run left at `path`; None if nothing, or, with a message, if damaged.
-
-    The half of `once` that work in other processes needs: ask for what is kept, submit the rest,
-    and `write` each result as it arrives.
-    """
+    """Return what an earlier run left at `path`; None if missing or (with a message) damaged."""
     if not path.exists():
         return None
     try:
@@ -173,44 +169,8 @@ def describe(configuration: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     return {"hash": digest(configuration), "configuration": dict(configuration), **more, "runs": []}
 
 
-@contextmanager
-def run(
-    out: Path, manifest: dict[str, Any], grows: Sequence[str] = (), **more: Any
-) -> Iterator[dict[str, Any]]:
-    """Keep the folder's manifest while a study runs: when it began, and that it came to its end.
-
-    Parameters
-    ----------
-    out, manifest, grows
-        As in `opened`.
-    **more
-        For this run's `circumstances`, such as the number of workers.
-
-    Yields
-    ------
-    dict
-        The manifest, `manifest["runs"][-1]` being this run. What the block adds to it is written
-        with the time and the seconds when the block ends without error.
-
-    Raises
-    ------
-    Refused
-        If the folder cannot be used.
-    """
-    manifest = opened(out, manifest, grows)
-    this = circumstances(**more)
-    if any(old.get("code") != this["code"] for old in manifest["runs"]):
-        tell(f"{out} was begun with other source code of tea_stats; what is finished is kept")
-    manifest["runs"] = [*manifest["runs"], this]
-    write(manifest, out / "manifest.json")
-    begun = time.monotonic()
-    yield manifest
-    this |= {"finished": now(), "seconds": round(time.monotonic() - begun, 1)}
-    write(manifest, out / "manifest.json")
-
-
 def circumstances(**more: Any) -> dict[str, Any]:
-    """Return what this run is made with: code, versions, machine, time."""
+    """Return what a run is made with: code, versions, machine, time."""
     return {
         "started": now(),
         "revision": _git("rev-parse", "HEAD"),
@@ -227,31 +187,40 @@ def circumstances(**more: Any) -> dict[str, Any]:
     }
 
 
-def opened(out: Path, manifest: dict[str, Any], grows: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the folder's manifest if it is of this configuration, or else the new one.
+@contextmanager
+def run(
+    out: Path, manifest: dict[str, Any], grows: Sequence[str] = (), **more: Any
+) -> Iterator[dict[str, Any]]:
+    """Keep the manifest of a results folder while a study runs; give the manifest.
 
-    Parameters
-    ----------
-    out : Path
-        Results folder.
-    manifest : dict
-        As `describe` returns it.
-    grows : sequence of str
-        Counts that may exceed those of the folder: the new configuration then has all of the
-        folder's jobs, and some more.
+    Its last entry of `runs` is this run, with `circumstances(**more)`. What the block adds is
+    written when it ends without error, with the time and the seconds it took.
 
     Raises
     ------
     Refused
-        If the folder holds results of another configuration, or files but no manifest.
+        If the folder holds results of another configuration, or files but no manifest. Counts
+        named in `grows` may exceed those of the folder: all its jobs are then of use.
     """
+    this = circumstances(**more)
+    manifest = {**manifest, "runs": [*_earlier_runs(out, manifest, grows), this]}
+    if any(old.get("code") != this["code"] for old in manifest["runs"]):
+        tell(f"{out} was begun with other source code of tea_stats; what is finished is kept")
+    write(manifest, out / "manifest.json")
+    begun = time.monotonic()
+    yield manifest
+    this |= {"finished": now(), "seconds": round(time.monotonic() - begun, 1)}
+    write(manifest, out / "manifest.json")
+
+
+def _earlier_runs(out: Path, manifest: dict[str, Any], grows: Sequence[str]) -> list[Any]:
     path = out / "manifest.json"
     if not path.exists():
         if out.is_dir() and any(out.iterdir()):
             raise Refused(
                 f"{out} is not empty and has no manifest.json; give another --out, or empty it"
             )
-        return manifest
+        return []
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
         known, runs, configuration = old["hash"], old["runs"], old["configuration"]
@@ -265,7 +234,7 @@ def opened(out: Path, manifest: dict[str, Any], grows: Sequence[str] = ()) -> di
             f"{out} holds results of another configuration ({known}, this one is "
             f"{manifest['hash']}); give another --out, or remove that folder"
         )
-    return {**manifest, "runs": runs}
+    return runs
 
 
 def _grown(old: dict[str, Any], new: dict[str, Any], grows: Sequence[str]) -> bool:
@@ -288,17 +257,15 @@ def code_hash() -> str:
 
 
 def _git(*command: str) -> str | None:
-    run = ["git", "-C", str(ROOT), *command]
     try:
-        done = subprocess.run(run, capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", "-C", ROOT, *command], capture_output=True, text=True)
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), "")
+    """Return the processor's name on Linux, elsewhere what Python knows."""
+    known = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", known.read_text()) if known.exists() else []
+    return names[0] if names else platform.processor()

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,12 +65,12 @@ class Pair:
         return self.grid.budgets(self.m)
 
     @cached_property
-    def _split(self) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[str, str]]:
-        return schema.split(self.grid.estimators, self.label, self.law, self.m, self.budgets)
+    def _split(self) -> tuple[dict[str, schema.Request], dict[str, str]]:
+        return self.grid.split(self.label, self.m, self.budgets)
 
     @property
-    def estimators(self) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Estimators that are measured here, as `{label: (name, options)}`."""
+    def estimators(self) -> dict[str, schema.Request]:
+        """Estimators that are measured here, by label."""
         return self._split[0]
 
     @property
@@ -197,8 +196,8 @@ class Pair:
     @cached_property
     def _saturation(self) -> Mapping[int, str]:
         """A note for each saturated N, "" for the others."""
-        first = np.linalg.norm(best_of_n.gradient(self.law, 1))
-        shares = {N: np.linalg.norm(best_of_n.gradient(self.law, N)) / first for N in self.budgets}
+        size = {N: np.linalg.norm(best_of_n.gradient(self.law, N)) for N in (1, *self.budgets)}
+        shares = {N: size[N] / size[1] if size[1] > 0.0 else 0.0 for N in self.budgets}
         return {
             N: f"saturated: the gradient's norm is {share:.2g} of that at N = 1"
             if share < SATURATED

@@ -23,21 +23,18 @@ alpha = 0.25
 m = [16]
 N = [128]
 
-[parts]                             # laws that are told apart, optional
+[parts]                             # groups of laws in the benchmark, optional
 "held out" = ["Student t(5)"]
 """
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
-from simulations.core import schema
-from simulations.core.schema import EstimatorTable, LawTable, Table
-from tea_stats.families import Law
+from simulations.core.schema import Configuration, Table, read
 
 GroupSize = Annotated[int, Field(ge=2, le=1_000_000)]
 Budget = Annotated[int, Field(ge=1, le=2**53)]
@@ -59,10 +56,9 @@ class Response(Table):
     points: int = Field(33, ge=2)
 
 
-class Grid(Table):
+class Grid(Configuration):
     """The whole file."""
 
-    seed: int = Field(ge=0)
     m: tuple[GroupSize, ...] = Field(min_length=1)
     N: tuple[Budget, ...] | None = Field(None, min_length=1)
     N_over_m: tuple[Budget, ...] | None = Field(None, min_length=1)
@@ -70,15 +66,11 @@ class Grid(Table):
     block_rewards: int = Field(2**20, ge=64)
     reps: dict[int, int] | None = None
     precision: Precision | None = None
-    laws: dict[str, LawTable] = Field(min_length=1)
-    estimators: dict[str, EstimatorTable] = Field(min_length=1)
     response: Response | None = None
     parts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    _folder: Path = PrivateAttr(Path())
 
     @model_validator(mode="after")
-    def _check(self, info: ValidationInfo) -> Grid:
-        self._folder = (info.context or {}).get("folder", Path())
+    def _check(self) -> Grid:
         if (self.N is None) == (self.N_over_m is None):
             raise ValueError("give either N or N_over_m, and not both")
         for name in ("m", "N", "N_over_m"):
@@ -93,9 +85,9 @@ class Grid(Table):
         }.items():
             self._check_reps(where, reps)
         cells = [(m, N) for m in self.m for N in self.budgets(m)]
-        schema.check_estimators(self.estimators, self.laws, cells)
-        schema.laws_of(self.laws, self._folder)
+        self.check_estimators(cells)
         self._check_batches()
+        assert self.built  # or ValueError
         for part, laws in self.parts.items():
             for law in laws:
                 if law not in self.laws:
@@ -128,11 +120,6 @@ class Grid(Table):
             whole = "groups" if self.prompts == 1 else f"batches of {self.prompts} groups"
             raise ValueError(f"{where} is {reps}; give at least 2 {whole} for each m")
 
-    @cached_property
-    def built(self) -> dict[str, Law]:
-        """The laws, by label."""
-        return schema.laws_of(self.laws, self._folder)
-
     def budgets(self, m: int) -> tuple[int, ...]:
         """Return the deployment budgets for groups of m."""
         return self.N or tuple(ratio * m for ratio in self.N_over_m or ())
@@ -143,17 +130,16 @@ class Grid(Table):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What results depend on: the configuration, with pools and options spelt out."""
-        content = self.model_dump(mode="json")
+        """What results depend on; keys that change nothing by their default are left out."""
+        content = super().identity
         for name in ("N", "N_over_m", "parts"):
             if not content[name]:
                 del content[name]
         if self.prompts == 1:
             del content["prompts"]
-        content["laws"] = {label: law.key for label, law in self.built.items()}
         return content
 
 
 def read_grid(path: Path) -> Grid:
     """Read and check a configuration; ValueError with one line: file, key, what, cure."""
-    return schema.read(Grid, path)
+    return read(Grid, path)

@@ -53,7 +53,7 @@ def load(
     Raises
     ------
     ValueError
-        If a package or the model is missing (the message says what installs it), or the model's
+        If a package or the model is missing (the message names the installation), or the model's
         attention is of a kind that shared prefixes cannot follow.
     """
     if not temperature > 0.0:

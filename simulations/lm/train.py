@@ -128,8 +128,8 @@ def train(
         completions = policy.decode(rollouts.tokens, rollouts.mask)
         clock.lap("seconds_sample")
 
-        asked = [text for text in texts for _ in range(arm.m)]
-        rated = torch.from_numpy(reward(asked, completions)).view(-1, arm.m)
+        questions = [text for text in texts for _ in range(arm.m)]
+        rated = torch.from_numpy(reward(questions, completions)).view(-1, arm.m)
         clock.lap("seconds_reward")
 
         A, row = scaled_advantages(arm, rated)
