@@ -298,16 +298,16 @@ TWINS: Mapping[str, Callable[..., Any]] = {
 
 def measured(rewards, scores, requests, N):
     """Return {(label, N): x[G, d + 2]} of the same draws, as `simulate_block` sums them."""
-    found = {}
+    computed = {}
     for label, (name, options) in requests.items():
         for budget in N:
             a = TWINS[name](rewards, budget, **options)
             gradient = np.einsum("gi,dgi->gd", a, scores) / a.shape[-1]
             square = (a**2).mean(-1, keepdims=True)
-            found[label, budget] = np.hstack(
+            computed[label, budget] = np.hstack(
                 [gradient, square, (gradient**2).sum(-1, keepdims=True)]
             )
-    return found
+    return computed
 
 
 def power_sums(x):

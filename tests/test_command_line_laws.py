@@ -130,20 +130,20 @@ def test_simulate_prints_what_measure_returns():
     arguments += ["--prompts", 4, "--batches", 50, "--seed", 3]
     done = run("simulate", *arguments, "--json")
     assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
     table = monte_carlo.measure(
         Normal(), {"tea": ("tea", {"alpha": 0.5})}, 8, 64, reps=200, seed=3, prompts=4
     ).set_index("parameter")
     for name in ("loc", "scale"):
-        for key, value in found["parameters"][name].items():
+        for key, value in printed["parameters"][name].items():
             assert value == pytest.approx(table.at[name, key], rel=1e-12)
-    for key, value in found["gradient"].items():
+    for key, value in printed["gradient"].items():
         assert value == pytest.approx(table.at["all", key], rel=1e-12)
-    assert set(found["parameters"]["loc"]) >= {"exact", "bias", "bias_mcse", "variance_mcse"}
+    assert set(printed["parameters"]["loc"]) >= {"exact", "bias", "bias_mcse", "variance_mcse"}
     text = run("simulate", *arguments).stdout
-    assert f"{found['parameters']['scale']['exact']:.4g}" in text
+    assert f"{printed['parameters']['scale']['exact']:.4g}" in text
     assert "tea on Normal(loc=0.0, scale=1.0), m = 8, N = 64, batches of 4" in text
-    assert f"{found['gradient']['cosine']:.4g} ± {found['gradient']['cosine_mcse']:.1g}" in text
+    assert f"{printed['gradient']['cosine']:.4g} ± {printed['gradient']['cosine_mcse']:.1g}" in text
 
 
 def test_simulate_warns_of_infinite_variance():
@@ -186,14 +186,14 @@ def test_the_registry_is_listed(monkeypatch):
 
 
 def test_the_registry_as_json():
-    found = json.loads(run("estimators", "--json").stdout)
-    assert list(found) == list(ESTIMATORS)
+    printed = json.loads(run("estimators", "--json").stdout)
+    assert list(printed) == list(ESTIMATORS)
     for name, estimator in ESTIMATORS.items():
-        assert found[name]["reference"] == estimator.reference
-        assert found[name]["unbiased_for"] == estimator.unbiased_for
-        assert set(found[name]["options"]) == set(estimator.defaults)
-        assert found[name]["summary"]
-    assert [name for name in found if found[name]["recommended"]] == [RECOMMENDED]
+        assert printed[name]["reference"] == estimator.reference
+        assert printed[name]["unbiased_for"] == estimator.unbiased_for
+        assert set(printed[name]["options"]) == set(estimator.defaults)
+        assert printed[name]["summary"]
+    assert [name for name in printed if printed[name]["recommended"]] == [RECOMMENDED]
 
 
 @pytest.mark.parametrize("name", list(ESTIMATORS))

@@ -47,25 +47,25 @@ def test_json_is_what_predict_returns(log):
     done = run(*arguments)
     assert done.exit_code == 0, done.output
     assert done.stdout == run(*arguments).stdout
-    found = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
     expected = prediction.predict(reward_log.read(log), 256, prompt_intervals=True, seed=4)
-    assert found["recommended"] == expected.recommended
-    assert found["grid"] == expected.curves["linear"].grid.tolist()
-    assert found["prompt_labels"] == [f"q{p}" for p in range(24)]
+    assert printed["recommended"] == expected.recommended
+    assert printed["grid"] == expected.curves["linear"].grid.tolist()
+    assert printed["prompt_labels"] == [f"q{p}" for p in range(24)]
     for name, curve in expected.curves.items():
         for line in ("value", "low", "high", "band_low", "band_high", "prompt_high"):
-            own = np.array(found["curves"][name][line], dtype=float)
+            own = np.array(printed["curves"][name][line], dtype=float)
             assert np.array_equal(own, getattr(curve, line), equal_nan=True), (name, line)
         reach = prediction.budget_for(curve, 2.5)
-        assert found["budget"][name] == {**reach.__dict__, "within": 256}
-    assert found["backtest"]["errors"] == dict(expected.backtest.errors)
+        assert printed["budget"][name] == {**reach.__dict__, "within": 256}
+    assert printed["backtest"]["errors"] == dict(expected.backtest.errors)
 
 
 def test_the_table_shows_the_same(log):
     done = run(log, "--N", 300, "--target-reward", 99, "--per-prompt")
     assert done.exit_code == 0, done.output
-    found = prediction.predict(reward_log.read(log), 300)
-    best = found.curves[found.recommended]
+    forecast = prediction.predict(reward_log.read(log), 300)
+    best = forecast.curves[forecast.recommended]
     assert f"{best.value[-1]:.4g}" in done.stdout
     assert f"[{best.band_low[-1]:.4g}, {best.band_high[-1]:.4g}]" in done.stdout
     assert "24 prompts, 32 rollouts each" in done.stdout

@@ -25,8 +25,8 @@ from tests.laws import CONTINUOUS, FINITE
 def test_the_bound_of_the_normal_law(N):
     c = best_of_n.value(Normal(), N)
     for scale in (1.0, 0.3):
-        found = efficiency.least_square(Normal(2.0, scale), N)
-        assert found == pytest.approx((1 + c**2 / 2) * scale**2, rel=1e-10)
+        computed = efficiency.least_square(Normal(2.0, scale), N)
+        assert computed == pytest.approx((1 + c**2 / 2) * scale**2, rel=1e-10)
 
 
 @pytest.mark.parametrize("law", [Logistic(), Gumbel(), GumbelMin(), StudentT(5.0)], ids=str)
@@ -46,8 +46,8 @@ def test_every_score_on_the_uniform_law(N):
 def test_for_one_draw_both_are_the_variance():
     for law in (Normal(1.0, 2.0), Gumbel(0.0, 0.5), StudentT(5.0)):
         variance = law.scale**2 * {Normal: 1.0, Gumbel: np.pi**2 / 6, StudentT: 5 / 3}[type(law)]
-        found = efficiency.least_square_for_every_score(law, 1)
-        assert found == pytest.approx(variance, rel=1e-10)
+        computed = efficiency.least_square_for_every_score(law, 1)
+        assert computed == pytest.approx(variance, rel=1e-10)
         assert efficiency.least_square(law, 1) < variance * (1 + 1e-10)
 
 
@@ -84,9 +84,9 @@ def test_no_unbiased_advantage_beats_it(law, k):
         advantage = max_at_k(rewards, k, k=k, form=form)
         square = probability @ (advantage**2).mean(axis=1)
         signal = np.einsum("g,gi,gid->d", probability, advantage, scores) / 4
-        found = efficiency.efficiency(named, k, signal, square)
+        computed = efficiency.efficiency(named, k, signal, square)
         assert efficiency.cosine(named, k, signal) == pytest.approx(1.0)
-        assert 0 < found < 1
+        assert 0 < computed < 1
         assert efficiency.least_square(named, k) < square
 
 
@@ -108,9 +108,9 @@ def test_efficiency_and_cosine_are_those_that_a_simulation_reports(law, name):
     table = monte_carlo.measure(law, [name], m, N, reps=20_000, seed=1)
     row = table[table["parameter"] == "all"].iloc[0]
     signal = table.loc[table["parameter"] != "all", "mean"].to_numpy()
-    found = efficiency.efficiency(law, N, signal, row["advantage_square"])
+    computed = efficiency.efficiency(law, N, signal, row["advantage_square"])
     # the simulation takes the noise of squared means off
-    assert abs(found - row["efficiency"]) < 0.5 * row["efficiency_mcse"] + 1e-4
+    assert abs(computed - row["efficiency"]) < 0.5 * row["efficiency_mcse"] + 1e-4
     assert abs(efficiency.cosine(law, N, signal) - row["cosine"]) < row["cosine_mcse"] + 1e-4
     assert row["efficiency_mcse"] < 0.02
 

@@ -154,10 +154,10 @@ def outcome_pvalues(law, n, seed):
     """P-values of n draws under the law, and under it with two unlike outcomes exchanged."""
     p = law.probabilities
     outcomes = law._draw(n, np.random.default_rng(seed))
-    found = np.bincount(outcomes, minlength=len(p))
+    computed = np.bincount(outcomes, minlength=len(p))
     wrong = p.copy()
     wrong[[p.argmin(), p.argmax()]] = p.max(), p.min()
-    return stats.chisquare(found, n * p).pvalue, stats.chisquare(found, n * wrong).pvalue
+    return stats.chisquare(computed, n * p).pvalue, stats.chisquare(computed, n * wrong).pvalue
 
 
 @laws

@@ -155,8 +155,8 @@ def test_programme(k_min, N):
         assert x @ H @ step == 0
         assert step @ H @ step > 0
     design = linear_tea_design(m, N, tails=(Beta(1.0, 1.0),), k_min=k_min)
-    found = np.append(design.slopes, design.top)
-    np.testing.assert_allclose(found[k_min - 1 :], x.astype(float), rtol=0, atol=1e-10)
+    computed = np.append(design.slopes, design.top)
+    np.testing.assert_allclose(computed[k_min - 1 :], x.astype(float), rtol=0, atol=1e-10)
     assert design.variance == pytest.approx(float(least), rel=1e-10)
     whole = advantage_square(Beta(1.0, 1.0), m)[k_min - 1 :, k_min - 1 :]
     np.testing.assert_allclose(whole, H.astype(float), rtol=1e-11)
@@ -275,9 +275,9 @@ def test_standard_error(law):
         value = sum(h.values()) / len(h)
         pairs = [h[K] * h[L] for K in h for L in h if not set(K) & set(L)]
         square = value**2 - sum(pairs) / len(pairs)
-        found = prediction.linear_value(rewards.astype(float), N, degree=d)
-        assert found.value == pytest.approx(float(value), abs=1e-12)
-        assert found.variance == pytest.approx(float(square), abs=1e-10)
+        predicted = prediction.linear_value(rewards.astype(float), N, degree=d)
+        assert predicted.value == pytest.approx(float(value), abs=1e-12)
+        assert predicted.variance == pytest.approx(float(square), abs=1e-10)
         return fractions([value, value**2, square])
 
     mean, second, variance = law.mean(m, estimates)

@@ -165,7 +165,7 @@ def reason(choice: Recommendation) -> str:
     why = f"not significant at {CLEARLY:g} s.e."
     if -best.difference > CLEARLY * best.difference_mcse:
         why = "less than a third, too little to choose by, as the law is an estimate"
-    return f"{error}. It is the default; {best.estimator} has {difference} less: {why}."
+    return f"{error}. It is the default; {best.estimator} has {difference} less ({why})."
 
 
 def how_many(choice: Recommendation) -> str:
@@ -175,4 +175,4 @@ def how_many(choice: Recommendation) -> str:
         return f"m: every doubling up to {largest} rollouts is worthwhile."
     error = choice.score(choice.estimator, choice.enough_m).error
     why = f"at most {SMALL_ERROR}" if error <= SMALL_ERROR else "hardly lower with twice as many"
-    return f"m: {choice.enough_m} rollouts are enough: error {error:.2g}, {why}."
+    return f"m: {choice.enough_m} rollouts are enough (error {error:.2g}, {why})."

@@ -131,7 +131,7 @@ def unwrapped(text: str) -> str:
     """
     lines: list[str] = []
     before = ""
-    for line in text.splitlines():
+    for line in text.replace(".. math::\n\n", "").splitlines():
         if before and line.strip() and _indent(line) == _indent(before) and len(before) >= FULL:
             lines[-1] += f" {line.strip()}"
         else:
