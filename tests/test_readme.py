@@ -80,6 +80,7 @@ def test_no_number_is_typed_in_the_readme():
     assert re.findall(r".{0,30}\d.{0,30}", prose) == []
 
 
+@pytest.mark.slow
 def test_a_changed_summary_changes_the_readme(tmp_path, texts):
     shutil.copytree(ROOT / SUMMARIES, tmp_path / "summaries")
     path = tmp_path / "summaries" / "league" / "table.parquet"

@@ -20,7 +20,7 @@ from analysis.paper import grid, lm_pool, tell, theory
 from analysis.paper.studies import Studies
 from analysis.readme import checks
 from analysis.readme.plain import plain
-from tea_stats import ESTIMATORS, FAMILIES, RECOMMENDED
+from tea_stats import ESTIMATORS, FAMILIES
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "docs" / "templates"
@@ -43,7 +43,8 @@ def pages(studies: Studies) -> dict[str, str]:
     )
     context = values(studies)
     return {
-        name: wrapped(environment.get_template(template).render(context))
+        name: f"<!-- written by `python -m analysis.readme` from docs/templates/{template} -->\n"
+        + wrapped(environment.get_template(template).render(context))
         for name, template in names().items()
     }
 
@@ -72,10 +73,10 @@ def values(studies: Studies) -> dict[str, object]:
     """Return what the templates may use: the article's numbers `n`, tables, printed output."""
     rows = tell.tables(studies)
 
-    def table(name: str, head: str, first: int | None = None) -> str:
+    def table(name: str, head: str) -> str:
         """Return a table of the article, its columns named by `head`, as Markdown."""
         lines = [line.removesuffix(r" \\").split(" & ") for line in rows[name] if " & " in line]
-        return markdown(head.split(", "), [[plain(x) for x in cells][:first] for cells in lines])
+        return markdown(head.split(", "), ([plain(x) for x in cells] for cells in lines))
 
     return {
         "n": {key: plain(text) for key, text in tell.numbers(studies).items()},
@@ -86,7 +87,6 @@ def values(studies: Studies) -> dict[str, object]:
         "table": table,
         "estimators": estimators(),
         "families": len(FAMILIES),
-        "recommended": RECOMMENDED,
         "printed": printed,
         "shown": shown,
         "coverage": checks.Coverage(studies.folder),
