@@ -6,7 +6,6 @@ Draws the figures of `analysis.bandit.figures`, prints lost shares and rollouts 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from analysis.bandit import figures
 from analysis.bandit.read import CURVES, Scenario, Study, load
 from analysis.core import style
 from analysis.core.read import read_manifest
-from analysis.core.write import one_line_errors, save, write_parquet
+from analysis.core.write import one_line_errors, save, single, write_summary
 
 #: the summary keeps every so many steps
 THINNED = 5
@@ -115,21 +114,12 @@ def _text(study: Study, table: pd.DataFrame) -> str:
 # --- the command --------------------------------------------------------------------------------
 
 
-def write_summary(study: Study, results: Path, folder: Path) -> dict[Path, int]:
-    """Write the tables small enough to commit, and the manifest; return their sizes in bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
+def summarise(study: Study, results: Path, out: Path) -> None:
+    """Write a small copy of the tables and the manifest into `out`; print its files' sizes."""
     steps = study.curves["step"]
-    tables = {
-        "curves": study.curves.loc[(steps % THINNED == 0) | (steps == steps.max()), CURVES],
-        "finals": study.finals,
-    }
-    for name, table in tables.items():
-        single = table.astype(dict.fromkeys(table.select_dtypes("float64"), "float32"))
-        write_parquet(single, folder / f"{name}.parquet", BITS)
-    manifest = read_manifest(results / "manifest.json")
-    text = json.dumps(manifest, indent=2) + "\n"
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
-    return {path: path.stat().st_size for path in sorted(folder.iterdir())}
+    kept = study.curves.loc[(steps % THINNED == 0) | (steps == steps.max()), CURVES]
+    tables = {"curves": single(kept), "finals": single(study.finals)}
+    write_summary(tables, read_manifest(results / "manifest.json"), out, BITS)
 
 
 def all_figures(study: Study) -> dict[str, Callable[[], Figure]]:
@@ -154,5 +144,4 @@ def main(
     typer.echo(report(study))
     typer.echo(f"\n{len(drawn)} figures, PNG and PDF: {out}")
     if summary:
-        for path, size in write_summary(study, results, summary).items():
-            typer.echo(f"{path}: {size / 1e3:.0f} kB")
+        summarise(study, results, summary)

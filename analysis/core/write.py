@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -67,11 +68,30 @@ def save(
     return files
 
 
-# --- tables to commit ---------------------------------------------------------------------------
+# --- summaries ----------------------------------------------------------------------------------
+
+
+def write_summary(
+    tables: Mapping[str, pd.DataFrame], manifest: Mapping[str, Any], folder: Path, bits: int = 24
+) -> None:
+    """Write a study's tables, small enough to commit, and its manifest; print their sizes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {folder / f"{name}.parquet": table for name, table in tables.items()}
+    for path, table in files.items():
+        write_parquet(table, path, bits)
+    text = json.dumps(manifest, indent=2) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    for path in [*files, folder / "manifest.json"]:
+        typer.echo(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+def single(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its numbers in single precision."""
+    return table.astype(dict.fromkeys(table.select_dtypes("float64"), "float32"))
 
 
 def write_parquet(frame: pd.DataFrame, path: Path, bits: int) -> None:
-    """Write a table small enough to commit: its numbers rounded to so many significant bits."""
+    """Write a table with its numbers rounded to so many significant bits, which compress well."""
     numbers = list(frame.select_dtypes(["float32", "float64"]))
     frame = frame.assign(**{name: rounded(frame[name].to_numpy(), bits) for name in numbers})
     pq.write_table(

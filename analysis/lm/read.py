@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.core import write
 from analysis.core.read import ResultsError, read_manifest, read_table
 
 
@@ -35,10 +35,6 @@ def tables(
 
 def write_summary(study: Any, results: Path, folder: Path) -> None:
     """Write a study's tables in single precision, small enough to commit, and its manifest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for field in fields(study):
-        table = getattr(study, field.name)
-        if isinstance(table, pd.DataFrame):
-            small = table.astype(dict.fromkeys(table.select_dtypes("float64"), "float32"))
-            small.to_parquet(folder / f"{field.name}.parquet", index=False, compression="zstd")
-    shutil.copyfile(results / "manifest.json", folder / "manifest.json")
+    content = {field.name: getattr(study, field.name) for field in fields(study)}
+    tables = {x: write.single(y) for x, y in content.items() if isinstance(y, pd.DataFrame)}
+    write.write_summary(tables, read_manifest(results / "manifest.json"), folder)
