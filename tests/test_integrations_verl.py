@@ -130,9 +130,7 @@ for name in (config.adv_estimator, "linear_tea", "rloo", "rloo_vectorized"):
     )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith("result ")]
     assert len(lines) == 4, done.stderr
-    tea, linear, *loo = (
-        torch.tensor(json.loads(line.removeprefix("result "))) for line in lines
-    )
+    tea, linear, *loo = (torch.tensor(json.loads(line.removeprefix("result "))) for line in lines)
     expected = by_hand("tea", alpha=0.5).float()[:, None] * MASK
     torch.testing.assert_close(tea, expected, rtol=1e-6, atol=1e-6)
     expected = by_hand("linear_tea", tails=("normal", "gumbel")).float()[:, None] * MASK
