@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -19,6 +20,10 @@ from tea_stats.families.law import Array, ContinuousLaw
 
 #: order of the Gauss–Legendre rule on each panel
 ORDER = 16
+#: up to this order, a law's part of the second moments is kept: 1.6 MB for each law
+KEPT_ORDER = 8
+#: up to as many draws, the binomial probabilities of second moments are kept: 8 MB in all
+KEPT_DRAWS = 64
 #: a law whose variance is missed by more than this share is refused
 MISMATCH = 1e-3
 
@@ -32,19 +37,28 @@ _INNER_EDGES = np.concatenate([-_FAR[::-1], _CORE, _FAR])
 _EDGES = np.concatenate([-_FARTHEST[::-1], _INNER_EDGES, _FARTHEST])
 
 
-def _edges(law: ContinuousLaw, edges: Array) -> Array:
-    """Return panel edges, with one where the quantile of the law has a break."""
-    breaks = np.array(law.breaks)
-    return np.union1d(edges, np.log1p(-breaks) - np.log(breaks))
+class Nodes(NamedTuple):
+    """Edges of the panels, and u, p = 1 − u and the weights du at the points of all of them."""
+
+    edges: Array
+    u: Array
+    p: Array
+    du: Array
 
 
-def _nodes(edges: Array, order: int) -> tuple[Array, Array, Array]:
-    """Return u, p = 1 − u and the weights du at the points of all panels."""
+# What does not depend on the number of draws is kept: a batch with missing rollouts asks for many.
+
+
+@lru_cache(maxsize=16)
+def _nodes(breaks: tuple[float, ...], order: int, *, far: bool) -> Nodes:
+    """Return the nodes for laws whose quantiles break there; `far` adds the farthest panels."""
+    at = np.array(breaks)
+    edges = np.union1d(_EDGES if far else _INNER_EDGES, np.log1p(-at) - np.log(at))
     points, weights = legendre.leggauss(order)
     half = 0.5 * np.diff(edges)
     x = (edges[:-1, None] + half[:, None] * (1.0 + points)).ravel()
     u, p = special.expit(x), special.expit(-x)
-    return u, p, (half[:, None] * weights).ravel() * u * p
+    return Nodes(edges, u, p, (half[:, None] * weights).ravel() * u * p)
 
 
 def _quantile(law: ContinuousLaw, u: Array, p: Array) -> Array:
@@ -52,6 +66,13 @@ def _quantile(law: ContinuousLaw, u: Array, p: Array) -> Array:
     low, quantile = u < 0.5, np.empty_like(u)
     quantile[low], quantile[~low] = law.ppf(u[low]), law.isf(p[~low])
     return quantile
+
+
+@lru_cache(maxsize=64, typed=True)
+def _far_quantile(law: ContinuousLaw) -> tuple[Nodes, Array]:
+    """Return the nodes for means, and Q there."""
+    nodes = _nodes(law.breaks, ORDER, far=True)
+    return nodes, _quantile(law, nodes.u, nodes.p)
 
 
 def _log_sparsity(law: ContinuousLaw, u: Array, p: Array) -> Array:
@@ -83,6 +104,13 @@ def _binomial(k: Array, n: Array | int, u: Array, p: Array) -> Array:
     return np.exp(log_choose + k * np.log(u) + (n - k) * np.log(p))
 
 
+@lru_cache(maxsize=4)
+def _ranks(breaks: tuple[float, ...], n: int) -> Array:
+    """Binomial probabilities of 0 … n − 1 in n − 1 draws at the nodes for means."""
+    nodes = _nodes(breaks, ORDER, far=True)
+    return _binomial(np.arange(float(n))[:, None], n - 1, nodes.u, nodes.p)
+
+
 def expectation(law: ContinuousLaw, function: Callable[[Array], Array]) -> float:
     """Return E f(R), for an f that is smooth in the logit of F(R).
 
@@ -92,8 +120,8 @@ def expectation(law: ContinuousLaw, function: Callable[[Array], Array]) -> float
     >>> round(expectation(Logistic(), np.square), 6) == round(np.pi**2 / 3, 6)
     True
     """
-    u, p, du = _nodes(_edges(law, _EDGES), ORDER)
-    return float(du @ function(_quantile(law, u, p)))
+    nodes, quantile = _far_quantile(law)
+    return float(nodes.du @ function(quantile))
 
 
 @lru_cache(maxsize=256, typed=True)
@@ -119,10 +147,9 @@ def means(law: ContinuousLaw, n: int) -> Array:
     array([-0.846284,  0.      ,  0.846284])
     """
     n = as_count("n", n)
-    u, p, du = _nodes(_edges(law, _EDGES), ORDER)
-    rank = np.arange(float(n))[:, None]
+    nodes, quantile = _far_quantile(law)
     # R_(b:n) has density n · Binomial(b − 1; n − 1, u) in u
-    values: Array = n * (_binomial(rank, n - 1, u, p) @ (du * _quantile(law, u, p)))
+    values: Array = n * (_ranks(law.breaks, n) @ (nodes.du * quantile))
     values.flags.writeable = False
     return values
 
@@ -149,14 +176,13 @@ def gradients(law: ContinuousLaw, n: int) -> Array | None:
            [-0.56419,  0.56419]])
     """
     n = as_count("n", n)
-    u, p, du = _nodes(_edges(law, _EDGES), ORDER)
+    nodes, quantile = _far_quantile(law)
     with np.errstate(all="ignore"):  # where a support ends within rounding error
-        columns = law._quantile_gradient(_quantile(law, u, p))
+        columns = law._quantile_gradient(quantile)
     if columns is None:
         return None
     finite = np.nan_to_num(np.stack(columns), nan=0.0, posinf=0.0, neginf=0.0)
-    rank = np.arange(float(n))[:, None]
-    slopes: Array = n * (finite * du) @ _binomial(rank, n - 1, u, p).T
+    slopes: Array = n * (finite * nodes.du) @ _ranks(law.breaks, n).T
     return slopes
 
 
@@ -209,24 +235,43 @@ def gap_second_moments(law: ContinuousLaw, m: int, order: int = ORDER) -> Array:
     m = as_count("m", m, at_least=2)
     if not law.moments_below > 2.0:
         raise ValueError(f"law is {law!r} and its variance is infinite; give one with a finite one")
-    edges = _edges(law, _INNER_EDGES)
-    u, p, du = _nodes(edges, order)
-    log_sparsity = _log_sparsity(law, u, p)
-    # log Q' is smooth in the logit, and interpolated at the products vx
-    log_product = np.add.outer(np.log(u), np.log(u))
-    x = log_product - np.log(p[:, None] + u[:, None] * p)
-    at_product = np.exp(_interpolated(log_sparsity, edges, order, x))
-    weight = (du * u * np.exp(log_sparsity))[:, None] * du * at_product
+    _, u, p, _ = _nodes(law.breaks, order, far=False)
+    weight = (_coarse_gap_weight if order <= KEPT_ORDER else _fine_gap_weight)(law, order)
     gaps = np.arange(1.0, m)
     over_v = _binomial(gaps[:, None], m, u, p) @ weight
     products = np.zeros((m - 1, m - 1))
     for last in range(1, m):
-        below = _binomial(gaps[:last, None], last, u, p)
+        below = (_kept_below if last < KEPT_DRAWS else _below)(law.breaks, order, last)
         products[:last, last - 1] = below @ over_v[last - 1]
     products = products + products.T
     _check_variance(law, products)
     products.flags.writeable = False
     return products
+
+
+def _gap_weight(law: ContinuousLaw, order: int) -> Array:
+    """Return Q'(v) Q'(v x) v dx dv, one row for each v and one column for each x."""
+    edges, u, p, du = _nodes(law.breaks, order, far=False)
+    log_sparsity = _log_sparsity(law, u, p)
+    # log Q' is smooth in the logit, and interpolated at the products vx
+    log_product = np.add.outer(np.log(u), np.log(u))
+    x = log_product - np.log(p[:, None] + u[:, None] * p)
+    at_product = np.exp(_interpolated(log_sparsity, edges, order, x))
+    weight: Array = (du * u * np.exp(log_sparsity))[:, None] * du * at_product
+    return weight
+
+
+_coarse_gap_weight = lru_cache(maxsize=40, typed=True)(_gap_weight)
+_fine_gap_weight = lru_cache(maxsize=4, typed=True)(_gap_weight)
+
+
+def _below(breaks: tuple[float, ...], order: int, n: int) -> Array:
+    """Binomial probabilities of 1 … n in n draws at the nodes for second moments."""
+    _, u, p, _ = _nodes(breaks, order, far=False)
+    return _binomial(np.arange(1.0, n + 1.0)[:, None], n, u, p)
+
+
+_kept_below = lru_cache(maxsize=KEPT_DRAWS)(_below)
 
 
 def _check_variance(law: ContinuousLaw, gaps: Array) -> None:

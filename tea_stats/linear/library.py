@@ -88,7 +88,7 @@ class Curves(NamedTuple):
     scale_square: Array
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def curves(m: int) -> Curves:
     """Return mean and covariance of the curve of groups of m under each law."""
     below = np.arange(1, m)
@@ -168,7 +168,7 @@ class Designs(NamedTuple):
     risk: Array
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def designs(m: int, N: int, prompts: int) -> Designs:
     """Return the designs of least risk, (‖bias‖² + variance/prompts) / ‖∇V_N‖².
 
