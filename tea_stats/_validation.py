@@ -19,7 +19,7 @@ LARGEST_REWARD = 1e300
 def as_rewards(rewards: ArrayLike, *, at_least: int = 1) -> NDArray[np.float64]:
     """Return rewards as a float64 array of shape (..., m), m ≥ `at_least`, all finite."""
     try:
-        array = np.asarray(rewards)
+        array = _to_numpy("rewards", rewards)
     except ValueError:
         raise ValueError(
             "rewards has groups of different sizes; give an array of shape (..., m), "
@@ -59,10 +59,22 @@ def as_rewards(rewards: ArrayLike, *, at_least: int = 1) -> NDArray[np.float64]:
     return array
 
 
+def _to_numpy(name: str, value: Any) -> NDArray[Any]:
+    """Return value as an array; a tensor that NumPy cannot read is a TypeError."""
+    try:
+        return np.asarray(value)
+    except (RuntimeError, TypeError) as error:  # with a gradient, in bfloat16, on a GPU
+        raise TypeError(
+            f"{name} is a {type(value).__name__} that NumPy cannot read ({error}); give an array "
+            "(tensor.detach().float().cpu().numpy()); tea_stats.torch_bridge.advantages takes "
+            "tensors as they are"
+        ) from None
+
+
 def as_reals(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """Return value as a float64 array of any shape; NaN and infinities pass."""
     try:
-        array = np.asarray(value)
+        array = _to_numpy(name, value)
     except ValueError:  # rows of different lengths
         raise ValueError(f"{name} is {value!r}; give rows of equal length") from None
     if array.dtype.kind not in "fiub":

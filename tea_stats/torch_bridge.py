@@ -29,7 +29,13 @@ __all__ = ["advantages", "policy_gradient_loss"]
 
 
 def advantages(
-    name: str, rewards: Tensor, N: int, *, mask: Tensor | None = None, **options: Any
+    name: str,
+    rewards: Tensor,
+    N: int,
+    *,
+    mask: Tensor | None = None,
+    unit_rms: bool = False,
+    **options: Any,
 ) -> Tensor:
     """Return `tea_stats.advantages` of a tensor, on its device and without gradient.
 
@@ -43,6 +49,10 @@ def advantages(
         True for the rollouts that exist. A group with n < m of them is evaluated as a group of n,
         and one that pools learns from groups of the same size only; the other rollouts, whose
         rewards may be NaN, get advantage 0.
+    unit_rms : bool
+        Divide all advantages by their root mean square over the batch. One number for all of them:
+        the gradient's direction stays, its length no longer depends on the unit of the rewards nor
+        grows with N. Groups keep their weights relative to each other.
 
     Returns
     -------
@@ -74,7 +84,18 @@ def advantages(
         raise TypeError(f"rewards is {kind(rewards)}; give a tensor of real numbers")
     if mask is not None:
         check_tensor("mask", mask, rewards.shape, boolean=True)
-    return advantages_op(rewards.detach(), mask, name, *constants(name, N, **options))
+    result = advantages_op(rewards.detach(), mask, name, *constants(name, N, **options))
+    return of_unit_rms(result, mask) if as_flag("unit_rms", unit_rms) else result
+
+
+def of_unit_rms(advantages: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return advantages times the number that makes their mean square 1; zeros stay zeros."""
+    peak = advantages.abs().amax()
+    # squares of the largest or smallest rewards would leave the range of floats
+    scaled = advantages / torch.where(peak > 0.0, peak, 1.0)
+    count = advantages.numel() if mask is None else mask.sum()
+    square = scaled.square().sum() / count
+    return scaled / torch.where(square > 0.0, square, 1.0).sqrt()
 
 
 # a captured CUDA graph cannot wait for the host

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,12 +21,14 @@ pytest.importorskip("torch")
 import torch
 
 from tea_stats import ESTIMATORS, torch_bridge
-from tea_stats.integrations import groups, skyrl
+from tea_stats.integrations import groups, skyrl, slime
 from tests import trainer_stand_ins
 from tests.trainer_stand_ins import GROUPS, HAVE_SKYRL, MASK, REWARDS, TOKENS, by_hand
 
 pytestmark = [
     pytest.mark.torch,
+    # batches of tests are small
+    pytest.mark.filterwarnings("ignore:a batch has .* group"),
     # warnings of SkyRL and its packages while they are imported
     *([pytest.mark.filterwarnings("ignore")] if HAVE_SKYRL else []),
 ]
@@ -89,11 +93,114 @@ def test_every_rollout_needs_a_label():
         groups.batch_advantages("rloo", REWARDS[:3], ["a", None, "a"], 32)
 
 
-def test_infinite_rewards_are_refused():
-    rewards = REWARDS.clone()
+@pytest.mark.parametrize(
+    ("label", "error"),
+    [
+        (None, ValueError), (NAN, ValueError), (np.nan, ValueError), (float("inf"), ValueError),
+        (-1, ValueError), (-1.0, ValueError), (np.int64(-1), ValueError), ("", ValueError),
+        (" ", ValueError), (np.datetime64("NaT"), ValueError), (["a"], TypeError),
+        ({"uid": 1}, TypeError), (np.zeros(2), TypeError), (torch.zeros(2), TypeError),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("argument", ["groups", "rollouts"])
+def test_missing_and_odd_labels_are_refused(label, error, argument):
+    good = [0 if isinstance(label, int | np.integer) else "a"] * 3
+    odd = {"groups": good, argument: [good[0], label, label]}
+    with pytest.raises(error, match=f"the {argument[:-1]} label of rollout 1 is .*; give"):
+        groups.batch_advantages("rloo", REWARDS[:3], odd.pop("groups"), 32, **odd)
+
+
+def test_labels_of_several_types_are_refused():
+    for labels in (["1", 1, "1"], [1, 1.0, 1], [True, 1, 1]):
+        with pytest.raises(
+            TypeError, match="the group label of rollout 1 is .*; give labels of one"
+        ):
+            groups.batch_advantages("rloo", REWARDS[:3], labels, 32)
+
+
+def test_numbers_in_tensors_are_equal_by_value():
+    labels = ["abc".index(label) for label in GROUPS]
+    expected = groups.batch_advantages("rloo", REWARDS, labels, 32)
+    for kind in (torch.tensor, np.int64, np.array):
+        result = groups.batch_advantages("rloo", REWARDS, [kind(i) for i in labels], 32)
+        assert torch.equal(result, expected)
+
+
+def test_rewards_of_minus_infinity_are_missing_and_counted(caplog):
+    rewards, missing = REWARDS.clone(), REWARDS.clone()
+    rewards[[3, 7]], missing[[3, 7]] = -torch.inf, torch.nan
+    result = groups.batch_advantages("auto_tea", rewards, GROUPS, 32)
+    assert caplog.messages[0].startswith("2 of 10 rollouts have no reward")
+    assert torch.equal(result, groups.batch_advantages("auto_tea", missing, GROUPS, 32))
+    assert not result[[3, 7]].any() and result[[0, 5, 8]].any()
     rewards[3] = torch.inf
-    with pytest.raises(ValueError, match="inf"):
+    with pytest.raises(ValueError, match=r"is inf; drop or repair such rollouts"):
         groups.batch_advantages("rloo", rewards, GROUPS, 32)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.float16])
+def test_rewards_of_any_dtype_give_floats(dtype):
+    rewards = torch.tensor([1, 0, 1, 0]).to(dtype)
+    expected = torch.tensor([2 / 3, -2 / 3, 2 / 3, -2 / 3])
+    advantages = groups.batch_advantages("rloo", rewards, "aaaa", 16)
+    torch.testing.assert_close(advantages.float(), expected, rtol=1e-3, atol=0)
+    tokens = torch.tensor([[0, 1], [0, 0], [0, 1], [0, 0]]).to(dtype)
+    by_token = groups.outcome_advantages("rloo", tokens, torch.ones(4, 2), "aaaa", 16)
+    torch.testing.assert_close(by_token[:, 1].float(), expected, rtol=1e-3, atol=0)
+
+
+def test_a_rollout_without_a_token_leaves_its_group():
+    tokens = torch.tensor([[0.0, 100.0], [0.0, 1.0], [0.0, 0.0]])
+    mask = torch.tensor([[0, 0], [1, 1], [1, 1]])
+    advantages = groups.outcome_advantages("rloo", tokens, mask, "aaa", 16)
+    assert advantages[:, 0].tolist() == [0.0, 1.0, -1.0]
+
+
+def test_parts_of_a_rollout_count_once_and_share_its_advantage():
+    parts = torch.tensor([0, 0, 1, 2, 3, 4, 4, 4, 5, 6, 7, 8, 9, 9])
+    # the same numbers in another group are other rollouts
+    names = [0, 0, 0, 1, 1, 0, 0, 0, 2, 2, 3, 4, 3, 3]
+    result = groups.batch_advantages(
+        "tea", REWARDS[parts], [GROUPS[i] for i in parts], 32, rollouts=names
+    )
+    assert len({(GROUPS[i], name) for i, name in zip(parts, names, strict=True)}) == 10
+    assert torch.equal(result, by_hand("tea")[parts])
+    with pytest.raises(ValueError, match="samples 0 and 1 are of one rollout, 7, and have the rew"):
+        groups.batch_advantages("rloo", REWARDS[:3], "aaa", 32, rollouts=[7, 7, 8])
+
+
+def test_one_number_gives_the_batch_a_root_mean_square_of_one():
+    plain = groups.batch_advantages("tea", REWARDS, GROUPS, 32)
+    scaled = groups.batch_advantages("tea", REWARDS * 5.0 + 3.0, GROUPS, 32, unit_rms=True)
+    # the group of one is left out
+    assert scaled.square().sum().item() == pytest.approx(9.0, rel=1e-12)
+    torch.testing.assert_close(scaled / scaled.norm(), plain / plain.norm(), rtol=1e-9, atol=1e-12)
+
+
+def test_few_groups_are_reported_once_to_estimators_that_pool(monkeypatch):
+    monkeypatch.setattr(groups, "_warned", set())
+    rewards, labels = REWARDS.repeat(8), np.repeat(np.arange(16), 5)
+    with pytest.warns(UserWarning, match="a batch has 3 groups, and auto_tea learns.*16 or more"):
+        groups.batch_advantages("auto_tea", REWARDS, GROUPS, 32)
+    for name, batch in (("auto_tea", (REWARDS, GROUPS)), ("adaptive_tea", (rewards, labels))):
+        groups.batch_advantages(name, *batch, 32)
+    groups.batch_advantages("linear_tea", REWARDS, GROUPS, 32)
+    assert groups._warned == {"few groups for auto_tea"}
+
+
+def test_missing_rewards_do_not_stall_the_first_step():
+    rng = np.random.default_rng(0)
+
+    def seconds(sizes):
+        table = torch.from_numpy(rng.normal(size=(len(sizes), 23)))
+        table[torch.arange(23) >= torch.tensor(sizes)[:, None]] = torch.nan
+        start = time.process_time()
+        groups.table_advantages("adaptive_tea", table, 101)
+        return time.process_time() - start
+
+    seconds([23] * 2)
+    # a new size took .9 s when nothing was kept, and takes .02 s
+    assert seconds([11, 13, 17, 19, 21, 22]) < 1.5
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -176,6 +283,13 @@ def test_real_skyrl_can_send_it_to_its_workers(ppo_utils):
     torch.testing.assert_close(tea, by_hand("tea").float()[:, None] * MASK, rtol=1e-6, atol=0)
 
 
+def test_unit_rms_reaches_the_advantages():
+    batch = {"token_level_rewards": TOKENS, "response_mask": MASK, "index": GROUPS}
+    advantages, _ = skyrl.advantage_function("tea", N=32, unit_rms=True)(**batch)
+    expected = groups.batch_advantages("tea", REWARDS.float(), GROUPS, 32, unit_rms=True)
+    torch.testing.assert_close(advantages, expected[:, None] * MASK, rtol=1e-6, atol=0)
+
+
 def test_registering_checks_the_settings():
     with pytest.raises(ValueError, match="estimator 'best' is unknown"):
         skyrl.register("best", N=32)
@@ -183,6 +297,45 @@ def test_registering_checks_the_settings():
         skyrl.register("tea", N=0)
     with pytest.raises(TypeError, match="tea has no option 'beta'"):
         skyrl.register("tea", N=32, beta=1.0)
+
+
+# --- slime ----------------------------------------------------------------------------------------
+
+
+def samples(rewards, labels, rollouts=None):
+    """Return what slime hands over, in the part that counts here."""
+    rollouts = [None] * len(labels) if rollouts is None else rollouts
+    return [
+        SimpleNamespace(group_index=label, rollout_id=rollout, get_reward_value=lambda _, r=r: r)
+        for r, label, rollout in zip(rewards, labels, rollouts, strict=True)
+    ]
+
+
+def test_slime_takes_whole_groups_nested_or_not():
+    args = SimpleNamespace(tea_stats_N=32, tea_stats_estimator="tea")
+    batch = samples(REWARDS.tolist(), GROUPS)
+    raw, advantages = slime.reward_post_process(args, batch)
+    assert (raw, advantages) == (REWARDS.tolist(), by_hand("tea").tolist())
+    assert slime.reward_post_process(args, [batch[:6], batch[6:]]) == (raw, advantages)
+    assert slime.reward_post_process(args, []) == ([], [])
+    args.tea_stats_unit_rms, args.tea_stats_options = True, {"alpha": 0.5}
+    scaled = torch.tensor(slime.reward_post_process(args, batch)[1])
+    assert scaled.square().sum().item() == pytest.approx(9.0)
+
+
+def test_slimes_samples_of_one_rollout_count_once():
+    args = SimpleNamespace(tea_stats_N=16, tea_stats_estimator="rloo")
+    batch = samples([1.0, 1.0, 1.0, 0.0, None], [0] * 5, [0, 0, 0, 1, 2])
+    assert slime.reward_post_process(args, batch)[1] == [1.0, 1.0, 1.0, -1.0, 0.0]
+    with pytest.raises(ValueError, match="samples 0 and 1 are of one rollout"):
+        slime.reward_post_process(args, samples([1.0, 2.0], [0, 0], [5, 5]))
+    with pytest.raises(ValueError, match="the rollout label of rollout 1 is None"):
+        slime.reward_post_process(args, samples([1.0, 2.0], [0, 0], [5, None]))
+
+
+def test_slime_needs_N():
+    with pytest.raises(ValueError, match="tea_stats_N is missing"):
+        slime.reward_post_process(SimpleNamespace(), samples([1.0, 2.0], [0, 0]))
 
 
 # --- importing ------------------------------------------------------------------------------------

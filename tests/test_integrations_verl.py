@@ -27,6 +27,7 @@ from tests.trainer_stand_ins import GROUPS, HAVE_VERL, MASK, REWARDS, TOKENS, by
 
 pytestmark = [
     pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore:a batch has .* group"),
     # warnings of verl and its packages while they are imported
     *([pytest.mark.filterwarnings("ignore")] if HAVE_VERL else []),
 ]
@@ -73,6 +74,16 @@ def test_verl_advantages(verl_registry, name, options):
     assert torch.equal(advantages, returns)
 
 
+def test_verls_section_survives_as_a_class_that_can_be_named(verl_registry):
+    module = sys.modules["tea_stats.integrations.verl"]
+    section = module.Algorithm(adv_estimator="tea", tea_stats={"N": 32, "unit_rms": True})
+    assert section.get("tea_stats") == {"N": 32, "unit_rms": True}
+    groups_of_rows = np.array(GROUPS, dtype=object)
+    advantages, _ = verl_registry["tea"](TOKENS, MASK, index=groups_of_rows, config=section)
+    expected = groups.batch_advantages("tea", REWARDS, GROUPS, 32, unit_rms=True).float()
+    torch.testing.assert_close(advantages, expected[:, None] * MASK, rtol=1e-6, atol=0)
+
+
 def test_verl_without_N_is_refused_with_the_cure(verl_registry):
     for config in (None, {}, {"tea_stats": {"alpha": 0.5}}):
         with pytest.raises(ValueError, match=r"append for instance \+algorithm\.tea_stats\.N=128"):
@@ -106,11 +117,14 @@ def test_real_verl_trains_with_it(tmp_path):
 import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]
 import json, numpy as np, torch, verl
 from hydra import compose, initialize_config_module
+from verl.trainer.ppo.core_algos import agg_loss
 from verl.trainer.ppo.ray_trainer import compute_advantage
+from verl.utils.config import omega_conf_to_dataclass
 assert "tea_stats.integrations.verl" in sys.modules
 GROUPS, MASK, TOKENS = torch.load({str(tmp_path / "batch.pt")!r})
 overrides = ["algorithm.adv_estimator=tea", "+algorithm.tea_stats.N=32"]
 overrides += ["+algorithm.tea_stats.alpha=0.5"]
+overrides += ["algorithm._target_=tea_stats.integrations.verl.Algorithm"]
 several = ["+algorithm.tea_stats.N=32", "+algorithm.tea_stats.tails=[normal,gumbel]"]
 with initialize_config_module("verl.trainer.config", version_base=None):
     config = compose("ppo_trainer", overrides).algorithm
@@ -123,13 +137,30 @@ for name in (config.adv_estimator, "linear_tea", "rloo", "rloo_vectorized"):
     settings = linear if name == "linear_tea" else config
     out = compute_advantage(data, name, config=settings).batch["advantages"]
     print("result", json.dumps(out.tolist()))
+instance = omega_conf_to_dataclass(config)
+assert instance.tea_stats == {{"N": 32, "alpha": 0.5}}
+tea = compute_advantage(data, "tea", config=instance).batch["advantages"]
+assert tea.tolist() == compute_advantage(data, "tea", config=config).batch["advantages"].tolist()
+print("survived")
+for mode in ("seq-mean-token-sum", "seq-mean-token-sum-norm"):
+    p = torch.zeros(10, 4, requires_grad=True)
+    for rows in (slice(0, 5), slice(5, 10)):  # micro-batches, each padded to its own width
+        width = int(MASK[rows].sum(1).max()) + (rows.start > 0)
+        part = slice(0, width)
+        agg_loss(
+            p[rows, part], MASK[rows, part], mode, global_batch_size=10,
+            loss_scale_factor=None if mode == "seq-mean-token-sum" else 4,
+        ).backward()
+    weights = p.grad[MASK.bool()]
+    assert torch.allclose(weights, weights[0], rtol=1e-6), (mode, p.grad)
+print("weights")
 """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith("result ")]
-    assert len(lines) == 4, done.stderr
+    assert len(lines) == 4 and "survived" in done.stdout and "weights" in done.stdout, done.stderr
     tea, linear, *loo = (torch.tensor(json.loads(line.removeprefix("result "))) for line in lines)
     expected = by_hand("tea", alpha=0.5).float()[:, None] * MASK
     torch.testing.assert_close(tea, expected, rtol=1e-6, atol=1e-6)

@@ -6,6 +6,8 @@ Where a trainer is installed the tests use it instead of a stand-in.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -59,6 +61,22 @@ def install(monkeypatch, name, **contents):
     return module
 
 
+@dataclass
+class AlgoConfig(Mapping):
+    """Part of verl's section `algorithm`: fields by name, and no others."""
+
+    adv_estimator: str = "gae"
+
+    def __getitem__(self, key):
+        return getattr(self, key)
+
+    def __iter__(self):
+        return iter(vars(self))
+
+    def __len__(self):
+        return len(vars(self))
+
+
 def verl(monkeypatch):
     """Stand in for verl 0.9.1: a name can be taken once; grpo and rloo are verl's own."""
     registry: dict[str, Any] = {"grpo": object(), "rloo": object()}
@@ -72,6 +90,7 @@ def verl(monkeypatch):
 
         return decorator
 
+    install(monkeypatch, "verl.trainer.config", AlgoConfig=AlgoConfig)
     return install(
         monkeypatch, VERL, ADV_ESTIMATOR_REGISTRY=registry, register_adv_est=register_adv_est
     )

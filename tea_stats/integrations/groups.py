@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+import logging
+import math
+import warnings
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +17,15 @@ from tea_stats.estimators import Estimator, lookup
 from tea_stats.torch_bridge import advantages
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+#: an estimator that pools learns little from fewer groups: at m = 16, N = 128, on seven laws, the
+#: error of auto TEA's mean over 64 prompts is .32, .25, .22, .20 of ∇V_N with 1, 4, 16, 64 a batch
+FEWEST_GROUPS = 16
+
+_warned: set[str] = set()
+logger = logging.getLogger("tea_stats")
+
+# --- settings ---------------------------------------------------------------------------------
 
 
 def check_request(name: str, N: int, options: Mapping[str, Any]) -> Estimator:
@@ -42,8 +54,39 @@ def takes(name: str, m: int, N: int, options: Mapping[str, Any]) -> bool:
     return True
 
 
+def check_number_of_groups(name: str, groups: int, cure: str) -> None:
+    """Warn, once, if an estimator that learns from the other groups of a batch has few of them."""
+    if lookup(name).pools and groups < FEWEST_GROUPS:
+        warn_once(
+            f"few groups for {name}",
+            f"a batch has {groups} group{'s' * (groups != 1)}, and {name} learns from the other "
+            f"groups of the batch; score {FEWEST_GROUPS} or more together ({cure}), or choose an "
+            "estimator that needs none, such as linear_tea",
+        )
+
+
+def warn_once(topic: str, message: str) -> None:
+    """Issue a warning, the first time only that there is one on this topic."""
+    if topic not in _warned:
+        warnings.warn(message, stacklevel=4)
+        _warned.add(topic)
+
+
+# --- groups in rows ---------------------------------------------------------------------------
+
+
+def without_failures(rewards: Tensor) -> Tensor:
+    """Return rewards with NaN in place of −inf, with which a reward function marks a failure."""
+    return rewards.masked_fill(rewards == -torch.inf, torch.nan)
+
+
 def table_advantages(
-    name: str, rewards: Tensor, N: int, options: Mapping[str, Any] = NO_OPTIONS
+    name: str,
+    rewards: Tensor,
+    N: int,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    *,
+    unit_rms: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return the advantages of groups in which some rollouts have no reward.
 
@@ -52,11 +95,13 @@ def table_advantages(
     name : str
         A key of `tea_stats.ESTIMATORS`.
     rewards : Tensor, shape (G, m)
-        One group per row, NaN for a rollout that failed or does not count.
+        One group per row, NaN or −inf for a rollout that failed or does not count.
     N : int
         Deployment budget of best-of-N.
     options : mapping
         The estimator's options.
+    unit_rms : bool
+        Divide by the root mean square of all advantages, as in `torch_bridge.advantages`.
 
     Returns
     -------
@@ -65,6 +110,7 @@ def table_advantages(
     left_out : Tensor of bool, shape (G,)
         True for the groups with fewer rewards than the estimator takes.
     """
+    rewards = without_failures(rewards)
     present = ~rewards.isnan()
     sizes = present.sum(-1)
     small = [n for n in sorted(set(sizes.tolist())) if not takes(name, n, N, options)]
@@ -72,10 +118,13 @@ def table_advantages(
     kept = ~left_out
     if not kept.any():
         return torch.zeros_like(rewards), left_out
-    of_kept = advantages(name, rewards[kept], N, mask=present[kept], **options)
+    of_kept = advantages(name, rewards[kept], N, mask=present[kept], unit_rms=unit_rms, **options)
     table = of_kept.new_zeros(rewards.shape)
     table[kept] = of_kept
     return table, left_out
+
+
+# --- groups by label --------------------------------------------------------------------------
 
 
 def batch_advantages(
@@ -84,57 +133,143 @@ def batch_advantages(
     groups: Iterable[Hashable],
     N: int,
     options: Mapping[str, Any] = NO_OPTIONS,
+    *,
+    rollouts: Iterable[Hashable] | None = None,
+    unit_rms: bool = False,
 ) -> Tensor:
-    """Return the advantages of a batch in which each rollout has the label of its group.
+    """Return the advantages of a batch in which each sample has the label of its group.
 
     Parameters
     ----------
-    name, N, options
+    name, N, options, unit_rms
         As in `table_advantages`.
     rewards : Tensor, shape (B,)
-        NaN for a rollout without a reward.
+        NaN or −inf for a rollout without a reward; of any real dtype.
     groups : iterable of B hashable values
         Rollouts with the same label are a group, in the order of the batch. Groups may be of
         several sizes and need not be contiguous.
+    rollouts : iterable of B hashable values, optional
+        Samples of a group with the same label here are parts of one rollout: it counts once, with
+        the reward that all of them have, and they share its advantage. Default: each sample is a
+        rollout.
 
     Returns
     -------
     Tensor, shape (B,)
-        Advantages, in the dtype of the rewards.
+        Advantages, in the dtype of the rewards, in float32 for integers and booleans.
 
     Raises
     ------
-    ValueError
-        If there are not B labels, one of them is None, or the estimator does not take groups of the
-        largest size.
+    TypeError, ValueError
+        If there are not B labels, one of them is missing (None, NaN, −1, an empty string) or they
+        are of several types, if samples of a rollout differ in reward, or if the estimator does not
+        take groups of the largest size.
     """
-    labels = groups.tolist() if hasattr(groups, "tolist") else list(groups)
-    if len(labels) != len(rewards):
-        raise ValueError(
-            f"there are {len(labels)} group labels and {len(rewards)} rewards; give one per rollout"
-        )
-    if None in labels:
-        raise ValueError(
-            f"the group label of rollout {labels.index(None)} is None; give the prompt it is of"
-        )
+    if not rewards.is_floating_point():
+        rewards = rewards.to(torch.float32)
+    labels = as_labels("group", groups, len(rewards))
     if not labels:
         return rewards.clone()
+    rewards = without_failures(rewards)
+    if rollouts is None:
+        first, of_sample = list(range(len(labels))), list(range(len(labels)))
+    else:
+        first, of_sample = merged(labels, as_labels("rollout", rollouts, len(rewards)), rewards)
     numbers: dict[Hashable, int] = {}
     sizes: list[int] = []
     row, column = [], []
-    for label in labels:
-        number = numbers.setdefault(label, len(numbers))
+    for sample in first:
+        number = numbers.setdefault(labels[sample], len(numbers))
         if number == len(sizes):
             sizes.append(0)
         row.append(number)
         column.append(sizes[number])
         sizes[number] += 1
     check_settings(name, max(sizes), N, options)
+    check_number_of_groups(name, len(sizes), "more prompts in each step")
     table = rewards.new_full((len(sizes), max(sizes)), torch.nan)
     where = torch.tensor([row, column], device=rewards.device)
-    table[where[0], where[1]] = rewards
-    table, _ = table_advantages(name, table, N, options)
-    return table[where[0], where[1]].to(rewards.dtype)
+    table[where[0], where[1]] = rewards[first]
+    report_missing(table, sum(sizes))
+    table, _ = table_advantages(name, table, N, options, unit_rms=unit_rms)
+    return table[where[0], where[1]].to(rewards.dtype)[of_sample]
+
+
+def as_labels(kind: str, values: Iterable[Hashable], count: int) -> Sequence[Hashable]:
+    """Return labels as a list of `count` values of one type, none of which means "missing"."""
+    listed: list[Any] = values.tolist() if hasattr(values, "tolist") else list(values)
+    # elements of arrays and tensors compare by value only as plain numbers
+    labels = [value.item() if getattr(value, "ndim", None) == 0 else value for value in listed]
+    if len(labels) != count:
+        raise ValueError(
+            f"there are {len(labels)} {kind} labels and {count} rewards; give one per rollout"
+        )
+    for place, label in enumerate(labels):
+        if not isinstance(label, Hashable) or hasattr(label, "ndim"):
+            raise TypeError(
+                f"the {kind} label of rollout {place} is {label!r}; give strings or integers, one "
+                "per rollout"
+            )
+        if is_missing(label):
+            raise ValueError(
+                f"the {kind} label of rollout {place} is {label!r}; give the prompt it is of"
+                if kind == "group"
+                else f"the {kind} label of rollout {place} is {label!r}; give a number or a name"
+            )
+        if type(label) is not type(labels[0]):
+            raise TypeError(
+                f"the {kind} label of rollout {place} is {label!r}, that of rollout 0 "
+                f"{labels[0]!r}: which ones are equal is unclear; give labels of one type"
+            )
+    return labels
+
+
+def is_missing(label: Hashable) -> bool:
+    """Return whether a label stands for a missing one, as −1 does in pandas."""
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(label, str):
+        return not label.strip()
+    if isinstance(label, float):
+        return not math.isfinite(label) or label == -1.0
+    return isinstance(label, int) and label == -1
+
+
+def merged(
+    labels: Sequence[Hashable], names: Sequence[Hashable], rewards: Tensor
+) -> tuple[list[int], list[int]]:
+    """Return the first sample of each rollout, and the number of the rollout of each sample."""
+    numbers: dict[tuple[Hashable, Hashable], int] = {}
+    first: list[int] = []
+    of_sample = []
+    for sample, key in enumerate(zip(labels, names, strict=True)):
+        number = numbers.setdefault(key, len(first))
+        if number == len(first):
+            first.append(sample)
+        of_sample.append(number)
+    shared = rewards[first][of_sample]
+    differs = (rewards != shared) & ~(rewards.isnan() & shared.isnan())
+    if differs.any():
+        sample = int(differs.nonzero()[0])
+        start = first[of_sample[sample]]
+        raise ValueError(
+            f"samples {start} and {sample} are of one rollout, {names[sample]!r}, and have the "
+            f"rewards {rewards[start]:g} and {rewards[sample]:g}; give all samples of a rollout "
+            "its one reward"
+        )
+    return first, of_sample
+
+
+def report_missing(table: Tensor, rollouts: int) -> None:
+    """Log how many rollouts of a table padded with NaN have no reward."""
+    missing = rollouts - int((~table.isnan()).sum())
+    if missing:
+        logger.warning(
+            "%d of %d rollouts have no reward (NaN or -inf) or no token; their groups are "
+            "evaluated without them",
+            missing,
+            rollouts,
+        )
 
 
 def outcome_advantages(
@@ -144,22 +279,25 @@ def outcome_advantages(
     groups: Iterable[Hashable] | None,
     N: int,
     options: Mapping[str, Any] = NO_OPTIONS,
+    *,
+    unit_rms: bool = False,
 ) -> Tensor:
     """Return the advantage of each rollout at each of its tokens, the form of verl and SkyRL.
 
     Parameters
     ----------
-    name, N, options, groups
+    name, N, options, groups, unit_rms
         As in `batch_advantages`.
     token_level_rewards : Tensor, shape (B, T)
         A rollout's reward is their sum over tokens.
     response_mask : Tensor, shape (B, T)
-        1 for the tokens of the response.
+        1 for the tokens of the response. A rollout without any leaves its group.
 
     Returns
     -------
     Tensor, shape (B, T)
-        Advantages, in the dtype of the rewards; 0 outside the response.
+        Advantages, in the dtype of the rewards, in float32 for integers and booleans; 0 outside
+        the response.
     """
     if groups is None:
         raise ValueError(
@@ -167,5 +305,10 @@ def outcome_advantages(
             "prompt's uid, as it does for GRPO"
         )
     with torch.no_grad():
-        rewards = token_level_rewards.sum(-1)
-        return batch_advantages(name, rewards, groups, N, options)[:, None] * response_mask
+        exact = token_level_rewards.dtype == torch.float64
+        rewards = token_level_rewards.sum(-1, dtype=torch.float64 if exact else torch.float32)
+        rewards = rewards.masked_fill(~response_mask.bool().any(-1), torch.nan)
+        a = batch_advantages(name, rewards, groups, N, options, unit_rms=unit_rms)
+        if token_level_rewards.is_floating_point():
+            a = a.to(token_level_rewards.dtype)
+        return a[:, None] * response_mask

@@ -26,7 +26,7 @@ from tea_stats.integrations.groups import check_request, outcome_advantages
 
 
 def advantage_function(
-    estimator: str, N: int, **options: Any
+    estimator: str, N: int, *, unit_rms: bool = False, **options: Any
 ) -> Callable[..., tuple[Tensor, Tensor]]:
     """Return an estimator in the form of SkyRL's advantage functions.
 
@@ -36,6 +36,8 @@ def advantage_function(
         A key of `tea_stats.ESTIMATORS`.
     N : int
         Deployment budget of best-of-N.
+    unit_rms : bool
+        Divide by the root mean square of the batch's advantages, as in `torch_bridge.advantages`.
     **options
         The estimator's own options.
 
@@ -55,19 +57,22 @@ def advantage_function(
     def compute(
         token_level_rewards: Tensor, response_mask: Tensor, index: Sequence[str], **unused: Any
     ) -> tuple[Tensor, Tensor]:
-        a = outcome_advantages(estimator, token_level_rewards, response_mask, index, N, options)
+        batch = token_level_rewards, response_mask, index
+        a = outcome_advantages(estimator, *batch, N, options, unit_rms=unit_rms)
         return a, a
 
     compute.__name__ = f"compute_{estimator}_advantage"
     return compute
 
 
-def register(estimator: str, N: int, *, name: str | None = None, **options: Any) -> str:
+def register(
+    estimator: str, N: int, *, name: str | None = None, unit_rms: bool = False, **options: Any
+) -> str:
     """Register an estimator with SkyRL, and return the name to put into its configuration.
 
     Parameters
     ----------
-    estimator, N, **options
+    estimator, N, unit_rms, **options
         As in `advantage_function`.
     name : str, optional
         Name in SkyRL's registry; the estimator's own by default.
@@ -77,7 +82,7 @@ def register(estimator: str, N: int, *, name: str | None = None, **options: Any)
     str
         The name.
     """
-    compute = advantage_function(estimator, N, **options)
+    compute = advantage_function(estimator, N, unit_rms=unit_rms, **options)
     from skyrl.backends.skyrl_train.utils.ppo_utils import register_advantage_estimator
 
     chosen = estimator if name is None else name

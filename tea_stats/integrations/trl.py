@@ -26,7 +26,14 @@ except ModuleNotFoundError as error:
     ) from error
 
 from tea_stats.estimators import RECOMMENDED
-from tea_stats.integrations.groups import check_settings, table_advantages
+from tea_stats.integrations.groups import (
+    check_number_of_groups,
+    check_settings,
+    logger,
+    table_advantages,
+    warn_once,
+    without_failures,
+)
 
 TESTED = "1.16.0"
 
@@ -44,12 +51,16 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
         A key of `tea_stats.ESTIMATORS`.
     estimator_options : mapping, optional
         The estimator's own options; `ESTIMATORS[name].defaults` lists them.
+    unit_rms : bool
+        Divide all advantages of a generation batch by their root mean square, one number for all
+        processes, so that the gradient's length does not depend on the unit of the rewards.
 
     Raises
     ------
     ValueError
         If the estimator is unknown, does not take groups of `num_generations`, or
-        `multi_objective_aggregation` is not "sum_then_normalize".
+        `multi_objective_aggregation` is not "sum_then_normalize"; if trained weights are in half
+        precision and nobody keeps them in float32.
     RuntimeError
         If this version of TRL works differently from the one tested.
 
@@ -57,15 +68,17 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
     -----
     The reward of a rollout is TRL's: the weighted sum over the reward functions that returned one.
     Where all returned None the rollout has no reward; with `mask_truncated_completions` a truncated
-    one does not count either. The group is then evaluated as the smaller group that is left; one
-    too small for the estimator gets advantage 0, and `frac_groups_left_out` is logged.
+    one does not count either, nor one with the reward −inf. The group is then evaluated as the
+    smaller group that is left; one too small for the estimator gets advantage 0.
+    `frac_rollouts_without_reward` and `frac_groups_left_out` are logged.
 
     Estimators that learn from the other groups of a batch, such as auto TEA, use all groups of
     TRL's generation batch, over all processes.
 
-    `scale_rewards` has no effect: advantages are in the estimator's own units. With
-    `loss_type="dr_grpo"` the gradient is (1/m) Σ A_i ∇log π(y_i) up to a constant factor (on
-    policy); other loss types weight rollouts by their lengths.
+    `scale_rewards` has no effect. With the loss types "dr_grpo", "dapo", "cispo", "vespo" and
+    "luspo" the gradient is, on policy, (1/m) Σ A_i ∇log π(y_i) up to a constant factor. "grpo" and
+    "sapo" weight rollouts by their lengths, "bnpo" the parts of a batch that is split: a warning
+    is issued.
     """
 
     def __init__(
@@ -74,11 +87,12 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
         N: int,
         estimator: str = RECOMMENDED,
         estimator_options: Mapping[str, Any] | None = None,
+        unit_rms: bool = False,
         **kwargs: Any,
     ) -> None:
         for method in ("_generate_and_score_completions", "_calculate_rewards"):
             expect(hasattr(GRPOTrainer, method), f"GRPOTrainer has no method {method}")
-        self.estimator, self.N = estimator, N
+        self.estimator, self.N, self.unit_rms = estimator, N, unit_rms
         self.estimator_options = dict(estimator_options or {})
         self._advantages: Tensor | None = None  # of the rollouts of all processes
         self._truncated: Tensor | None = None  # of this process's, where TRL masks them
@@ -90,6 +104,42 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
                 f"multi_objective_aggregation is {self.multi_objective_aggregation!r}; an "
                 "estimator needs one reward per rollout: choose 'sum_then_normalize'"
             )
+        check_number_of_groups(
+            estimator,
+            self.args.generation_batch_size // self.num_generations,
+            "raise per_device_train_batch_size or gradient_accumulation_steps",
+        )
+        self._check_loss()
+        self._check_precision(own_optimizer=kwargs.get("optimizers", (None, None))[0] is not None)
+
+    def _check_loss(self) -> None:
+        """Warn where TRL's loss weights rollouts by their lengths."""
+        parts = self.args.gradient_accumulation_steps * self.accelerator.num_processes
+        weighted = {
+            "grpo": "divides each rollout's sum by its length",
+            "sapo": "divides each rollout's sum by its length",
+            **({"bnpo": "divides each part of the batch by its own length"} if parts > 1 else {}),
+        }
+        if self.loss_type in weighted:
+            warn_once(
+                f"loss type {self.loss_type}",
+                f"loss_type is {self.loss_type!r}, which {weighted[self.loss_type]}: the gradient "
+                "is not the estimator's where lengths differ; choose 'dr_grpo' or 'dapo'",
+            )
+
+    def _check_precision(self, *, own_optimizer: bool) -> None:
+        """Refuse to train weights whose precision is coarser than a step of the optimiser."""
+        # DeepSpeed and FSDP keep trained weights in float32, an optimiser of the user's may
+        if own_optimizer or self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            return
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad and weight.dtype in (torch.bfloat16, torch.float16):
+                raise ValueError(
+                    f"{name} is trained in {weight.dtype}, which rounds most steps of a usual "
+                    "learning rate away; load the model in float32 (GRPOConfig(model_init_kwargs="
+                    "{'dtype': 'float32'}, bf16=True) computes in bfloat16 nevertheless), train "
+                    "adapters (peft_config), or pass optimizers=(...) that keep float32 weights"
+                )
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
@@ -109,12 +159,34 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
             cut = [ids[-1] not in ends for ids in completion_ids_list]
             self._truncated = torch.tensor(cut, device=rewards.device)
             rewards = rewards.masked_fill(self.accelerator.gather(self._truncated), torch.nan)
+        failed = rewards == -torch.inf
+        if failed.any() and self.accelerator.is_main_process:
+            logger.warning(
+                "%d of %d rollouts have the reward -inf; their groups are evaluated without them",
+                int(failed.sum()),
+                len(rewards),
+            )
+        # TRL's means and standard deviations leave out what is NaN
+        per_function = per_function.masked_fill(failed[:, None], torch.nan)
+        rewards = without_failures(rewards)
+        infinite = rewards == torch.inf
+        if infinite.any():
+            raise ValueError(
+                f"the reward of rollout {int(infinite.nonzero()[0])} is inf; return a finite "
+                "reward, or None for a rollout without one"
+            )
         mode = "train" if self.model.training else "eval"
         m = self.num_generations if mode == "train" else self.num_generations_eval
         advantages, left_out = table_advantages(
-            self.estimator, rewards.reshape(-1, m), self.N, self.estimator_options
+            self.estimator,
+            rewards.reshape(-1, m),
+            self.N,
+            self.estimator_options,
+            unit_rms=self.unit_rms,
         )
         self._advantages = advantages.flatten()
+        missing = rewards.isnan().float().mean().item()
+        self._metrics[mode]["frac_rollouts_without_reward"].append(missing)
         self._metrics[mode]["frac_groups_left_out"].append(left_out.float().mean().item())
         return per_function
 

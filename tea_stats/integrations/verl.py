@@ -4,11 +4,14 @@ Importing this module registers them, and verl imports it by itself, through the
 `verl.plugins`, wherever tea_stats is installed. No code is needed::
 
     python -m verl.trainer.main_ppo algorithm.adv_estimator=auto_tea \
+        algorithm._target_=tea_stats.integrations.verl.Algorithm \
         +algorithm.tea_stats.N=128 actor_rollout_ref.rollout.n=16 ...
 
-Below `algorithm.tea_stats`, N is the deployment budget of best-of-N and every other key an option
-of the estimator, such as `+algorithm.tea_stats.alpha=0.5`. Names that verl uses for its own
-estimators (grpo, rloo) stay verl's.
+Below `algorithm.tea_stats`, N is the deployment budget of best-of-N, `unit_rms` gives the batch's
+advantages a root mean square of 1, and every other key is an option of the estimator, such as
+`+algorithm.tea_stats.alpha=0.5`. `algorithm._target_` names the class that verl's
+`omega_conf_to_dataclass` makes of the section; verl's own has no place for N. Names that verl uses
+for its own estimators (grpo, rloo) stay verl's.
 
 verl's driver computes the advantages, from whole groups: the rows of one `uid`. Each row counts as
 a rollout, so do not use this with agent loops that turn one rollout into several rows. The reward
@@ -20,12 +23,14 @@ Tested with verl 0.9.1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 try:
+    from verl.trainer.config import AlgoConfig
     from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
@@ -37,6 +42,13 @@ from tea_stats.integrations.groups import outcome_advantages
 
 #: `(token_level_rewards, response_mask, index, config) -> (advantages, returns)`
 AdvantageFunction = Callable[..., tuple[Tensor, Tensor]]
+
+
+@dataclass
+class Algorithm(AlgoConfig):  # type: ignore[misc]  # verl carries no types
+    """verl's section `algorithm`, with ours in it."""
+
+    tea_stats: dict[str, Any] = field(default_factory=dict)
 
 
 def advantage_function(name: str) -> AdvantageFunction:
@@ -61,24 +73,25 @@ def advantage_function(name: str) -> AdvantageFunction:
         config: Any = None,
         **unused: Any,
     ) -> tuple[Tensor, Tensor]:
-        N, options = settings(name, config)
-        a = outcome_advantages(name, token_level_rewards, response_mask, index, N, options)
+        N, unit_rms, options = settings(name, config)
+        batch = token_level_rewards, response_mask, index
+        a = outcome_advantages(name, *batch, N, options, unit_rms=unit_rms)
         return a, a
 
     compute.__name__ = f"compute_{name}_advantage"
     return compute
 
 
-def settings(name: str, config: Any) -> tuple[int, dict[str, Any]]:
-    """Return N and the estimator's options from verl's configuration of the algorithm."""
+def settings(name: str, config: Any) -> tuple[int, bool, dict[str, Any]]:
+    """Return N, unit_rms and the estimator's options from verl's configuration."""
     section: Mapping[str, Any] | None = None if config is None else config.get("tea_stats", None)
     if section is None or "N" not in section:
         raise ValueError(
             f"algorithm.tea_stats.N is missing, and {name} needs the budget of best-of-N; "
             "append for instance +algorithm.tea_stats.N=128 to the command line"
         )
-    options = {key: plain(value) for key, value in section.items() if key != "N"}
-    return section["N"], options
+    options = {key: plain(value) for key, value in section.items()}
+    return options.pop("N"), options.pop("unit_rms", False), options
 
 
 def plain(value: Any) -> Any:
