@@ -9,6 +9,7 @@ import inspect
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ import torch
 import trl
 from trl.trainer import grpo_trainer
 
+from simulations.lm import models
 from tea_stats import torch_bridge
+from tea_stats.integrations import groups
 from tests import enumeration
 from tests.trl_runs import CUT, SPLIT, TABLE, Recorded, Recorder, table, trainer
 
@@ -164,6 +167,27 @@ def test_no_reward_at_all_is_no_advantage():
     assert built.state.log_history[0]["frac_groups_left_out"] == 1.0
 
 
+def test_a_reward_of_minus_infinity_is_a_missing_one(caplog):
+    rewards = [*TABLE]
+    rewards[1] = rewards[5] = -np.inf
+    built = step(Recorded, table(rewards), N=32, estimator="linear_tea")
+    without = [NAN if r == -np.inf else r for r in rewards]
+    assert torch.equal(built.scored[0], bridge("linear_tea", without, m=4))
+    assert "2 of 12 rollouts have the reward -inf" in caplog.text
+    log = built.state.log_history[0]
+    assert log["frac_rollouts_without_reward"] == pytest.approx(2 / 12)
+    # TRL's own means leave them out
+    assert log["rewards/table/mean"] == pytest.approx(np.nanmean(without), rel=1e-6)
+    with pytest.raises(ValueError, match="the reward of rollout 3 is inf; return a finite reward"):
+        step(Recorded, table([0.0] * 3 + [np.inf] * 9), N=32, estimator="linear_tea")
+
+
+def test_unit_rms_is_one_number_for_the_batch():
+    built = step(Recorded, table(NORMAL), m=8, batch=16, N=32, estimator="tea", unit_rms=True)
+    expected = bridge("tea", NORMAL, m=8)
+    assert torch.allclose(built.scored[0], expected / expected.square().mean().sqrt(), rtol=1e-6)
+
+
 @pytest.mark.parametrize("masked", [True, False])
 def test_truncated_rollouts_leave_the_group_where_trl_masks_them(masked):
     end = 0
@@ -211,7 +235,8 @@ def test_trl_logs_what_it_logs_and_the_advantages_used():
     for name in ("reward", "reward_std", "frac_reward_zero_std", "rewards/table/mean"):
         assert ours.state.log_history[0][name] == theirs.state.log_history[0][name]
     assert set(ours.state.log_history[0]) - set(theirs.state.log_history[0]) == {
-        "frac_groups_left_out"
+        "frac_groups_left_out",
+        "frac_rollouts_without_reward",
     }
 
 
@@ -270,6 +295,40 @@ def test_losing_the_mean_shrinks_or_replaces_the_gradient(law, k, form):
 def test_refused_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         trainer(Recorded, table(TABLE), **{"N": 32, **settings})
+
+
+@pytest.mark.filterwarnings("default:a batch has", "default:loss_type is")
+@pytest.mark.parametrize(
+    ("settings", "warning"),
+    [
+        ({"estimator": "auto_tea"}, "a batch has 3 groups, and auto_tea learns"),
+        ({"estimator": "tea", "loss_type": "grpo"}, "'grpo', which divides each rollout's sum"),
+        ({"estimator": "tea", "loss_type": "sapo"}, "'sapo', which divides each rollout's sum"),
+        (
+            {"estimator": "tea", "loss_type": "bnpo", "gradient_accumulation_steps": 2},
+            "'bnpo', which divides each part of the batch",
+        ),
+    ],
+)
+def test_settings_that_cost_are_warned_of_once(settings, warning, monkeypatch):
+    monkeypatch.setattr(groups, "_warned", set())
+    with pytest.warns(UserWarning, match=warning):
+        trainer(Recorded, table(TABLE), N=32, **settings)
+    with warnings.catch_warnings(record=True) as seen:
+        trainer(Recorded, table(TABLE), N=32, **settings)
+        for loss_type in ("dr_grpo", "dapo", "bnpo", "cispo"):
+            trainer(Recorded, table(TABLE), N=32, estimator="tea", loss_type=loss_type)
+    assert not [w for w in seen if "a batch has" in str(w.message) or "loss_type" in str(w.message)]
+
+
+def test_trained_weights_in_half_precision_are_refused():
+    half = models.tiny()[0].to(torch.bfloat16)
+    with pytest.raises(ValueError, match=r"is trained in torch.bfloat16.*model_init_kwargs"):
+        trainer(Recorded, table(TABLE), N=32, model=half, bf16=False)
+    # frozen ones below adapters may be
+    half.requires_grad_(False)
+    next(half.parameters()).requires_grad_(True).data = next(half.parameters()).data.float()
+    trainer(Recorded, table(TABLE), N=32, model=half, bf16=False)
 
 
 def test_unknown_option_is_named():

@@ -73,13 +73,14 @@ def table(values, name="table"):
     return rewards
 
 
-def trainer(kind, reward_funcs, m=4, batch=12, script=None, **settings):
+def trainer(kind, reward_funcs, m=4, batch=12, script=None, model=None, **settings):
     """Return a trainer of some kind for one step; settings are TRL's or the trainer's own."""
     own = {
-        key: settings.pop(key) for key in ("N", "estimator", "estimator_options") & settings.keys()
+        key: settings.pop(key)
+        for key in ("N", "estimator", "estimator_options", "unit_rms") & settings.keys()
     }
     logging.set_verbosity_error()
-    model, tokenizer = models.tiny()
+    tiny, tokenizer = models.tiny()
     tokenizer.pad_token = "<unknown>"
     arguments = {
         "output_dir": tempfile.mkdtemp(),
@@ -95,7 +96,7 @@ def trainer(kind, reward_funcs, m=4, batch=12, script=None, **settings):
     }
     prompts = Dataset.from_dict({"prompt": ["a", "bc", "d e", "f?"]})
     built = kind(
-        model=model,
+        model=tiny if model is None else model,
         reward_funcs=reward_funcs,
         args=GRPOConfig(**{**arguments, **settings}),
         train_dataset=prompts,
