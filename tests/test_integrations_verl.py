@@ -142,14 +142,14 @@ assert instance.tea_stats == {{"N": 32, "alpha": 0.5}}
 tea = compute_advantage(data, "tea", config=instance).batch["advantages"]
 assert tea.tolist() == compute_advantage(data, "tea", config=config).batch["advantages"].tolist()
 print("survived")
-for mode in ("seq-mean-token-sum", "seq-mean-token-sum-norm"):
+for mode in ("seq-mean-token-sum", "seq-mean-token-sum-norm", "token-mean"):
     p = torch.zeros(10, 4, requires_grad=True)
     for rows in (slice(0, 5), slice(5, 10)):  # micro-batches, each padded to its own width
         width = int(MASK[rows].sum(1).max()) + (rows.start > 0)
         part = slice(0, width)
         agg_loss(
-            p[rows, part], MASK[rows, part], mode, global_batch_size=10,
-            loss_scale_factor=None if mode == "seq-mean-token-sum" else 4,
+            p[rows, part], MASK[rows, part], mode, batch_num_tokens=26, global_batch_size=10,
+            loss_scale_factor=4,
         ).backward()
     weights = p.grad[MASK.bool()]
     assert torch.allclose(weights, weights[0], rtol=1e-6), (mode, p.grad)

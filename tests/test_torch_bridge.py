@@ -176,6 +176,39 @@ def test_values_are_counted_and_checked_over_the_groups_of_all_sizes() -> None:
         torch_bridge.advantages("pass_at_k", rewards, 64, mask=rewards != 2.0)
 
 
+# --- unit root mean square ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [1e-305, 1.0, 1e290])
+def test_unit_rms_is_one_positive_number(factor: float) -> None:
+    rewards = factor * rewards_of("rloo", 5, 16)
+    mask = torch.arange(16) < torch.tensor([16, 16, 9, 16, 12])[:, None]
+    for present, count in ((None, 80), (mask, 69)):
+        plain = torch_bridge.advantages("rloo", rewards, 64, mask=present) / factor
+        scaled = torch_bridge.advantages("rloo", rewards, 64, mask=present, unit_rms=True)
+        assert scaled.square().sum().item() == pytest.approx(count, rel=1e-12)
+        torch.testing.assert_close(scaled / scaled.norm(), plain / plain.norm(), rtol=1e-9, atol=0)
+
+
+def test_unit_rms_leaves_zeros_and_takes_booleans_only() -> None:
+    assert not torch_bridge.advantages("rloo", torch.ones(3, 4), 64, unit_rms=True).any()
+    with pytest.raises(TypeError, match="unit_rms is 1; give True or False"):
+        torch_bridge.advantages("rloo", torch.ones(3, 4), 64, unit_rms=1)
+
+
+def test_unit_rms_compiles_and_maps(compiled: Any) -> None:
+    rewards = rewards_of("tea", 3, 4, 16)
+
+    def function(r: Any) -> Any:
+        return torch_bridge.advantages("tea", r, 64, unit_rms=True)
+
+    result = compiled("tea", 64, unit_rms=True)(rewards)
+    torch.testing.assert_close(result, function(2.0 * rewards))
+    torch.testing.assert_close(
+        torch.vmap(function)(rewards), torch.stack([function(r) for r in rewards])
+    )
+
+
 # --- bad input ----------------------------------------------------------------------------------
 
 GOOD = torch.arange(16.0) % 2
@@ -212,6 +245,16 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
 def test_bad_input(args: Any, options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         torch_bridge.advantages("tea", *args, **options)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t.bfloat16(), lambda t: t.requires_grad_(), lambda t: t.to("meta")]
+)
+def test_numpy_functions_refuse_tensors_that_numpy_cannot_read(change: Any) -> None:
+    rewards = torch.tensor([1.0, 2.0, 3.0])
+    assert tea_stats.rloo(rewards, N=4).tolist() == [-1.5, 0.0, 1.5]
+    with pytest.raises(TypeError, match=r"rewards is a Tensor that .*torch_bridge\.advantages"):
+        tea_stats.rloo(change(rewards), N=4)
 
 
 def test_values_equal_to_a_valid_one_are_still_refused() -> None:

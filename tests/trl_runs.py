@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import trl
 from accelerate import PartialState
 from datasets import Dataset
 from transformers.utils import logging
@@ -41,7 +42,8 @@ class Recorder:
     def _generate_single_turn(self, prompt_ids, *rest):
         if self.script is None:
             return super()._generate_single_turn(prompt_ids, *rest)
-        return share(self.script, prompt_ids), None
+        # TRL 0.29 returns a third value
+        return share(self.script, prompt_ids), None, *({},) * trl.__version__.startswith("0.")
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)

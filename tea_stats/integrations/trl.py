@@ -154,8 +154,7 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
         )
         rewards = total_rewards(per_function, self.reward_weights)
         if self.mask_truncated_completions:
-            # TRL's own rule: what does not end in an end-of-sequence or padding token
-            ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+            ends = self._last_tokens()
             cut = [ids[-1] not in ends for ids in completion_ids_list]
             self._truncated = torch.tensor(cut, device=rewards.device)
             rewards = rewards.masked_fill(self.accelerator.gather(self._truncated), torch.nan)
@@ -189,6 +188,13 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
         self._metrics[mode]["frac_rollouts_without_reward"].append(missing)
         self._metrics[mode]["frac_groups_left_out"].append(left_out.float().mean().item())
         return per_function
+
+    def _last_tokens(self) -> set[int]:
+        """Return the tokens that end what is not truncated, by TRL's own rule."""
+        # before 1.7 the trainer has no `_tokenizer`, before 1.15 one end-of-sequence token
+        tokenizer = getattr(self, "_tokenizer", self.processing_class)
+        ends = getattr(self, "eos_token_ids", None) or [tokenizer.eos_token_id]
+        return {*ends, tokenizer.pad_token_id}
 
     def _transform_advantages(self, advantages: Tensor) -> Tensor:
         """Implement the hook that huggingface/trl#7298 proposes, in versions of TRL with it."""
