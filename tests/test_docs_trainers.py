@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 import shlex
 from argparse import Namespace
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,15 @@ import torch
 
 import tea_stats
 from tea_stats import torch_bridge
+from tea_stats.integrations import groups
 from tests import trainer_stand_ins
 from tests.trainer_stand_ins import GROUPS, REWARDS, by_hand
 
-pytestmark = pytest.mark.torch
+pytestmark = [
+    pytest.mark.torch,
+    # batches of tests are small
+    pytest.mark.filterwarnings("ignore:a batch has .* group"),
+]
 
 PAGE = (Path(__file__).parents[1] / "docs" / "trainers.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", PAGE, re.MULTILINE))
@@ -71,17 +76,20 @@ def test_trl_snippet(tmp_path, monkeypatch):
     monkeypatch.setattr(trl, "GRPOConfig", functools.partial(trl.GRPOConfig, **quiet))
     model, tokenizer = models.tiny()
     tokenizer.pad_token = "<unknown>"
-    rewards = np.random.default_rng(0).normal(size=16).tolist()
+    rewards = np.random.default_rng(0).normal(size=256).tolist()
     trainer = run(
         "TRL",
         model=model,
         tokenizer=tokenizer,
-        reward=lambda completions, **columns: rewards,
-        dataset=Dataset.from_dict({"prompt": ["Once"]}),
+        reward=lambda completions, **columns: rewards[: len(completions)],
+        dataset=Dataset.from_dict({"prompt": [f"Once {i}" for i in range(16)]}),
     )["trainer"]
     assert trainer.state.global_step == 1
-    expected = torch_bridge.advantages("auto_tea", torch.tensor([rewards]).float(), 128)[0]
-    assert list(trainer._logs["advantages"]) == expected.float().tolist()
+    table = torch.tensor(rewards).float().reshape(16, 16)
+    expected = torch_bridge.advantages("auto_tea", table, 128).flatten().float()
+    assert (
+        list(trainer._logs["advantages"]) == expected.tolist()[-len(trainer._logs["advantages"]) :]
+    )
 
 
 def test_verl_snippet():
@@ -90,6 +98,11 @@ def test_verl_snippet():
     assert settings["algorithm.adv_estimator"] in tea_stats.ESTIMATORS
     own = {key: value for key, value in settings.items() if ".tea_stats." in key}
     assert own == {"algorithm.tea_stats.N": "128"}
+    # one number divides every sum over tokens
+    actor = "actor_rollout_ref.actor."
+    assert settings[f"{actor}loss_agg_mode"] == "seq-mean-token-sum-norm"
+    assert settings[f"{actor}loss_scale_factor"] == settings["data.max_response_length"]
+    assert int(settings["data.train_batch_size"]) >= groups.FEWEST_GROUPS
 
 
 def registered(section, home, decorator, monkeypatch):
@@ -126,38 +139,18 @@ def test_rllm_snippet(monkeypatch):
     assert function(rewards=[], algorithm_config=object()) == ([], [])
 
 
-@dataclass
-class Sample:
-    """The part of slime's Sample that the snippet uses."""
-
-    reward: float | dict[str, float] | None
-    group_index: int | None
-
-    def get_reward_value(self, args):
-        """Return the reward, or the one of several that `--reward-key` names."""
-        return self.reward if not args.reward_key else self.reward[args.reward_key]
-
-
 def test_slime_snippet():
     words = shlex.split(snippet("slime", "bash"))
     options = dict(zip(words[::2], words[1::2], strict=True))
     assert options["--advantage-estimator"] == "grpo"
-    module, function = options["--custom-reward-post-process-path"].split(".")
-    assert f"`{module}.py`" in PAGE
-    post_process = run("slime")[function]
-    args = Namespace(reward_key=None)
-    samples = [Sample(r, "abc".index(g)) for r, g in zip(REWARDS.tolist(), GROUPS, strict=True)]
-    raw, advantages = post_process(args, samples)
-    assert (raw, advantages) == (REWARDS.tolist(), by_hand("auto_tea", N=128).tolist())
-    # before slime flattens them, groups are lists
-    assert post_process(args, [samples[:6], samples[6:]]) == (raw, advantages)
-    assert post_process(args, []) == ([], [])
-    # a rollout without a reward leaves its group
-    rewards = (1.0, None, 5.0, 3.0)
-    _, advantages = post_process(args, [Sample(r, 0) for r in rewards])
-    a, b, c = tea_stats.auto_tea([1.0, 5.0, 3.0], 128)
-    assert advantages == [a, 0.0, b, c]
-    keyed = [Sample({"score": r, "length": 9.0}, 0) for r in (1.0, 5.0, 3.0)]
-    assert post_process(Namespace(reward_key="score"), keyed) == ([1.0, 5.0, 3.0], [a, b, c])
-    with pytest.raises(ValueError, match="the group label of rollout 1 is None"):
-        post_process(args, [Sample(1.0, 0), Sample(1.0, None)])
+    module, function = options["--custom-reward-post-process-path"].rsplit(".", 1)
+    post_process = getattr(importlib.import_module(module), function)
+    lines = snippet("slime", "yaml").splitlines()
+    settings = dict(line.split(": ") for line in lines)
+    args = Namespace(**settings | {"tea_stats_N": int(settings["tea_stats_N"])})
+    samples = [
+        Namespace(group_index=group, get_reward_value=lambda _, reward=reward: reward)
+        for reward, group in zip(REWARDS.tolist(), GROUPS, strict=True)
+    ]
+    expected = by_hand("auto_tea", N=128).tolist()
+    assert post_process(args, samples) == (REWARDS.tolist(), expected)
