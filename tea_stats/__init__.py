@@ -26,7 +26,7 @@ from tea_stats.families import (
 )
 from tea_stats.linear.design import LinearDesign, linear_tea_design
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Affine",

@@ -24,7 +24,12 @@ class Engine(enum.StrEnum):
     dask = "dask"
 
 
-Config = Annotated[Path, typer.Argument(help="A TOML file, see simulations/grids.")]
+Config = Annotated[
+    Path,
+    typer.Argument(
+        help="A TOML file, or the name of one that comes with tea_stats, such as quick."
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Default: results/<name of CONFIG>.")]
 Workers = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 Where = Annotated[Engine, typer.Option(help="Where jobs are computed.")]

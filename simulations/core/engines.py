@@ -82,7 +82,11 @@ def dask(workers: int, address: str | None) -> Iterator[tuple[Executor, int]]:
                 f"address is {address!r}, which does not answer ({error}); start "
                 "`dask scheduler` there, and `dask worker` on each machine"
             ) from None
-        yield client.get_executor(), _threads(client, address)
+        threads = _threads(client, address)
+        from tea_stats._studies.dask import Reach
+
+        client.register_plugin(Reach())
+        yield client.get_executor(), threads
 
 
 def _threads(client: Client, address: str | None) -> int:
