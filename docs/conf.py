@@ -25,7 +25,7 @@ copyright = "the tea_stats authors; Apache-2.0"
 version = release = tea_stats.__version__
 
 extensions = ["mathml", "myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
-autodoc_mock_imports = ["rllm", "skyrl", "trl", "verl"]
+autodoc_mock_imports = ["skyrl", "trl", "verl"]
 exclude_patterns = ["_build", "templates"]
 html_theme = "furo"
 html_title = f"tea_stats {version}"

@@ -60,8 +60,8 @@ def advantages(
     are 256 KiB). On a GPU the host waits for the rewards, and for nothing else.
 
     `torch.compile`, `torch.export` and `vmap` see one operator, `torch.ops.tea_stats.advantages`,
-    whose N and options are constants; a compiler takes no laws in a sequence. Import this module
-    before you load an exported graph. Under `vmap` each slice is a batch of its own.
+    whose N and options are constants; a compiler may refuse laws among them, but takes their names.
+    Import this module before you load an exported graph. Each slice of `vmap` is its own batch.
 
     Examples
     --------

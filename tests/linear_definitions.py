@@ -58,12 +58,12 @@ def gap_slopes(rewards, s, top=0):
     m = len(rewards)
     order = np.argsort(rewards, kind="stable")
     gaps = np.diff(rewards[order])
-    found = fractions(np.zeros(m, dtype=int))
+    computed = fractions(np.zeros(m, dtype=int))
     for rank, i in enumerate(order, start=1):
         for b in range(1, m):
-            found[i] += s[b - 1] * (int(rank > b) - Fraction(m - b, m)) * gaps[b - 1]
-    found[order[-1]] += m * top * gaps[-1]
-    return found
+            computed[i] += s[b - 1] * (int(rank > b) - Fraction(m - b, m)) * gaps[b - 1]
+    computed[order[-1]] += m * top * gaps[-1]
+    return computed
 
 
 # --- coordinates --------------------------------------------------------------------------------
@@ -95,9 +95,9 @@ def value_weights(s, top):
     m = len(s) + 1
     padded = [0, *s, 0]
     numerators = [(m - i) * padded[i] + (i - 1) * padded[i - 1] for i in range(1, m + 1)]
-    found = fractions(numerators) / Fraction(m * m)
-    found[-1] += top
-    return found
+    computed = fractions(numerators) / Fraction(m * m)
+    computed[-1] += top
+    return computed
 
 
 def bernstein(s, u):
@@ -132,11 +132,11 @@ def mean_gradient(law, m, advantages):
 
 def response(law, m, advantages):
     """Return E[A_1 | R_1 = r] for each level r."""
-    found = {}
+    computed = {}
     for v in law.levels:
         chance = law.mean(1, lambda r, S, v=v: Fraction(int(r[0] == v)))
-        found[v] = law.mean(m, lambda r, S, v=v: advantages(r)[0] * int(r[0] == v)) / chance
-    return found
+        computed[v] = law.mean(m, lambda r, S, v=v: advantages(r)[0] * int(r[0] == v)) / chance
+    return computed
 
 
 def gap_moments(law, m):

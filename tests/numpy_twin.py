@@ -12,24 +12,28 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from tea_stats import tails
 from tea_stats.best_of_n import order_statistics
 from tea_stats.estimators.beta_binomial import priors as beta_priors
+from tea_stats.estimators.order_statistic import preset
 from tea_stats.estimators.prefix_tea import default_prefixes, prefix_weights
 from tea_stats.linear import library
 from tea_stats.linear.design import linear_tea_design
 from tea_stats.tails.calibration import influence_means
 
 
-def tea(r, N, alpha=0.25, calibrated=False):
+def tea(r, N, alpha=0.25, calibrated=False, ddof=0, extrapolation="expected_maximum"):
     m = r.shape[-1]
     k = tails.tail_count(m, alpha)
     top = np.sort(r, axis=-1)[..., m - k :]
     low = top[..., :1]
-    mean, sd = top.mean(-1, keepdims=True), top.std(-1, keepdims=True)
+    mean, sd = top.mean(-1, keepdims=True), top.std(-1, ddof=ddof, keepdims=True)
     hinge, c = 1.0, tails.tail_coefficient(k / m, N)
+    if extrapolation == "quantile":
+        _, tail_mean, tail_sd = tails.gaussian_tail_moments(k / m)
+        c = (special.ndtri(1.0 - 1.0 / N) - tail_mean) / tail_sd
     if calibrated:
         signal = np.array(influence_means(m, k))
         hinge, c = np.linalg.solve(signal, [1.0, tails.normal_max_mean(N)])
@@ -107,6 +111,39 @@ def max_at_k(r, N, k=None, form=None):
     return _ranked(r, advantages)
 
 
+def l_statistic(r, weights):
+    """Mean of Σ_j weights_j r_(j:S) over all subsets S of as many rollouts as there are weights."""
+    n, k = r.shape[-1], len(weights)
+    rank, j = np.arange(1, n + 1)[:, None], np.arange(1, k + 1)
+    chance = special.binom(rank - 1, j - 1) * special.binom(n - rank, k - j) / special.binom(n, k)
+    return np.sort(r, axis=-1) @ (chance @ weights)
+
+
+def order_statistic(r, N, k=None, weights="top:2"):
+    m = r.shape[-1]
+    c = preset(weights, k or max(2, m // 2))
+    whole = l_statistic(r, c)
+    return m * each_without(r, lambda _, others: whole - l_statistic(others, c))
+
+
+def bon_rl(r, N):
+    m = r.shape[-1]
+    weights = np.ones(m - 1)
+    if N > 1:
+        # the divergence of the density ∝ e^{λu} on (0, 1) from the uniform one, by quadrature
+        x, dx = np.polynomial.legendre.leggauss(400)
+
+        def missing(tilt):
+            density = np.exp(tilt * (x - 1) / 2)
+            density /= dx @ density / 2
+            return dx @ special.xlogy(density, density) / 2 - (math.log(N) - 1 + 1 / N)
+
+        weights = np.exp(
+            optimize.brentq(missing, 1e-3, 4 * N, xtol=1e-13) * (np.arange(1, m) / (m - 1) - 1)
+        )
+    return order_statistic(r, N, k=m - 1, weights=weights / weights.sum())
+
+
 def reinforce(r, N):
     return r.copy()
 
@@ -125,6 +162,39 @@ def grpo(r, N):
     return np.where(
         np.ptp(r, axis=-1, keepdims=True) > 0, dr_grpo(r, N) / np.where(sd > 0, sd, 1), 0
     )
+
+
+def each_without(r, statistic):
+    """Return statistic(own reward, rewards of the others) of every rollout."""
+    parts = [statistic(r[..., i], np.delete(r, i, axis=-1)) for i in range(r.shape[-1])]
+    return np.stack(parts, axis=-1)
+
+
+def grpo_z(r, N):
+    def z(own, others):
+        sd = others.std(-1, ddof=1)
+        some = np.ptp(others, axis=-1) > 0
+        return np.where(some, (own - others.mean(-1)) / np.where(some, sd, 1.0), 0.0)
+
+    return each_without(r, z)
+
+
+def entropic(r, N, kl=0.6931471805599453):
+    out = np.zeros_like(r)
+    for g, group in enumerate(r):
+        m, x = len(group), group - group.max()
+
+        def missing(log_beta, x=x, m=m):
+            q = special.softmax(np.exp(log_beta) * x)
+            return special.xlogy(q, m * q).sum() - kl
+
+        if not x.any():
+            continue
+        weight = 1.0 * (x == 0)
+        if (x == 0).sum() * math.exp(kl) < m:
+            weight = np.exp(np.exp(optimize.brentq(missing, -20, 20, xtol=1e-14)) * x)
+        out[g] = each_without(weight, lambda own, others: own / others.mean() - 1.0)
+    return out
 
 
 def leave_one_out_max(r, N):
@@ -281,14 +351,18 @@ TWINS: Mapping[str, Callable[..., Any]] = {
     "beta_binomial": beta_binomial,
     "auto_tea": auto_tea,
     "max_at_k": max_at_k,
+    "order_statistic": order_statistic,
+    "bon_rl": bon_rl,
     "reinforce": reinforce,
     "rloo": rloo,
     "grpo": grpo,
+    "grpo_z": grpo_z,
     "dr_grpo": dr_grpo,
     "leave_one_out_max": leave_one_out_max,
     "bon_max_mean": bon_max_mean,
     "cat_bon": cat_bon,
     "rs_grpo": rs_grpo,
+    "entropic": entropic,
     "cvar": cvar,
     "tail_rl": tail_rl,
     "max_rl": max_rl,
@@ -298,16 +372,16 @@ TWINS: Mapping[str, Callable[..., Any]] = {
 
 def measured(rewards, scores, requests, N):
     """Return {(label, N): x[G, d + 2]} of the same draws, as `simulate_block` sums them."""
-    found = {}
+    computed = {}
     for label, (name, options) in requests.items():
         for budget in N:
             a = TWINS[name](rewards, budget, **options)
             gradient = np.einsum("gi,dgi->gd", a, scores) / a.shape[-1]
             square = (a**2).mean(-1, keepdims=True)
-            found[label, budget] = np.hstack(
+            computed[label, budget] = np.hstack(
                 [gradient, square, (gradient**2).sum(-1, keepdims=True)]
             )
-    return found
+    return computed
 
 
 def power_sums(x):

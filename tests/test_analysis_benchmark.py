@@ -23,7 +23,7 @@ from analysis.core.read import Absent
 from analysis.grid import sample_efficiency
 from simulations.grid import run
 from simulations.grid.schema import read_grid
-from tea_stats import best_of_n
+from tea_stats import Normal, best_of_n, monte_carlo
 from tests.analysis_grid import changed, one_thread
 
 pytestmark = pytest.mark.xdist_group("small grid")
@@ -198,6 +198,23 @@ def test_rollouts_needed_are_those_of_a_power_law(rate):
         assert needed == pytest.approx(goal_at, rel=1e-9)
     assert sample_efficiency.needed(m, 7.0 * m**-rate, 6.9 * 256.0**-rate) == np.inf
     assert sample_efficiency.needed(m, 7.0 * m**-rate, 1e3) == 16.0
+
+
+def test_the_references_error_is_exact_on_the_normal_law():
+    """Against many simulated groups, at m = 8 and N = 32."""
+    request = {"linear": ("linear_tea", {"k_min": 1})}
+    table = monte_carlo.measure(Normal(), request, 8, 32, reps=100_000)
+    cell = {"family": "Normal(loc=0.0, scale=1.0)", "m": 8, "N": 32}
+    cell["options"] = '{"name": "linear_tea", "k_min": 1}'
+    exact = sample_efficiency.exact_error(pd.Series(cell))
+    parts = table[table.parameter != "all"]
+    measured = parts.variance.sum() / 64 / (parts.exact**2).sum()
+    assert exact == pytest.approx(measured, rel=0.05)
+    assert np.hypot(*parts.variance_mcse) < 0.015 * parts.variance.sum()
+    for change in ({"options": '{"name": "tea"}'}, {"family": "Gumbel(loc=0.0, scale=1.0)"}):
+        assert sample_efficiency.exact_error(pd.Series(cell | change)) is None
+    skewed = {"options": '{"name": "linear_tea", "tails": ["gumbel"]}'}
+    assert sample_efficiency.exact_error(pd.Series(cell | skewed)) is None
 
 
 def test_the_table_of_rollouts_finds_each_estimators_m(results):

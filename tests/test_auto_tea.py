@@ -42,21 +42,6 @@ def test_the_batch_decides(rewards, name):
         assert np.abs(found - advantages(other, rewards, 64)).max() > 1e-3
 
 
-@pytest.mark.torch
-@pytest.mark.parametrize("shape", [(2, 16), (16, 2), (4, 8)])
-@pytest.mark.parametrize("distinct", [15, 16, 17])
-def test_tensors_are_told_apart_as_arrays_are(shape, distinct):
-    torch = pytest.importorskip("torch")
-    from tea_stats import torch_bridge
-
-    values = np.resize(RNG.standard_normal(distinct), 32)
-    rewards = RNG.permutation(values).reshape(shape)
-    name = "beta_binomial" if distinct <= 16 else "adaptive_tea"
-    expected = advantages(name, rewards, 64)
-    found = torch_bridge.advantages("auto_tea", torch.tensor(rewards), 64).numpy()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-
-
 def test_the_number_of_prompts_reaches_adaptive_tea():
     rewards = RNG.standard_normal(BATCH)
     few = tea_stats.auto_tea(rewards, N=64, prompts=1)

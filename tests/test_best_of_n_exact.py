@@ -1,8 +1,14 @@
-"""Value, gradient and advantage of every continuous law against mpmath at 40 digits."""
+"""Value, gradient and advantage of every continuous law against mpmath at 40 digits.
+
+The truth at 40 digits takes a minute, so it is kept in `mpmath_truth.json`; slow tests compute it
+again. To renew the file, for a new law: `python -m tests.test_best_of_n_exact`.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -60,35 +66,59 @@ FAR_CORNERS = {
 }
 
 
-def check(law):
-    """Compare a law with its truth for every N: all three, each to max(1, its size)."""
-    truth = Truth(law)
-    for N, tolerance in BUDGETS.items():
-        value, gradient, psi = truth.at(N)
-        assert abs(best_of_n.value(law, N) - value) <= tolerance * max(1, abs(value)), N
-        error = best_of_n.gradient(law, N) - np.array(gradient)
-        norm = mpmath.norm(gradient)
-        assert mpmath.norm(error.tolist()) <= tolerance * max(1, norm), N
-        # further out, where no draw falls, SciPy's inverse of the beta law loses digits
-        psi = [(r, b) for r, b in psi if law.sf(r) > 1e-280]
-        assert len(psi) > 10
-        found = best_of_n.advantage(law, N, [r for r, _ in psi])
-        for a, (r, b) in zip(found, psi, strict=True):
-            assert abs(a - b) <= tolerance * max(1, abs(b)), (N, r)
+ALL = {**CONTINUOUS, **CORNERS, **FAR_CORNERS}
+FILE = Path(__file__).with_name("mpmath_truth.json")
+STORED = json.loads(FILE.read_text())
 
 
-@pytest.mark.parametrize("law", {**CONTINUOUS, **CORNERS}.values(), ids={**CONTINUOUS, **CORNERS})
-def test_truth(law):
-    check(law)
+def check(law, N, value, gradient, psi):
+    """Compare a law with its truth: all three, each to max(1, its size)."""
+    tolerance = BUDGETS[N]
+    assert abs(best_of_n.value(law, N) - value) <= tolerance * max(1, abs(value)), N
+    error = best_of_n.gradient(law, N) - np.array(gradient)
+    norm = mpmath.norm(gradient)
+    assert mpmath.norm(error.tolist()) <= tolerance * max(1, norm), N
+    computed = best_of_n.advantage(law, N, [r for r, _ in psi])
+    for a, (r, b) in zip(computed, psi, strict=True):
+        assert abs(a - b) <= tolerance * max(1, abs(b)), (N, r)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("law", FAR_CORNERS.values(), ids=FAR_CORNERS)
-def test_truth_in_far_corners(law):
-    check(law)
+@pytest.mark.parametrize("label", ALL)
+def test_truth(label):
+    for N in BUDGETS:
+        value, gradient, *psi = STORED[label][str(N)]
+        assert len(psi) > 5
+        check(ALL[label], N, value, gradient, psi)
 
 
 # --- the truth itself ---------------------------------------------------------------------------
+
+
+def compute(law):
+    """Return, for each N, V_N, ∇V_N and all pairs (r, ψ_N(r)) to compare."""
+    truth = Truth(law)
+    for N in BUDGETS:
+        value, gradient, psi = truth.at(N)
+        # further out, where no draw falls, SciPy's inverse of the beta law loses digits
+        yield N, value, gradient, [(r, b) for r, b in psi if law.sf(r) > 1e-280]
+
+
+def rounded(value, gradient, psi):
+    """Return what is stored: doubles, and some eight of the pairs."""
+    pairs = [(r, float(b)) for r, b in psi[:: max(1, len(psi) // 8)]]
+    return [float(value), [float(g) for g in gradient], *pairs]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", ALL)
+def test_truth_at_40_digits(label):
+    for N, value, gradient, psi in compute(ALL[label]):
+        assert len(psi) > 10
+        check(ALL[label], N, value, gradient, psi)
+        stored = STORED[label][str(N)]
+        for one, again in zip(stored[1:], rounded(value, gradient, psi)[1:], strict=True):
+            assert one == pytest.approx(again, rel=1e-11)
+        assert stored[0] == pytest.approx(float(value), rel=1e-13, abs=1e-13)
 
 
 def closed_form(law, N):
@@ -104,6 +134,7 @@ def closed_form(law, N):
     return law.scale * mp.expm1(log_factor) / shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "law", [Gumbel(-2.0, 3.0), Logistic(), GenPareto(0.3), GenPareto(-0.3, 2.0), GenPareto(0.0)]
 )
@@ -115,6 +146,7 @@ def test_mpmath_truth_agrees_with_closed_forms(law):
             assert abs(truth.at(N)[0] - expected) < mpf(10) ** -15 * max(1, abs(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [GenPareto(0.2, 2.0), Weibull(1.5), LogNormal(0.5, 0.7)])
 def test_mpmath_gradient_is_the_difference_quotient_of_the_value(law):
     step = 2.0**-20  # θ ± step is a double; the quotient's own error is about step² = 1e-12
@@ -126,8 +158,8 @@ def test_mpmath_gradient_is_the_difference_quotient_of_the_value(law):
         )
         size = max(1, abs(by_name))
         assert abs((high - low) / (2 * step) - by_name) < 1e-10 * size
-        found = best_of_n.gradient(law, 64)[law.parameters.index(name)]
-        assert abs(found - by_name) < 1e-12 * size
+        computed = best_of_n.gradient(law, 64)[law.parameters.index(name)]
+        assert abs(computed - by_name) < 1e-12 * size
 
 
 @pytest.mark.parametrize("df", [1.0001, 1.01, 1.1, 2.0, 5.0, 1e6])
@@ -137,3 +169,11 @@ def test_two_draws_of_student_t(df):
     with mp.workdps(DIGITS):
         gini = 4 * mp.sqrt(nu) / (nu - 1) * mp.beta(half, nu - half) / mp.beta(half, nu / 2) ** 2
         assert best_of_n.value(StudentT(df), 2) == pytest.approx(float(gini / 2), rel=1e-12)
+
+
+if __name__ == "__main__":
+    lines = [
+        f"{json.dumps(label)}: {json.dumps({N: rounded(*rest) for N, *rest in compute(law)})}"
+        for label, law in ALL.items()
+    ]
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

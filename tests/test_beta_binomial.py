@@ -202,30 +202,3 @@ def test_more_than_64_values_are_refused():
     with pytest.raises(ValueError, match=TOO_MANY):
         law = Discrete(np.arange(65.0), np.zeros(65))
         monte_carlo.measure(law, ["beta_binomial"], 16, 64, reps=128, prompts=64)
-
-
-@pytest.mark.torch
-def test_on_tensors_they_are_refused_or_everything_is_nan():
-    torch = pytest.importorskip("torch")
-    from tea_stats import torch_bridge
-
-    rewards = torch.arange(65.0).reshape(5, 13)
-    with pytest.raises(ValueError, match=TOO_MANY):
-        torch_bridge.advantages("beta_binomial", rewards, 64)
-    with pytest.raises(ValueError, match=TOO_MANY):
-        torch_bridge.advantages("beta_binomial", rewards, 64, mask=rewards >= 0.0)
-    assert torch_bridge.advantages("beta_binomial", rewards, 64, validate=False).isnan().all()
-    masked = torch_bridge.advantages("beta_binomial", rewards, 64, mask=rewards > 0.0)
-    assert masked.isfinite().all()
-
-
-@pytest.mark.torch
-def test_on_tensors_a_group_with_an_invalid_reward_tells_the_others_nothing():
-    torch = pytest.importorskip("torch")
-    from tea_stats import torch_bridge
-
-    rewards = np.random.default_rng(9).integers(1, 4, (4, 6)) * 1.0
-    broken = torch.tensor(np.insert(rewards, 2, 5.0, axis=0))
-    broken[2, 3] = torch.nan
-    found = torch_bridge.advantages("beta_binomial", broken, 64, validate=False).numpy()
-    np.testing.assert_allclose(np.delete(found, 2, axis=0), beta_binomial(rewards, 64), rtol=1e-11)

@@ -40,6 +40,7 @@ def file(rewards, tmp_path_factory):
 
 def test_verdicts_and_recommendation_are_printed(file):
     done = run(file, *QUICK)
+    assert done.stdout == run(file, *QUICK).stdout
     assert done.exit_code == 0, done.stderr
     assert "300 prompts, 2,400 rollouts, 8 each; continuous rewards" in done.stdout
     for assumption in ASSUMPTIONS.values():
@@ -50,27 +51,23 @@ def test_verdicts_and_recommendation_are_printed(file):
     assert "8 rollouts" in done.stdout
 
 
-def test_json_holds_what_the_library_returns(file, rewards):
+def test_json_is_what_the_library_returns(file, rewards):
     done = run(file, *QUICK, "--json", "--seed", 5)
     assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
     log = RewardLog.from_groups(rewards)
     for finding in diagnose(log).findings:
-        told = found["findings"][finding.name]
-        assert told["verdict"] == finding.verdict
+        row = printed["findings"][finding.name]
+        assert row["verdict"] == finding.verdict
         if np.isfinite(finding.interval.estimate):
-            ends = [told["estimate"], told["low"], told["high"]]
+            ends = [row["estimate"], row["low"], row["high"]]
             np.testing.assert_allclose(ends, finding.interval, rtol=1e-8, atol=1e-9)
     known = recommend(log, 128, m=8, batches=8, prompts=16, seed=5)
-    told = found["recommendation"]
-    assert (told["estimator"], told["N"], told["m"]) == (known.estimator, 128, 8)
-    assert [score["estimator"] for score in told["scores"]] == [s.estimator for s in known.scores]
-    assert found["values"]["prompts"] == 300
-    assert len(found["tail"]["quantiles"]) == 8
-
-
-def test_the_same_seed_prints_the_same(file):
-    assert run(file, *QUICK).stdout == run(file, *QUICK).stdout
+    choice = printed["recommendation"]
+    assert (choice["estimator"], choice["N"], choice["m"]) == (known.estimator, 128, 8)
+    assert [score["estimator"] for score in choice["scores"]] == [s.estimator for s in known.scores]
+    assert printed["values"]["prompts"] == 300
+    assert len(printed["tail"]["quantiles"]) == 8
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
@@ -106,11 +103,11 @@ def test_groups_of_unequal_size_and_few_prompts(tmp_path):
     assert "1 to 29 (median" in done.stdout
     few = write(tmp_path, rng.normal(size=(2, 600)), "few.csv")
     done = run(few, "--verdicts-only")
-    assert "Few prompts: the tail was seen in 32 sets of 37 rollouts of 2 of them" in done.stdout
-    assert "Too few data to tell: rewards differ" in done.stdout
+    assert "is estimated from 32 sets of 37 rollouts of 2 prompts" in done.stdout
+    assert "Too few data for a verdict: rewards differ" in done.stdout
 
 
-def test_a_saturated_log_and_one_that_asks_for_more_rollouts(tmp_path):
+def test_a_saturated_log_and_one_that_needs_more_rollouts(tmp_path):
     rng = np.random.default_rng(0)
     easy = write(tmp_path, (rng.random((60, 8)) < 0.7).astype(int))
     assert "Saturated: at this N" in run(easy, *QUICK).stdout

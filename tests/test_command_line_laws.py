@@ -59,7 +59,7 @@ def test_laws(text, law):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Gauss", r"names no law; those that exist: Normal, GaussianTail"),
+        ("Gauss", r"names no law; give one of Normal, GaussianTail"),
         ("", r"cannot be read"),
         ("Normal(", r"cannot be read"),
         ("(" * 400, r"cannot be read"),
@@ -73,7 +73,7 @@ def test_laws(text, law):
         ("Normal(mean=1)", r"Normal takes \(loc=0.0, scale=1.0\)"),
         ("Normal(loc)", r"has the argument loc; give numbers"),
         ("Normal(2 ** 9)", r"has the argument 2 \*\* 9; give numbers"),
-        ("Normal(**{'loc': 1})", r"holds \*\*; name each argument"),
+        ("Normal(**{'loc': 1})", r"contains \*\*; name each argument"),
         ("Normal(*[1, 2])", r"has the argument \*\[1, 2\]"),
         ("Normal('wide')", r"loc is 'wide'"),
         ("Affine(Gauss())", r"names no law"),
@@ -106,8 +106,10 @@ def test_every_family_can_be_named():
 
 
 def test_options():
-    found = parse_options(["alpha=.5", "calibrated=True", "tails=('normal', 'gumbel')", "design=x"])
-    assert found == {
+    options = parse_options(
+        ["alpha=.5", "calibrated=True", "tails=('normal', 'gumbel')", "design=x"]
+    )
+    assert options == {
         "alpha": 0.5,
         "calibrated": True,
         "tails": ("normal", "gumbel"),
@@ -128,23 +130,23 @@ def test_simulate_prints_what_measure_returns():
     arguments += ["--prompts", 4, "--batches", 50, "--seed", 3]
     done = run("simulate", *arguments, "--json")
     assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
     table = monte_carlo.measure(
         Normal(), {"tea": ("tea", {"alpha": 0.5})}, 8, 64, reps=200, seed=3, prompts=4
     ).set_index("parameter")
     for name in ("loc", "scale"):
-        for key, value in found["parameters"][name].items():
+        for key, value in printed["parameters"][name].items():
             assert value == pytest.approx(table.at[name, key], rel=1e-12)
-    for key, value in found["gradient"].items():
+    for key, value in printed["gradient"].items():
         assert value == pytest.approx(table.at["all", key], rel=1e-12)
-    assert set(found["parameters"]["loc"]) >= {"exact", "bias", "bias_mcse", "variance_mcse"}
+    assert set(printed["parameters"]["loc"]) >= {"exact", "bias", "bias_mcse", "variance_mcse"}
     text = run("simulate", *arguments).stdout
-    assert f"{found['parameters']['scale']['exact']:.4g}" in text
+    assert f"{printed['parameters']['scale']['exact']:.4g}" in text
     assert "tea on Normal(loc=0.0, scale=1.0), m = 8, N = 64, batches of 4" in text
-    assert f"{found['gradient']['cosine']:.4g} ± {found['gradient']['cosine_mcse']:.1g}" in text
+    assert f"{printed['gradient']['cosine']:.4g} ± {printed['gradient']['cosine_mcse']:.1g}" in text
 
 
-def test_simulate_says_where_the_variance_is_infinite():
+def test_simulate_warns_of_infinite_variance():
     done = run("simulate", "StudentT(2)", "tea", "--batches", 10)
     assert done.exit_code == 0, done.stderr
     assert "The variance is infinite" in done.stdout
@@ -153,7 +155,7 @@ def test_simulate_says_where_the_variance_is_infinite():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["Gauss", "tea"], "those that exist: Normal"),
+        (["Gauss", "tea"], "give one of Normal, GaussianTail"),
         (["Normal", "ppo"], "estimator 'ppo' is unknown; give one of tea, prefix_tea"),
         (["Normal", "tea", "--option", "beta=1"], "tea has no option 'beta'; its options: alpha"),
         (["Normal", "tea", "--option", "alpha"], "is not NAME=VALUE"),
@@ -184,14 +186,14 @@ def test_the_registry_is_listed(monkeypatch):
 
 
 def test_the_registry_as_json():
-    found = json.loads(run("estimators", "--json").stdout)
-    assert list(found) == list(ESTIMATORS)
+    printed = json.loads(run("estimators", "--json").stdout)
+    assert list(printed) == list(ESTIMATORS)
     for name, estimator in ESTIMATORS.items():
-        assert found[name]["reference"] == estimator.reference
-        assert found[name]["unbiased_for"] == estimator.unbiased_for
-        assert set(found[name]["options"]) == set(estimator.defaults)
-        assert found[name]["summary"]
-    assert [name for name in found if found[name]["recommended"]] == [RECOMMENDED]
+        assert printed[name]["reference"] == estimator.reference
+        assert printed[name]["unbiased_for"] == estimator.unbiased_for
+        assert set(printed[name]["options"]) == set(estimator.defaults)
+        assert printed[name]["summary"]
+    assert [name for name in printed if printed[name]["recommended"]] == [RECOMMENDED]
 
 
 @pytest.mark.parametrize("name", list(ESTIMATORS))
@@ -204,12 +206,6 @@ def test_each_estimator_is_shown(name):
         assert f"{option}={default!r}" in words
     first = (ESTIMATORS[name].__doc__ or "").splitlines()[0]
     assert first in words
-
-
-def test_an_unknown_estimator():
-    done = run("estimators", "ppo")
-    assert done.exit_code == 2
-    assert "give one of tea, prefix_tea" in done.stderr
 
 
 def test_a_formula_is_shown():

@@ -58,7 +58,7 @@ def drawn(law, shape, seed):
 
 
 @pytest.mark.parametrize("m", [4, 5, 8, 16, 64, 256])
-def test_normal_prompts_are_found_to_be_exactly_gaussian_at_every_m(m):
+def test_normal_prompts_are_exactly_gaussian_at_every_m(m):
     tail = expected(Normal(), m)
     assert tail.excess_shape.estimate == pytest.approx(0.0, abs=1e-10)
     assert tail.bend.estimate == pytest.approx(0.0, abs=1e-10)
@@ -95,7 +95,7 @@ def test_the_shape_is_that_of_maximum_likelihood_where_prompts_are_alike():
     assert near.mean_excess.estimate == pytest.approx(scale / (1.0 - shape), rel=0.01)
 
 
-def test_the_bulk_below_a_gaussian_tail_has_no_say():
+def test_the_bulk_below_a_gaussian_tail_does_not_matter():
     # 3.8 % of groups of 16 have fewer than 5 rewards in the upper half, which is Gaussian
     assert abs(expected(GaussianTail(), 16).excess_shape.estimate) < 0.01
     assert abs(expected(GaussianTail(), 64).bend.estimate) < 1e-4
@@ -135,23 +135,23 @@ def test_weights_are_those_of_mean_excess_and_half_gini_difference():
 def test_larger_groups_count_by_the_mean_over_all_their_subsets():
     rng = np.random.default_rng(2)
     groups = [rng.normal(size=size) for size in (4, 4, 7, 2, 6, 5, *[4] * 40)]
-    found = sets.sets(groups, rng)
-    assert found is not None
-    assert (found.m, found.prompts, found.cut) == (4, 45, False)
+    parts = sets.sets(groups, rng)
+    assert parts is not None
+    assert (parts.m, parts.prompts, parts.cut) == (4, 45, False)
     subsets = [sorted(chosen) for chosen in combinations(groups[2], 4)]
-    np.testing.assert_allclose(found.rewards[2], np.mean(subsets, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(parts.rewards[2], np.mean(subsets, axis=0), rtol=1e-12)
 
 
 def test_few_prompts_are_cut_at_random_into_sets():
     # a file may be sorted by reward: sets of neighbours would have no spread
     groups = [np.sort(np.random.default_rng(3).normal(size=320)) for _ in range(4)]
-    found = sets.sets(groups, np.random.default_rng(0))
-    assert found is not None
-    assert (found.m, found.cut, len(found.rewards)) == (40, True, 32)
-    assert (found.prompts, found.rollouts) == (4, 1280)
-    assert 0.9 < _tail.examine(found).spread < 1.1
+    parts = sets.sets(groups, np.random.default_rng(0))
+    assert parts is not None
+    assert (parts.m, parts.cut, len(parts.rewards)) == (40, True, 32)
+    assert (parts.prompts, parts.rollouts) == (4, 1280)
+    assert 0.9 < _tail.examine(parts).spread < 1.1
     again = sets.sets(groups, np.random.default_rng(0))
-    np.testing.assert_array_equal(found.rewards, again.rewards)
+    np.testing.assert_array_equal(parts.rewards, again.rewards)
 
 
 def test_no_sets_without_a_group_of_four():
@@ -196,7 +196,7 @@ def test_from_interval_to_verdict(interval, verdict):
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.sampled_from(sorted(ASSUMPTIONS)))
-def test_a_wider_interval_is_never_surer(estimate, half, more, name):
+def test_a_wider_interval_is_never_more_decisive(estimate, half, more, name):
     sure = {Verdict.HOLDS, Verdict.FAILS}
     narrow = Interval(estimate, estimate - half, estimate + half)
     wide = Interval(estimate, narrow.low - more, narrow.high + more)
@@ -207,25 +207,25 @@ def test_a_wider_interval_is_never_surer(estimate, half, more, name):
 ALARMS = (Verdict.DOUBTFUL, Verdict.FAILS)
 
 
-def alarms(law, shape, logs=400):
+def alarms(law, shape, logs=200):
     """Return the shares of logs in which shape, QQ plot and further shape raise an alarm."""
     raised = np.zeros(3)
     for seed in range(logs):
         tail = _tail.examine(drawn(law, shape, seed))
-        found = (tail.excess_shape, tail.bend, tail.further_shape)
+        computed = (tail.excess_shape, tail.bend, tail.further_shape)
         names = ("gaussian_shape", "straight_plot", "stable_shape")
-        raised += [judge(ASSUMPTIONS[k], x) in ALARMS for k, x in zip(names, found, strict=True)]
+        raised += [judge(ASSUMPTIONS[k], x) in ALARMS for k, x in zip(names, computed, strict=True)]
     return raised / logs
 
 
 @pytest.mark.parametrize("shape", [(64, 8), (64, 16), (32, 64)])
 def test_normal_logs_are_suspected_at_the_stated_rate(shape):
-    # 5 % is meant; 400 logs have a standard error of .011, so that .105 is 5 of them above it
-    assert (alarms(Normal(), shape)[:2] <= 0.105).all()
+    # 5 % is nominal; 200 logs have a standard error of .0154, so that .127 is 5 of them above it
+    assert (alarms(Normal(), shape)[:2] <= 0.127).all()
 
 
 def test_generalised_pareto_logs_are_stable_at_the_stated_rate():
-    assert alarms(GenPareto(0.0), (64, 32))[2] <= 0.105
+    assert alarms(GenPareto(0.0), (64, 32))[2] <= 0.127
 
 
 def test_other_logs_are_suspected_far_more_often():
@@ -243,24 +243,24 @@ def verdicts(groups):
 
 def test_a_large_normal_log_holds_everywhere():
     rewards = Normal(5.0, 2.0).sample((3000, 32), np.random.default_rng(0))
-    found = verdicts(rewards)
-    assert list(found) == list(ASSUMPTIONS)
-    assert set(list(found.values())[:-1]) == {Verdict.HOLDS}
+    verdict_of = verdicts(rewards)
+    assert list(verdict_of) == list(ASSUMPTIONS)
+    assert set(list(verdict_of.values())[:-1]) == {Verdict.HOLDS}
     # its generalised-Pareto shape does creep up, within what is tolerated at m = 32
-    assert found["stable_shape"] in (Verdict.HOLDS, Verdict.DOUBTFUL)
+    assert verdict_of["stable_shape"] in (Verdict.HOLDS, Verdict.DOUBTFUL)
 
 
 def test_counts_of_a_small_log():
     log = RewardLog.from_groups([[1, 2, 2, 0, 1], [3, 3, 3], [1.5], [0, 0.5], [3, 1, 0.2, 0.7]])
-    found = count(log)
-    assert (found.prompts, found.rollouts, found.distinct, found.single) == (5, 15, 8, 1)
-    assert (found.smallest, found.median, found.largest) == (1, 3, 5)
-    assert (found.top, found.top_share) == (3.0, pytest.approx(4 / 15))
-    assert found.enough.estimate == 0.4
-    assert found.degenerate.estimate == 0.25  # of the four with several rollouts
-    assert found.tied.estimate == pytest.approx(1 / 3)  # of the three whose rewards differ
-    assert found.at_ceiling.estimate == 0.25  # two have a 3; one of them is bound to
-    assert found.kind is Kind.CONTINUOUS
+    counts = count(log)
+    assert (counts.prompts, counts.rollouts, counts.distinct, counts.single) == (5, 15, 8, 1)
+    assert (counts.smallest, counts.median, counts.largest) == (1, 3, 5)
+    assert (counts.top, counts.top_share) == (3.0, pytest.approx(4 / 15))
+    assert counts.enough.estimate == 0.4
+    assert counts.degenerate.estimate == 0.25  # of the four with several rollouts
+    assert counts.tied.estimate == pytest.approx(1 / 3)  # of the three whose rewards differ
+    assert counts.at_ceiling.estimate == 0.25  # two have a 3; one of them is bound to
+    assert counts.kind is Kind.CONTINUOUS
 
 
 @pytest.mark.parametrize(
@@ -278,11 +278,11 @@ def test_kinds_of_rewards(groups, kind):
 
 def test_a_verifier_has_no_tail():
     rewards = np.random.default_rng(0).random((200, 16)) < 0.1
-    found = verdicts(rewards)
-    assert found["gaussian_shape"] is Verdict.FAILS
-    assert found["no_ties"] is Verdict.FAILS
-    assert found["finite_variance"] is Verdict.HOLDS
-    assert found["groups"] is Verdict.HOLDS
+    verdict_of = verdicts(rewards)
+    assert verdict_of["gaussian_shape"] is Verdict.FAILS
+    assert verdict_of["no_ties"] is Verdict.FAILS
+    assert verdict_of["finite_variance"] is Verdict.HOLDS
+    assert verdict_of["groups"] is Verdict.HOLDS
 
 
 def test_rewards_rounded_to_few_values_keep_their_tail_while_ties_are_rare():
@@ -296,35 +296,35 @@ def test_rewards_rounded_to_few_values_keep_their_tail_while_ties_are_rare():
 def test_prompts_that_never_succeed():
     rewards = np.random.default_rng(0).normal(size=(400, 8))
     rewards[:200] = -1.0
-    found = verdicts(rewards)
-    assert found["signal"] is Verdict.FAILS
-    assert found["no_ties"] is Verdict.HOLDS
+    verdict_of = verdicts(rewards)
+    assert verdict_of["signal"] is Verdict.FAILS
+    assert verdict_of["no_ties"] is Verdict.HOLDS
 
 
 def test_a_ceiling():
     rewards = np.minimum(np.random.default_rng(0).normal(size=(200, 16)), 1.0)
-    found = verdicts(rewards)
-    assert found["no_ceiling"] is found["no_ties"] is Verdict.FAILS
+    verdict_of = verdicts(rewards)
+    assert verdict_of["no_ceiling"] is verdict_of["no_ties"] is Verdict.FAILS
 
 
 @pytest.mark.parametrize("groups", [[[1.0, 2.0, 3.0]] * 9, [[1.0], [2.0, 3.0]], [[1.0] * 8] * 3])
 def test_logs_without_a_tail_are_not_judged_by_it(groups):
-    found = diagnose(RewardLog.from_groups(groups))
-    assert found.tail is None
-    assert all(f.note for f in found.findings if f.name in ("gaussian_shape", "straight_plot"))
+    result = diagnose(RewardLog.from_groups(groups))
+    assert result.tail is None
+    assert all(f.note for f in result.findings if f.name in ("gaussian_shape", "straight_plot"))
 
 
 def test_one_prompt_is_cut_into_sets():
-    found = diagnose(RewardLog.from_groups(Normal().sample((1, 20_000), np.random.default_rng(0))))
-    assert found.cut
-    assert found.tail.sets == 32
-    assert {f.name: f.verdict for f in found.findings}["no_ceiling"] is Verdict.CANNOT_TELL
+    result = diagnose(RewardLog.from_groups(Normal().sample((1, 20_000), np.random.default_rng(0))))
+    assert result.cut
+    assert result.tail.sets == 32
+    assert {f.name: f.verdict for f in result.findings}["no_ceiling"] is Verdict.CANNOT_TELL
 
 
 def test_heavy_tails_have_no_variance():
     rng = np.random.default_rng(0)
-    found = verdicts(rng.pareto(1.25, size=(3000, 64)))  # shape .8
-    assert found["finite_variance"] is Verdict.FAILS
+    verdict_of = verdicts(rng.pareto(1.25, size=(3000, 64)))  # shape .8
+    assert verdict_of["finite_variance"] is Verdict.FAILS
     assert verdicts(rng.standard_t(2.9, size=(500, 64)))["finite_variance"] is not Verdict.FAILS
 
 
@@ -367,5 +367,5 @@ def test_the_pages_rates_are_those_measured():
         for row in rows:
             law, *cells = (cell.strip() for cell in row.strip("|").split("|"))
             for cell, shape in zip(cells, shapes, strict=True):
-                found = table.loc[(name, law, *shape), list(Verdict)]
-                assert cell == "/".join(f"{100 * share:.0f}" for share in found)
+                computed = table.loc[(name, law, *shape), list(Verdict)]
+                assert cell == "/".join(f"{100 * share:.0f}" for share in computed)

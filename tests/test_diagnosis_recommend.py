@@ -31,25 +31,25 @@ def z_scores(estimators, N, *, truth_N=None, m=4):
     """Return how many standard errors each estimator's mean gradient is off, at worst."""
     exact = few_valued.truths(VALUES, CHANCES, truth_N or N)
     rng = np.random.default_rng(0)
-    found = few_valued.measure(
+    errors = few_valued.measure(
         VALUES, CHANCES, exact, estimators, m, N, prompts=8, batches=8000, rng=rng
     )
-    _, truth = found.pop("exact")
+    _, truth = errors.pop("exact")
     worst = {}
-    for label, (error, g) in found.items():
+    for label, (error, g) in errors.items():
         apart = g - truth
         np.testing.assert_allclose(error, (apart**2).sum(axis=1))
         worst[label] = np.abs(apart.mean(axis=0) / (apart.std(axis=0) / np.sqrt(len(g)))).max()
     return worst
 
 
-def test_unbiased_estimators_are_found_unbiased():
+def test_unbiased_estimators_have_no_bias():
     # max@4 has error .2 in the worst logit, so that 8000 batches resolve .002
     assert z_scores({"max@4": ("max_at_k", {})}, N=4)["max@4"] <= 5.0
     assert z_scores({"rloo": ("rloo", {})}, N=1)["rloo"] <= 5.0
 
 
-def test_another_budgets_gradient_is_told_apart():
+def test_the_gradient_of_another_budget_differs_significantly():
     assert z_scores({"max@4": ("max_at_k", {})}, N=4, truth_N=6)["max@4"] > 10.0
 
 
@@ -61,7 +61,7 @@ def test_one_prompt_is_one_discrete_law():
     known = table[table.parameter == "all"].set_index("estimator")
     exact = few_valued.truths(VALUES, CHANCES[:1], 16)
     np.testing.assert_allclose(exact[0], best_of_n.gradient(law, 16))
-    found = few_valued.measure(
+    errors = few_valued.measure(
         VALUES,
         CHANCES[:1],
         exact,
@@ -72,8 +72,8 @@ def test_one_prompt_is_one_discrete_law():
         batches=1500,
         rng=np.random.default_rng(1),
     )
-    square, _ = found.pop("exact")
-    for label, (error, _) in found.items():
+    square, _ = errors.pop("exact")
+    for label, (error, _) in errors.items():
         value, mcse = ratio(error, square)
         both = np.hypot(mcse, known.nmse_mcse[label])
         assert abs(value - known.nmse[label]) <= 5.0 * both < 0.3 * value
@@ -90,9 +90,9 @@ def test_ratios_have_the_error_of_the_jackknife():
 
 def test_gradients_of_verifiers_in_closed_form():
     p = np.array([0.001, 0.2, 0.9])
-    found = few_valued.truths(np.array([0.0, 1.0]), np.column_stack([1 - p, p]), 64)
+    computed = few_valued.truths(np.array([0.0, 1.0]), np.column_stack([1 - p, p]), 64)
     # ∂/∂ log odds of 1 − (1 − p)^N
-    np.testing.assert_allclose(found[:, 1], 64 * p * (1 - p) ** 64, rtol=1e-9)
+    np.testing.assert_allclose(computed[:, 1], 64 * p * (1 - p) ** 64, rtol=1e-9)
 
 
 @pytest.mark.parametrize("concentration", [0.5, 4.0])
@@ -100,8 +100,8 @@ def test_how_much_prompts_differ_is_recovered(concentration):
     rng = np.random.default_rng(0)
     p = rng.dirichlet(concentration * np.array([0.6, 0.3, 0.1]), size=4000)
     counts = rng.multinomial(8, p)
-    found, frequencies = few_valued.dirichlet_prior(counts)
-    assert found == pytest.approx(concentration, rel=0.15)  # some 4 standard errors
+    estimate, frequencies = few_valued.dirichlet_prior(counts)
+    assert estimate == pytest.approx(concentration, rel=0.15)  # some 4 standard errors
     np.testing.assert_allclose(frequencies, [0.6, 0.3, 0.1], atol=0.03)
 
 
@@ -143,10 +143,10 @@ def test_every_estimator_is_tried_where_it_exists():
 def test_the_law_of_a_large_log_is_likely(law):
     rewards = 3.0 * LIBRARY[law].sample((1000, 32), np.random.default_rng(0)) - 5.0
     sets = _sets.sets(list(rewards), np.random.default_rng(0))
-    found = candidates.likely_laws(sets)
-    assert law in found
-    assert sum(found.values()) == pytest.approx(1.0)
-    assert len(found) <= candidates.MOST_LAWS
+    weights = candidates.likely_laws(sets)
+    assert law in weights
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert len(weights) <= candidates.MOST_LAWS
 
 
 def test_laws_move_in_location_and_scale_where_they_can():
@@ -198,45 +198,45 @@ def gumbel():
 
 
 def test_a_recommendation_is_reproducible_and_sound(gumbel):
-    found = recommend(gumbel, 256, m=[16, 8], batches=64)
-    again = recommend(gumbel, 256, m=[16, 8], batches=64)
-    assert found == again
-    assert found.scores != recommend(gumbel, 256, m=[16, 8], batches=64, seed=1).scores
-    assert (found.N, found.m) == (256, 16)
-    assert {score.m for score in found.scores} == {8, 16}
-    assert found.score(RECOMMENDED).difference == 0.0
-    assert found.score("grpo").difference > 5.0 * found.score("grpo").difference_mcse
-    assert found.score(RECOMMENDED, 8).error > found.score(RECOMMENDED).error
-    assert found.at(16)[0].estimator == found.best
-    assert found.saturation > 1.0
+    choice = recommend(gumbel, 256, m=[16, 8], batches=32)
+    again = recommend(gumbel, 256, m=[16, 8], batches=32)
+    assert choice == again
+    assert choice.scores != recommend(gumbel, 256, m=16, batches=2, seed=1).scores
+    assert (choice.N, choice.m) == (256, 16)
+    assert {score.m for score in choice.scores} == {8, 16}
+    assert choice.score(RECOMMENDED).difference == 0.0
+    assert choice.score("grpo").difference > 5.0 * choice.score("grpo").difference_mcse
+    assert choice.score(RECOMMENDED, 8).error > choice.score(RECOMMENDED).error
+    assert choice.at(16)[0].estimator == choice.best
+    assert choice.saturation > 1.0
 
 
 def test_scores_are_those_of_the_law_where_one_is_certain():
     rewards = Normal().sample((6000, 32), np.random.default_rng(0))
-    found = recommend(RewardLog.from_groups(rewards), 64, m=16, prompts=8, batches=50)
-    assert found.laws == {"normal": 1.0}
+    choice = recommend(RewardLog.from_groups(rewards), 64, m=16, prompts=8, batches=50)
+    assert choice.laws == {"normal": 1.0}
     table = monte_carlo.measure(Normal(), ["rloo"], 16, 64, reps=400, prompts=8)
     known = table[table.parameter == "all"].iloc[0]
-    assert found.score("rloo").error == pytest.approx(known.nmse)
-    assert found.score("rloo").error_mcse == pytest.approx(known.nmse_mcse)
-    assert found.score("rloo").cosine == pytest.approx(known.cosine)
-    apart = found.score("rloo").error - found.score(RECOMMENDED).error
-    assert found.score("rloo").difference == pytest.approx(apart)
+    assert choice.score("rloo").error == pytest.approx(known.nmse)
+    assert choice.score("rloo").error_mcse == pytest.approx(known.nmse_mcse)
+    assert choice.score("rloo").cosine == pytest.approx(known.cosine)
+    apart = choice.score("rloo").error - choice.score(RECOMMENDED).error
+    assert choice.score("rloo").difference == pytest.approx(apart)
 
 
 def test_default_sizes_are_the_logs_own_and_powers_of_two():
     rewards = np.random.default_rng(0).random((40, 6)) < 0.3
-    found = recommend(RewardLog.from_groups(rewards), 32, batches=4, prompts=4)
-    assert found.m == 6
-    assert {score.m for score in found.scores} == {6, 8, 16, 32, 64}
-    assert found.laws == {"the log's own prompts": 1.0}
-    assert {"max_rl", "pass_at_k", "beta_binomial"} <= {score.estimator for score in found.scores}
+    choice = recommend(RewardLog.from_groups(rewards), 32, batches=4, prompts=4)
+    assert choice.m == 6
+    assert {score.m for score in choice.scores} == {6, 8, 16, 32, 64}
+    assert choice.laws == {"the log's own prompts": 1.0}
+    assert {"max_rl", "pass_at_k", "beta_binomial"} <= {score.estimator for score in choice.scores}
 
 
 def test_a_saturated_verifier():
     rewards = np.random.default_rng(0).random((100, 16)) < 0.6
-    found = recommend(RewardLog.from_groups(rewards), 64, m=16, batches=8)
-    assert found.saturation < recommendation.SATURATED
+    choice = recommend(RewardLog.from_groups(rewards), 64, m=16, batches=8)
+    assert choice.saturation < recommendation.SATURATED
 
 
 @pytest.mark.parametrize(

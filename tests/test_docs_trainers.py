@@ -1,4 +1,4 @@
-"""The snippets of docs/trainers.md: what can run is run, the rest is read by what it is for."""
+"""The snippets of docs/trainers.md: Python is run, command lines are parsed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import re
 import shlex
 from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ import torch
 
 import tea_stats
 from tea_stats import torch_bridge
-from tea_stats.integrations import slime
 from tests import trainer_stand_ins
-from tests.trainer_stand_ins import Sample
+from tests.trainer_stand_ins import GROUPS, REWARDS, by_hand
 
 pytestmark = pytest.mark.torch
 
@@ -47,12 +47,12 @@ def test_every_snippet_is_tested():
 
 def test_plain_torch_loop_learns():
     with torch.random.fork_rng():
-        found = run("Plain torch")
-    history = found["history"]
+        names = run("Plain torch")
+    history = names["history"]
     # letters are drawn about evenly at first, which is 12.5 on average
     assert history[0] == pytest.approx(12.5, abs=1.0)
     assert np.mean(history[-5:]) > history[0] + 4.0
-    assert found["advantages"].shape == (found["PROMPTS"], found["m"])
+    assert names["advantages"].shape == (names["PROMPTS"], names["m"])
     assert len(snippet("Plain torch", "python").splitlines()) <= 40
 
 
@@ -84,53 +84,80 @@ def test_trl_snippet(tmp_path, monkeypatch):
     assert list(trainer._logs["advantages"]) == expected.float().tolist()
 
 
-def test_verl_snippet(monkeypatch):
+def test_verl_snippet():
     words = shlex.split(snippet("verl", "bash"))
     settings = dict(word.lstrip("+").split("=") for word in words if "=" in word)
     assert settings["algorithm.adv_estimator"] in tea_stats.ESTIMATORS
-    given = {
-        key.removeprefix("algorithm.tea_stats."): value
-        for key, value in settings.items()
-        if key.startswith("algorithm.tea_stats.")
-    }
-    assert given == {"N": "128"}
+    own = {key: value for key, value in settings.items() if ".tea_stats." in key}
+    assert own == {"algorithm.tea_stats.N": "128"}
 
 
-@pytest.mark.parametrize("section", ["SkyRL", "rLLM"])
-def test_registering_snippet(section, monkeypatch):
-    asked = []
-
-    def register(name):
-        return lambda function: asked.append((name, function))
-
-    home, decorator = {
-        "SkyRL": (trainer_stand_ins.SKYRL, "register_advantage_estimator"),
-        "rLLM": (trainer_stand_ins.RLLM, "register_rllm_adv_estimator"),
-    }[section]
-    trainer_stand_ins.install(monkeypatch, home, **{decorator: register})
+def registered(section, home, decorator, monkeypatch):
+    """Run a snippet that registers one estimator; return its name and the function."""
+    calls = []
+    stand_in = {decorator: lambda name: lambda function: calls.append((name, function))}
+    trainer_stand_ins.install(monkeypatch, home, **stand_in)
     run(section)
-    ((name, function),) = asked
-    assert f"{'advantage_estimator' if section == 'SkyRL' else 'adv_estimator'}={name}" in PAGE
+    ((name, function),) = calls
+    assert f"adv_estimator={name}" in PAGE or f"advantage_estimator={name}" in PAGE
+    return name, function
+
+
+def test_skyrl_snippet(monkeypatch):
+    home = trainer_stand_ins.SKYRL
+    name, function = registered("SkyRL", home, "register_advantage_estimator", monkeypatch)
     rewards = np.random.default_rng(1).normal(size=(3, 16))
-    expected = tea_stats.advantages(name, rewards, N=128)
-    if section == "rLLM":
-        found = np.stack(function(rewards=list(rewards), algorithm_config=None)[0])
-    else:
-        tokens, labels = torch.from_numpy(rewards).reshape(48, 1), np.repeat([0, 1, 2], 16)
-        found = function(tokens, torch.ones(48, 1), index=labels)[0].numpy().reshape(3, 16)
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    tokens, labels = torch.from_numpy(rewards).reshape(48, 1), np.repeat([0, 1, 2], 16)
+    advantages, _ = function(tokens, torch.ones(48, 1), index=labels)
+    assert np.array_equal(advantages.reshape(3, 16), tea_stats.advantages(name, rewards, N=128))
+
+
+def test_rllm_snippet(monkeypatch):
+    home = trainer_stand_ins.RLLM
+    _, function = registered("rLLM", home, "register_rllm_adv_estimator", monkeypatch)
+    groups = [REWARDS[[g == label for g in GROUPS]].numpy() for label in "abc"]
+    advantages, returns = function(
+        rewards=groups, algorithm_config=object(), traj_groups=[object()] * 3
+    )
+    expected = by_hand("auto_tea", N=128)
+    for label, of_group, same in zip("abc", advantages, returns, strict=True):
+        assert np.array_equal(of_group, expected[[g == label for g in GROUPS]])
+        assert np.array_equal(of_group, same)
+    assert function(rewards=[], algorithm_config=object()) == ([], [])
+
+
+@dataclass
+class Sample:
+    """The part of slime's Sample that the snippet uses."""
+
+    reward: float | dict[str, float] | None
+    group_index: int | None
+
+    def get_reward_value(self, args):
+        """Return the reward, or the one of several that `--reward-key` names."""
+        return self.reward if not args.reward_key else self.reward[args.reward_key]
 
 
 def test_slime_snippet():
-    yaml = pytest.importorskip("yaml")
     words = shlex.split(snippet("slime", "bash"))
     options = dict(zip(words[::2], words[1::2], strict=True))
-    path = options["--custom-reward-post-process-path"]
-    assert path == f"{slime.__name__}.{slime.reward_post_process.__name__}"
     assert options["--advantage-estimator"] == "grpo"
-    args = Namespace(reward_key=None, **yaml.safe_load(snippet("slime", "yaml")))
-    rewards = np.random.default_rng(1).normal(size=(3, 16))
-    samples = [Sample(float(r), g) for g, group in enumerate(rewards) for r in group]
-    _, advantages = slime.reward_post_process(args, samples)
-    expected = tea_stats.advantages("linear_tea", rewards, N=128, k_min=4)
-    np.testing.assert_allclose(advantages, expected.ravel(), rtol=1e-9, atol=1e-9)
+    module, function = options["--custom-reward-post-process-path"].split(".")
+    assert f"`{module}.py`" in PAGE
+    post_process = run("slime")[function]
+    args = Namespace(reward_key=None)
+    samples = [Sample(r, "abc".index(g)) for r, g in zip(REWARDS.tolist(), GROUPS, strict=True)]
+    raw, advantages = post_process(args, samples)
+    assert (raw, advantages) == (REWARDS.tolist(), by_hand("auto_tea", N=128).tolist())
+    # before slime flattens them, groups are lists
+    assert post_process(args, [samples[:6], samples[6:]]) == (raw, advantages)
+    assert post_process(args, []) == ([], [])
+    # a rollout without a reward leaves its group
+    rewards = (1.0, None, 5.0, 3.0)
+    _, advantages = post_process(args, [Sample(r, 0) for r in rewards])
+    a, b, c = tea_stats.auto_tea([1.0, 5.0, 3.0], 128)
+    assert advantages == [a, 0.0, b, c]
+    keyed = [Sample({"score": r, "length": 9.0}, 0) for r in (1.0, 5.0, 3.0)]
+    assert post_process(Namespace(reward_key="score"), keyed) == ([1.0, 5.0, 3.0], [a, b, c])
+    with pytest.raises(ValueError, match="the group label of rollout 1 is None"):
+        post_process(args, [Sample(1.0, 0), Sample(1.0, None)])

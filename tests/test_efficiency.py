@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tea_stats import best_of_n, linear_tea_design, max_at_k, monte_carlo
+from tea_stats import best_of_n, max_at_k, monte_carlo
 from tea_stats.best_of_n import efficiency
 from tea_stats.families import (
     Beta,
@@ -19,14 +19,6 @@ from tea_stats.families import (
 )
 from tests.enumeration import VALUED, tuples
 from tests.laws import CONTINUOUS, FINITE
-
-
-@pytest.mark.parametrize("N", [1, 16, 512, 10**6])
-def test_the_bound_of_the_normal_law(N):
-    c = best_of_n.value(Normal(), N)
-    for scale in (1.0, 0.3):
-        found = efficiency.least_square(Normal(2.0, scale), N)
-        assert found == pytest.approx((1 + c**2 / 2) * scale**2, rel=1e-10)
 
 
 @pytest.mark.parametrize("law", [Logistic(), Gumbel(), GumbelMin(), StudentT(5.0)], ids=str)
@@ -46,8 +38,8 @@ def test_every_score_on_the_uniform_law(N):
 def test_for_one_draw_both_are_the_variance():
     for law in (Normal(1.0, 2.0), Gumbel(0.0, 0.5), StudentT(5.0)):
         variance = law.scale**2 * {Normal: 1.0, Gumbel: np.pi**2 / 6, StudentT: 5 / 3}[type(law)]
-        found = efficiency.least_square_for_every_score(law, 1)
-        assert found == pytest.approx(variance, rel=1e-10)
+        computed = efficiency.least_square_for_every_score(law, 1)
+        assert computed == pytest.approx(variance, rel=1e-10)
         assert efficiency.least_square(law, 1) < variance * (1 + 1e-10)
 
 
@@ -84,9 +76,9 @@ def test_no_unbiased_advantage_beats_it(law, k):
         advantage = max_at_k(rewards, k, k=k, form=form)
         square = probability @ (advantage**2).mean(axis=1)
         signal = np.einsum("g,gi,gid->d", probability, advantage, scores) / 4
-        found = efficiency.efficiency(named, k, signal, square)
+        computed = efficiency.efficiency(named, k, signal, square)
         assert efficiency.cosine(named, k, signal) == pytest.approx(1.0)
-        assert 0 < found < 1
+        assert 0 < computed < 1
         assert efficiency.least_square(named, k) < square
 
 
@@ -108,18 +100,11 @@ def test_efficiency_and_cosine_are_those_that_a_simulation_reports(law, name):
     table = monte_carlo.measure(law, [name], m, N, reps=20_000, seed=1)
     row = table[table["parameter"] == "all"].iloc[0]
     signal = table.loc[table["parameter"] != "all", "mean"].to_numpy()
-    found = efficiency.efficiency(law, N, signal, row["advantage_square"])
+    computed = efficiency.efficiency(law, N, signal, row["advantage_square"])
     # the simulation takes the noise of squared means off
-    assert abs(found - row["efficiency"]) < 0.5 * row["efficiency_mcse"] + 1e-4
+    assert abs(computed - row["efficiency"]) < 0.5 * row["efficiency_mcse"] + 1e-4
     assert abs(efficiency.cosine(law, N, signal) - row["cosine"]) < row["cosine_mcse"] + 1e-4
     assert row["efficiency_mcse"] < 0.02
-
-
-def test_linear_designs_come_close_on_the_normal_law():
-    for (m, N), least in {(16, 128): 0.8, (16, 512): 0.8, (32, 512): 0.88, (64, 512): 0.93}.items():
-        design = linear_tea_design(m, N, k_min=1)
-        signal = [1.0, best_of_n.value(Normal(), N)]
-        assert efficiency.efficiency(Normal(), N, signal, design.variance) > least
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,40 @@ BAD_OPTIONS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         ValueError,
         r"calibrated is True and alpha leaves k = 2 rollouts of m = \d+ in the tail.*k ≥ 3",
     ),
+    ("tea", {"ddof": 2}, ValueError, r"ddof is 2; give 0 or 1"),
+    ("tea", {"ddof": True}, TypeError, r"ddof is True, a boolean; give an integer"),
+    ("tea", {"extrapolation": "mean"}, ValueError, r"extrapolation is 'mean'; give one of 'exp"),
+    (
+        "tea",
+        {"calibrated": True, "ddof": 1},
+        ValueError,
+        r"calibrated is True with ddof = 1 .* chooses the coefficients itself; leave both",
+    ),
+    (
+        "tea",
+        {"calibrated": True, "extrapolation": "quantile"},
+        ValueError,
+        r"calibrated is True with ddof = 0 and extrapolation = 'quantile'.*; leave both",
+    ),
+    ("entropic", {"kl": 0.0}, ValueError, r"kl is 0.0; give a finite number in"),
+    ("entropic", {"kl": 2.8}, ValueError, r"m is 16: .* below log m = 2.77, and kl is 2.8; give"),
+    ("entropic", {"kl": "2"}, TypeError, r"kl is '2' of type str; give a real number"),
+    ("order_statistic", {"k": 16}, ValueError, r"m is 16: subsets of k = 16 .*; give a larger m"),
+    ("order_statistic", {"k": 0}, ValueError, r"k is 0; give an integer ≥ 1"),
+    ("order_statistic", {"weights": "best"}, ValueError, r"weights is 'best'; give k numbers, or"),
+    ("order_statistic", {"weights": "top"}, ValueError, r"weights is 'top'; give .* top:count"),
+    ("order_statistic", {"weights": "max:1"}, ValueError, r"weights is 'max:1'; give k numbers"),
+    ("order_statistic", {"weights": "top:9"}, ValueError, r"weights is 'top:9' and k is 8; give"),
+    ("order_statistic", {"weights": "top:0"}, ValueError, r"weights is 'top:0' and k is 8; give"),
+    ("order_statistic", {"weights": "trimmed:4"}, ValueError, r"weights is 'trimmed:4' and k is"),
+    ("order_statistic", {"weights": "gini", "k": 1}, ValueError, r"weights is 'gini' and k is 1"),
+    ("order_statistic", {"weights": [1.0]}, ValueError, r"weights has shape \(1,\).*k = 8 ranks"),
+    (
+        "order_statistic",
+        {"weights": [np.nan] * 8},
+        ValueError,
+        r"weights\[0\] is nan; give finite numbers",
+    ),
     ("pass_at_k", {"k": 17}, ValueError, r"k is 17, more than the m = 16 .*; give k ≤ m"),
     ("pass_at_k", {"k": True}, TypeError, r"k is True, a boolean; give an integer"),
     ("rs_grpo", {"beta": np.inf}, ValueError, r"beta is inf; give a finite number"),
@@ -108,6 +142,11 @@ def test_bad_options(
 ) -> None:
     with pytest.raises(error, match=message):
         advantages(name, GOOD, 64, **options)
+
+
+def test_the_quantile_needs_two_draws() -> None:
+    with pytest.raises(ValueError, match=r"extrapolation is 'quantile' and N is 1.*; give N ≥ 2"):
+        advantages("tea", GOOD, 1, extrapolation="quantile")
 
 
 @pytest.mark.parametrize("name", [n for n, e in ESTIMATORS.items() if e.binary])

@@ -19,12 +19,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "tea, alpha": ("tea", {"alpha": 0.5}),
     "tea, calibrated on a tail": ("tea", {"alpha": 0.7, "calibrated": True}),
     "tea, calibrated": ("tea", {"alpha": 1.0, "calibrated": True}),
+    "tea, ddof": ("tea", {"alpha": 0.5, "ddof": 1}),
     "prefix_tea, cross-fitted": ("prefix_tea", {"alpha": 0.5, "crossfit": True, "orderings": 20}),
     "prefix_tea, both": (
         "prefix_tea",
         {"alpha": 0.5, "crossfit": True, "orderings": 3},
     ),
     "max_at_k, canonical": ("max_at_k", {"k": 2, "form": "canonical"}),
+    "order_statistic, median": ("order_statistic", {"k": 2, "weights": "median"}),
+    "order_statistic, gini": ("order_statistic", {"k": 2, "weights": "gini"}),
+    "entropic, sharp": ("entropic", {"kl": 1.0}),
     "max_at_k, loo-1": ("max_at_k", {"k": 2, "form": "loo-1"}),
 }
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tea_stats import leave_one_out_max, tails, tea
+from tea_stats import cvar, leave_one_out_max, monte_carlo, tails, tea
+from tea_stats.families import Normal
 from tests.enumeration import Array
 
 #: complex-step differentiation has no cancellation, so the step can be as small as we like
@@ -105,3 +106,33 @@ def test_rewards_tied_with_the_threshold_get_nothing(calibrated: bool) -> None:
 )
 def test_a_tail_of_equal_rewards_gives_zeros(rewards: list[float], options: Any) -> None:
     assert np.array_equal(tea(rewards, 128, **options), np.zeros(8))
+
+
+def test_what_ddof_and_the_quantile_change() -> None:
+    """The hinge is `cvar`; the curvature is divided by σ̂, and proportional to c̃."""
+    rewards = np.random.default_rng(2).normal(size=(50, 16))
+    N, hinge = 128, cvar(rewards, 128, alpha=0.25)
+    curvature = tea(rewards, N) - hinge
+    np.testing.assert_allclose(
+        tea(rewards, N, ddof=1) - hinge, np.sqrt(3 / 4) * curvature, atol=1e-12
+    )
+    _, mean, _ = tails.gaussian_tail_moments(0.25)
+    share = (2.4175590162365 - mean) / (tails.normal_max_mean(N) - mean)
+    np.testing.assert_allclose(
+        tea(rewards, N, extrapolation="quantile") - hinge, share * curvature, atol=1e-12
+    )
+    # at k = 4 and N = 128 either makes it 13 % less
+    assert np.round([np.sqrt(3 / 4), share], 3).tolist() == [0.866, 0.866]
+    assert tea([0.0, 1.0, 2.0, 4.0], 2, alpha=1.0, extrapolation="quantile").any()
+
+
+def test_one_pass_serves_every_budget_of_the_quantile() -> None:
+    options = {"alpha": 0.2, "ddof": 1, "extrapolation": "quantile"}
+    request, budgets = {"earlier": ("tea", options)}, (16, 128, 1024)
+    (one,) = monte_carlo.passes(request, 16, budgets)
+    rewards = np.sort(np.random.default_rng(3).normal(size=(6, 16)), axis=1)
+    for (N,), advantages in one.advantages(rewards, None):
+        np.testing.assert_allclose(advantages, tea(rewards, N, **options), atol=1e-12)
+    together = monte_carlo.measure(Normal(), request, 16, budgets, reps=500)
+    alone = monte_carlo.measure(Normal(), request, 16, 128, reps=500)
+    np.testing.assert_array_equal(together[together.N == 128]["mean"], alone["mean"])

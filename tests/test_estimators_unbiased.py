@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tea_stats import ESTIMATORS, advantages, linear_tea_design, max_at_k
+from tea_stats.estimators.bon_rl import tilt
 from tea_stats.estimators.max_at_k import FORMS
 from tea_stats.tails import tail_count
 from tests.enumeration import (
@@ -17,6 +18,7 @@ from tests.enumeration import (
     best_of,
     expected_gradient,
     gradient_of_expectation,
+    tuples,
 )
 
 EXACT = 1e-12
@@ -46,6 +48,20 @@ def linear_surrogate(law: SmallLaw, m: int) -> Array:
     return sum(w * best_of(law, k) for k, w in linear_tea_design(m, 8).weights.items())
 
 
+def tilted_ranks(law: SmallLaw, m: int) -> Array:
+    weights = np.exp(tilt(8) * (np.arange(1, m) / (m - 1) - 1))
+    return gradient_of_expectation(
+        law, m - 1, lambda r: np.sort(r, axis=1) @ weights / weights.sum()
+    )
+
+
+def mean_reward_per_spread(law: SmallLaw, m: int) -> Array:
+    rewards, _, probability = tuples(law, m - 1)
+    spread = rewards.std(axis=1, ddof=1)
+    some = np.ptp(rewards, axis=1) > 0
+    return (probability[some] / spread[some]).sum() * best_of(law, 1)
+
+
 #: name -> options and the objective's gradient, for the estimators that claim to be unbiased
 CLAIMS = {
     "reinforce": ({}, mean_reward),
@@ -53,6 +69,12 @@ CLAIMS = {
     "dr_grpo": ({}, lambda law, m: (1 - 1 / m) * best_of(law, 1)),
     "linear_tea": ({}, linear_surrogate),
     "max_at_k": ({"k": 3}, lambda law, m: best_of(law, 3)),
+    "order_statistic": (
+        {"k": 2, "weights": [0.25, -1.0]},
+        lambda law, m: gradient_of_expectation(law, 2, lambda r: np.sort(r, axis=1) @ [0.25, -1]),
+    ),
+    "bon_rl": ({}, tilted_ranks),
+    "grpo_z": ({}, mean_reward_per_spread),
     "leave_one_out_max": ({}, lambda law, m: best_of(law, m) / m),
     "cvar": ({"alpha": 0.5}, tail_mean),
     "tail_rl": ({}, level_likelihood),

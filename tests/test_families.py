@@ -93,8 +93,8 @@ def test_mixture_agrees_with_scipy(law):
     for method in ("cdf", "sf", "pdf"):
         parts = getattr(one, method)(r), getattr(two, method)(r)
         expected = (1.0 - law.weight) * parts[0] + law.weight * parts[1]
-        found = np.exp(law.logpdf(r)) if method == "pdf" else getattr(law, method)(r)
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        computed = np.exp(law.logpdf(r)) if method == "pdf" else getattr(law, method)(r)
+        np.testing.assert_allclose(computed, expected, rtol=1e-12)
 
 
 @laws()
@@ -103,8 +103,8 @@ def test_density_is_the_derivative_of_the_distribution_function(law):
     r = law.ppf(u)
     h = 1e-3 * np.exp(-law.logpdf(r)) * np.minimum(u, 1.0 - u)
     slopes = [(law.cdf(r + d) - law.cdf(r - d)) / (2.0 * d) for d in (h, 0.5 * h)]
-    found = (4.0 * slopes[1] - slopes[0]) / 3.0
-    np.testing.assert_allclose(np.exp(law.logpdf(r)), found, rtol=1e-7)
+    computed = (4.0 * slopes[1] - slopes[0]) / 3.0
+    np.testing.assert_allclose(np.exp(law.logpdf(r)), computed, rtol=1e-7)
 
 
 @laws()

@@ -96,10 +96,10 @@ def test_beta_far_out(a, b, p):
     def density(x):
         return x ** (alpha - 1) * (1 - x) ** (beta - 1) / mp.beta(alpha, beta)
 
-    found = float(Beta(a, b).ppf(p))
-    assert relative_error(found, cdf, density, p) < 1e-12
+    computed = float(Beta(a, b).ppf(p))
+    assert relative_error(computed, cdf, density, p) < 1e-12
     # in the upper tail r = 1 − x keeps an absolute precision only
-    assert abs(float(Beta(b, a).isf(p)) - float(1 - mp.mpf(found))) < 3e-16
+    assert abs(float(Beta(b, a).isf(p)) - float(1 - mp.mpf(computed))) < 3e-16
 
 
 def in_tails(law, x):
@@ -191,9 +191,9 @@ def test_mixture_gradient_by_weight_far_out(law):
     _, _, by_weight = mixture(law)
     for quantile in (law.isf, law.ppf):
         r = quantile(np.array(FAR))
-        found = -law._cdf_gradient(r)[0] / np.exp(law.logpdf(r))
+        computed = -law._cdf_gradient(r)[0] / np.exp(law.logpdf(r))
         expected = np.array([float(by_weight(mp.mpf(float(x)))) for x in r])
-        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-14 * law.scale1)
+        np.testing.assert_allclose(computed, expected, rtol=1e-9, atol=1e-14 * law.scale1)
 
 
 # --- generalized Pareto through shape 0 -----------------------------------------------------------
@@ -222,9 +222,9 @@ def test_gen_pareto_is_smooth_through_shape_0(shape):
     with mp.workdps(750):
         np.testing.assert_allclose(r, [float(quantile(xi, mp.mpf(q))) for q in p], rtol=1e-14)
     x = [mp.mpf(float(value)) for value in r]
-    found = law.score(r)
+    computed = law.score(r)
     np.testing.assert_allclose(
-        found[:, 0], [near(logpdf, value) for value in x], rtol=1e-11, atol=1e-13
+        computed[:, 0], [near(logpdf, value) for value in x], rtol=1e-11, atol=1e-13
     )
     by_shape = law._quantile_gradient(r)[0]
     np.testing.assert_allclose(by_shape, [near(quantile, mp.mpf(q)) for q in p], rtol=1e-11)

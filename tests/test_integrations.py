@@ -1,7 +1,7 @@
-"""How a batch becomes groups, and the adapters of SkyRL, rLLM and slime.
+"""How a batch becomes groups, and the adapter of SkyRL.
 
-SkyRL brings its own torch, so CI does not have it: there a stand-in calls us as SkyRL does. The
-tests called "real" are of SkyRL itself.
+SkyRL brings its own torch, so CI does not have it: there a stand-in makes SkyRL's calls. The tests
+called "real" are of SkyRL itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -19,15 +18,14 @@ pytest.importorskip("torch")
 
 import torch
 
-import tea_stats
 from tea_stats import ESTIMATORS, torch_bridge
-from tea_stats.integrations import groups as _groups, rllm, skyrl, slime
+from tea_stats.integrations import groups, skyrl
 from tests import trainer_stand_ins
-from tests.trainer_stand_ins import GROUPS, HAVE_SKYRL, MASK, REWARDS, TOKENS, Sample, by_hand
+from tests.trainer_stand_ins import GROUPS, HAVE_SKYRL, MASK, REWARDS, TOKENS, by_hand
 
 pytestmark = [
     pytest.mark.torch,
-    # what SkyRL and its packages say while they are imported
+    # warnings of SkyRL and its packages while they are imported
     *([pytest.mark.filterwarnings("ignore")] if HAVE_SKYRL else []),
 ]
 
@@ -38,11 +36,11 @@ NAN = float("nan")
 
 @pytest.mark.parametrize("name", ["tea", "linear_tea", "max_at_k", "rloo", "cvar"])
 def test_groups_are_those_of_the_labels(name):
-    found = _groups.batch_advantages(name, REWARDS, GROUPS, 32, {})
-    assert torch.equal(found, by_hand(name))
+    result = groups.batch_advantages(name, REWARDS, GROUPS, 32)
+    assert torch.equal(result, by_hand(name))
     numbers = torch.tensor(["abc".index(label) for label in GROUPS])
     for labels in (numbers, numbers.numpy(), np.array(GROUPS, dtype=object)):
-        assert torch.equal(_groups.batch_advantages(name, REWARDS, labels, 32, {}), found)
+        assert torch.equal(groups.batch_advantages(name, REWARDS, labels, 32), result)
 
 
 def test_estimators_that_pool_see_the_groups_of_one_size():
@@ -50,9 +48,9 @@ def test_estimators_that_pool_see_the_groups_of_one_size():
     table = torch.from_numpy(rng.normal(size=(6, 8)))
     order = torch.from_numpy(rng.permutation(48))
     labels = torch.arange(6).repeat_interleave(8)
-    found = _groups.batch_advantages("adaptive_tea", table.flatten()[order], labels[order], 128, {})
+    result = groups.batch_advantages("adaptive_tea", table.flatten()[order], labels[order], 128)
     expected = torch_bridge.advantages("adaptive_tea", table, 128).flatten()[order]
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
 
 
 @given(
@@ -67,45 +65,47 @@ def test_order_of_the_batch_does_not_matter(labels, seed, missing):
     order = rng.permutation(len(labels))
     if max(np.unique(labels, return_counts=True)[1]) < 2:
         with pytest.raises(ValueError, match="groups have m = 1 rollouts"):
-            _groups.batch_advantages("max_at_k", rewards, labels, 8, {})
+            groups.batch_advantages("max_at_k", rewards, labels, 8)
         return
-    found = _groups.batch_advantages("max_at_k", rewards, labels, 8, {})
-    mixed = _groups.batch_advantages("max_at_k", rewards[order], np.array(labels)[order], 8, {})
-    torch.testing.assert_close(mixed, found[order], rtol=1e-12, atol=1e-12)
-    assert not found[rewards.isnan()].any()
-    assert torch.isfinite(found).all()
+    result = groups.batch_advantages("max_at_k", rewards, labels, 8)
+    mixed = groups.batch_advantages("max_at_k", rewards[order], np.array(labels)[order], 8)
+    torch.testing.assert_close(mixed, result[order], rtol=1e-12, atol=1e-12)
+    assert not result[rewards.isnan()].any()
+    assert torch.isfinite(result).all()
 
 
 def test_groups_too_small_are_left_out_and_counted():
     table = torch.tensor([[1.0, 2.0, 3.0], [NAN, 5.0, 1.0], [NAN, NAN, 1.0], [NAN, NAN, NAN]])
-    found, left_out = _groups.table_advantages("rloo", table, 16, {})
+    advantages, left_out = groups.table_advantages("rloo", table, 16)
     assert left_out.tolist() == [False, False, True, True]
     expected = [[-1.5, 0.0, 1.5], [0.0, 4.0, -4.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
-    assert found.tolist() == expected
+    assert advantages.tolist() == expected
 
 
-def test_labels_and_rewards_have_to_match():
+def test_every_rollout_needs_a_label():
     with pytest.raises(ValueError, match="3 group labels and 10 rewards"):
-        _groups.batch_advantages("rloo", REWARDS, ["a", "b", "c"], 32, {})
+        groups.batch_advantages("rloo", REWARDS, ["a", "b", "c"], 32)
+    with pytest.raises(ValueError, match="the group label of rollout 1 is None; give the prompt"):
+        groups.batch_advantages("rloo", REWARDS[:3], ["a", None, "a"], 32)
 
 
 def test_infinite_rewards_are_refused():
     rewards = REWARDS.clone()
     rewards[3] = torch.inf
     with pytest.raises(ValueError, match="inf"):
-        _groups.batch_advantages("rloo", rewards, GROUPS, 32, {})
+        groups.batch_advantages("rloo", rewards, GROUPS, 32)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_settings_are_refused_as_the_estimator_refuses_them(name):
     if ESTIMATORS[name].min_m > 1:
         with pytest.raises(ValueError, match="m = 1 rollouts"):
-            _groups.check_settings(name, 1, 16, {})
+            groups.check_settings(name, 1, 16, {})
     with pytest.raises(ValueError, match="N is 0"):
-        _groups.check_settings(name, 16, 0, {})
+        groups.check_settings(name, 16, 0, {})
     with pytest.raises(TypeError, match="has no option 'wrong'"):
-        _groups.check_settings(name, 16, 16, {"wrong": 1})
-    _groups.check_settings(name, 16, 64, {})
+        groups.check_settings(name, 16, 16, {"wrong": 1})
+    groups.check_settings(name, 16, 64, {})
 
 
 # --- SkyRL ----------------------------------------------------------------------------------------
@@ -159,11 +159,11 @@ def test_skyrls_padding_has_no_advantage(ppo_utils):
 @pytest.mark.skipif(not HAVE_SKYRL, reason="SkyRL is not installed")
 def test_real_skyrls_rloo_is_ours(ppo_utils):
     ppo_utils.repopulate_all_registries()
-    found, _ = ppo_utils.compute_advantages_and_returns(
+    rloo, _ = ppo_utils.compute_advantages_and_returns(
         TOKENS.clone(), MASK, np.array(GROUPS), "rloo", config=None
     )
     expected = by_hand("rloo").float()[:, None] * MASK
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(rloo, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.skipif(not HAVE_SKYRL, reason="SkyRL is not installed")
@@ -172,96 +172,17 @@ def test_real_skyrl_can_send_it_to_its_workers(ppo_utils):
     cloudpickle = pytest.importorskip("cloudpickle")
     function = ppo_utils.AdvantageEstimatorRegistry.get("tea")
     sent = cloudpickle.loads(cloudpickle.dumps(function))
-    found, _ = sent(token_level_rewards=TOKENS, response_mask=MASK, index=GROUPS)
-    torch.testing.assert_close(found, by_hand("tea").float()[:, None] * MASK, rtol=1e-6, atol=0)
+    tea, _ = sent(token_level_rewards=TOKENS, response_mask=MASK, index=GROUPS)
+    torch.testing.assert_close(tea, by_hand("tea").float()[:, None] * MASK, rtol=1e-6, atol=0)
 
 
-# --- rLLM -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("home", rllm.HOMES)
-def test_rllm_advantages(monkeypatch, home):
-    for other in rllm.HOMES:
-        monkeypatch.setitem(sys.modules, other, None)
-    module = trainer_stand_ins.rllm(monkeypatch, home)
-    assert rllm.register("tea", N=32, alpha=0.5, name="tea_32") == "tea_32"
-    groups = [REWARDS[[i for i, g in enumerate(GROUPS) if g == label]].numpy() for label in "abc"]
-    advantages, returns = module.registry["tea_32"](
-        rewards=groups, algorithm_config=object(), traj_groups=[object()] * 3
-    )
-    assert [len(part) for part in advantages] == [4, 5, 1]
-    for label, found, back in zip("abc", advantages, returns, strict=True):
-        rows = [i for i, group in enumerate(GROUPS) if group == label]
-        np.testing.assert_allclose(found, by_hand("tea", alpha=0.5)[rows].numpy(), rtol=1e-12)
-        assert np.array_equal(found, back)
-    assert module.registry["tea_32"](rewards=[], algorithm_config=object()) == ([], [])
-
-
-def test_missing_rllm_is_said(monkeypatch):
-    for home in rllm.HOMES:
-        monkeypatch.setitem(sys.modules, home, None)
-    with pytest.raises(ModuleNotFoundError, match="registry of advantage estimators is in none of"):
-        rllm.register("tea", N=32)
-
-
-@pytest.mark.parametrize("module", [skyrl, rllm])
-def test_registering_checks_the_settings(module):
+def test_registering_checks_the_settings():
     with pytest.raises(ValueError, match="estimator 'best' is unknown"):
-        module.register("best", N=32)
+        skyrl.register("best", N=32)
     with pytest.raises(ValueError, match="N is 0"):
-        module.register("tea", N=0)
+        skyrl.register("tea", N=0)
     with pytest.raises(TypeError, match="tea has no option 'beta'"):
-        module.register("tea", N=32, beta=1.0)
-
-
-# --- slime ----------------------------------------------------------------------------------------
-
-
-def slime_args(**settings):
-    return Namespace(reward_key=None, advantage_estimator="grpo", **settings)
-
-
-def test_slime_advantages():
-    samples = [Sample(float(r), "abc".index(g)) for r, g in zip(REWARDS, GROUPS, strict=True)]
-    args = slime_args(tea_stats_N=32, tea_stats_estimator="tea", tea_stats_options={"alpha": 0.5})
-    raw, advantages = slime.reward_post_process(args, samples)
-    assert raw == REWARDS.tolist()
-    np.testing.assert_allclose(advantages, by_hand("tea", alpha=0.5).numpy(), rtol=1e-12)
-    # before slime flattens them, groups are lists
-    nested = [samples[:6], samples[6:]]
-    assert slime.reward_post_process(args, nested) == (raw, advantages)
-
-
-def test_slime_takes_the_reward_that_its_key_names_and_the_recommended_estimator():
-    samples = [Sample({"score": r, "length": 3.0}, 0) for r in (1.0, 2.0, 5.0, 3.0)]
-    args = slime_args(tea_stats_N=16)
-    args.reward_key = "score"
-    raw, advantages = slime.reward_post_process(args, samples)
-    assert raw == [1.0, 2.0, 5.0, 3.0]
-    expected = tea_stats.advantages(tea_stats.RECOMMENDED, [raw], N=16)[0]
-    np.testing.assert_allclose(advantages, expected, rtol=1e-12)
-
-
-def test_slime_rollout_without_reward_leaves_the_group():
-    rewards = (1.0, None, 5.0, 3.0)
-    samples = [Sample(r, group) for group in (0, 1) for r in (rewards if group else rewards[2:])]
-    args = slime_args(tea_stats_N=16, tea_stats_estimator="rloo")
-    raw, advantages = slime.reward_post_process(args, samples)
-    assert raw == [5.0, 3.0, *rewards]
-    assert advantages == [2.0, -2.0, -3.0, 0.0, 3.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    ("settings", "samples", "message"),
-    [
-        ({}, [Sample(1.0, 0)], "tea_stats_N is missing"),
-        ({"tea_stats_N": 8}, [Sample(1.0, 0), Sample(1.0)], "sample 1 has no group_index"),
-        ({"tea_stats_N": 8}, [Sample(1.0, 0), Sample(2.0, 1)], "groups have m = 1 rollouts"),
-    ],
-)
-def test_slime_refusals(settings, samples, message):
-    with pytest.raises(ValueError, match=message):
-        slime.reward_post_process(slime_args(**settings), samples)
+        skyrl.register("tea", N=32, beta=1.0)
 
 
 # --- importing ------------------------------------------------------------------------------------
@@ -271,4 +192,4 @@ def test_importing_the_package_loads_no_trainer_and_no_torch():
     code = "import sys, tea_stats.integrations; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
-    assert not loaded & {"torch", "trl", "verl", "skyrl", "rllm", "slime", "transformers"}
+    assert not loaded & {"torch", "trl", "verl", "skyrl", "transformers"}

@@ -28,7 +28,7 @@ from tests.trl_runs import CUT, SPLIT, TABLE, Recorded, Recorder, table, trainer
 pytestmark = [
     pytest.mark.torch,
     pytest.mark.xdist_group("trl"),
-    # what TRL and transformers say to each other
+    # warnings of TRL and transformers
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -66,29 +66,17 @@ def step(kind, reward_funcs, **settings):
         ("linear_tea", {"k_min": 2}),
         ("max_at_k", {}),
         ("max_at_k", {"k": 3}),
-        ("auto_tea", {}),
+        (None, {}),
     ],
 )
 def test_step_uses_the_advantages_of_the_estimator(estimator, options):
-    built = step(
-        Recorded,
-        table(NORMAL),
-        m=8,
-        batch=16,
-        N=32,
-        estimator=estimator,
-        estimator_options=options,
-    )
-    expected = bridge(estimator, NORMAL, m=8, **options)
+    settings = {"estimator": estimator, "estimator_options": options} if estimator else {}
+    built = step(Recorded, table(NORMAL), m=8, batch=16, N=32, **settings)
+    expected = bridge(estimator or "auto_tea", NORMAL, m=8, **options)
     assert expected.abs().max() > 0.1
     assert torch.equal(built.scored[0], expected)
     # TRL shuffles before it learns
     assert torch.equal(built.in_loss[0].sort().values, expected.sort().values)
-
-
-def test_default_is_the_recommended_estimator():
-    built = step(Recorded, table(NORMAL), m=8, batch=16, N=32)
-    assert torch.equal(built.scored[0], bridge("auto_tea", NORMAL, m=8))
 
 
 def test_batch_of_several_steps_of_learning_is_pooled():
@@ -100,7 +88,7 @@ def test_batch_of_several_steps_of_learning_is_pooled():
     assert torch.equal(built.scored[0], expected)
     assert [len(part) for part in built.in_loss] == [8, 8]
     assert torch.equal(torch.cat(built.in_loss).sort().values, expected.sort().values)
-    # each group by itself would have been given other advantages
+    # a group on its own has other advantages
     alone = torch.cat([bridge("adaptive_tea", part, m=8) for part in (NORMAL[:8], NORMAL[8:])])
     assert not torch.allclose(expected, alone, rtol=1e-3)
 
@@ -144,7 +132,7 @@ def test_two_processes_share_a_group(tmp_path):
 
 def test_several_functions_are_summed_with_their_weights():
     other = (10.0 * np.arange(12)).tolist()
-    other[5] = None  # this function says nothing of this rollout; the other one does
+    other[5] = None  # no reward from this function, one from the other
     built = step(
         Recorded,
         [table(TABLE, "first"), table(other, "second")],
@@ -162,11 +150,11 @@ def test_rollout_without_reward_leaves_a_smaller_group():
     for place in (8, 9, 10):
         rewards[place] = None
     built = step(Recorded, table(rewards), N=32, estimator="max_at_k", estimator_options={"k": 2})
-    found = built.scored[0]
-    assert torch.equal(found[[0, 2, 3]], bridge("max_at_k", [TABLE[i] for i in (0, 2, 3)], 3, k=2))
-    assert torch.equal(found[[6, 7]], bridge("max_at_k", TABLE[6:8], 2, k=2))
-    # of the third group one rollout is left, which is none to compare
-    assert not found[[1, 4, 5, 8, 9, 10, 11]].any()
+    scored = built.scored[0]
+    assert torch.equal(scored[[0, 2, 3]], bridge("max_at_k", [TABLE[i] for i in (0, 2, 3)], 3, k=2))
+    assert torch.equal(scored[[6, 7]], bridge("max_at_k", TABLE[6:8], 2, k=2))
+    # the third group has one rollout left, too few for the estimator
+    assert not scored[[1, 4, 5, 8, 9, 10, 11]].any()
     assert built.state.log_history[0]["frac_groups_left_out"] == pytest.approx(1 / 3)
 
 
@@ -243,41 +231,25 @@ def test_returning_advantages_as_rewards_loses_the_groups_mean():
 
 
 @pytest.mark.parametrize("law", enumeration.LAWS, ids=str)
-@pytest.mark.parametrize("k", [2, 3, 4])
-def test_losing_the_mean_shrinks_or_kills_the_gradient(law, k):
+@pytest.mark.parametrize(("k", "form"), [(2, "s"), (3, "s"), (4, "s"), (4, "loo-1")])
+def test_losing_the_mean_shrinks_or_replaces_the_gradient(law, k, form):
     m = 4
+
+    def gradient(k):
+        return enumeration.gradient_of_expectation(law, k, lambda r: r.max(-1))
 
     def kept(rewards):
         tensor = torch.from_numpy(np.ascontiguousarray(rewards))
-        return torch_bridge.advantages("max_at_k", tensor, k, k=k, form="s").numpy()
+        return torch_bridge.advantages("max_at_k", tensor, k, form=form).numpy()
 
     def trick(rewards):
-        found = kept(rewards)
-        return found - found.mean(-1, keepdims=True)
+        return kept(rewards) - kept(rewards).mean(-1, keepdims=True)
 
-    truth = enumeration.gradient_of_expectation(law, k, lambda r: r.max(-1))
-    assert np.linalg.norm(truth) > 1e-3
-    np.testing.assert_allclose(
-        enumeration.expected_gradient(law, m, kept), truth, rtol=0, atol=1e-12
-    )
-    np.testing.assert_allclose(
-        enumeration.expected_gradient(law, m, trick), (1 - k / m) * truth, rtol=0, atol=1e-12
-    )
-
-
-@pytest.mark.parametrize("law", enumeration.LAWS, ids=str)
-def test_losing_the_mean_puts_the_gradient_of_one_less_in_its_place(law):
-    k = m = 4
-
-    def trick(rewards):
-        tensor = torch.from_numpy(np.ascontiguousarray(rewards))
-        found = torch_bridge.advantages("max_at_k", tensor, k, form="loo-1").numpy()
-        return found - found.mean(-1, keepdims=True)
-
-    one_less = enumeration.gradient_of_expectation(law, k - 1, lambda r: r.max(-1))
-    np.testing.assert_allclose(
-        enumeration.expected_gradient(law, m, trick), one_less, rtol=0, atol=1e-12
-    )
+    assert np.linalg.norm(gradient(k)) > 1e-3
+    without_mean = (1 - k / m) * gradient(k) if form == "s" else gradient(k - 1)
+    for advantages, expected in ((kept, gradient(k)), (trick, without_mean)):
+        result = enumeration.expected_gradient(law, m, advantages)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12)
 
 
 # --- refusals -----------------------------------------------------------------------------------
@@ -305,30 +277,23 @@ def test_unknown_option_is_named():
         trainer(Recorded, table(TABLE), N=32, estimator="tea", estimator_options={"beta": 1})
 
 
-def test_other_inner_workings_are_noticed(monkeypatch):
+@pytest.mark.parametrize(
+    ("key", "change", "settings", "message"),
+    [
+        ("advantages", lambda a: a.flip(0), {"N": 32}, "another order than rewards.*trl==1.16.0"),
+        ("completion_mask", torch.ones_like, SPLIT, "other rollouts count as truncated"),
+    ],
+)
+def test_other_inner_workings_are_noticed(key, change, settings, message, monkeypatch):
     original = trl.GRPOTrainer._generate_and_score_completions
 
-    def reordered(self, inputs):
+    def changed(self, inputs):
         output = original(self, inputs)
-        output["advantages"] = output["advantages"].flip(0)
-        return output
+        return {**output, key: change(output[key])}
 
-    monkeypatch.setattr(trl.GRPOTrainer, "_generate_and_score_completions", reordered)
-    with pytest.raises(RuntimeError, match="another order than rewards.*trl==1.16.0"):
-        step(Recorded, table(TABLE), N=32)
-
-
-def test_another_rule_for_truncation_is_noticed(monkeypatch):
-    original = trl.GRPOTrainer._generate_and_score_completions
-
-    def keeping_all(self, inputs):
-        output = original(self, inputs)
-        output["completion_mask"] = torch.ones_like(output["completion_mask"])
-        return output
-
-    monkeypatch.setattr(trl.GRPOTrainer, "_generate_and_score_completions", keeping_all)
-    with pytest.raises(RuntimeError, match="other rollouts count as truncated"):
-        step(Recorded, table(TABLE), **SPLIT)
+    monkeypatch.setattr(trl.GRPOTrainer, "_generate_and_score_completions", changed)
+    with pytest.raises(RuntimeError, match=message):
+        step(Recorded, table(TABLE), **settings)
 
 
 def test_missing_method_is_noticed(monkeypatch):

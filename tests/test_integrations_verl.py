@@ -1,6 +1,6 @@
 """The adapter of verl: its registry, configuration and advantages.
 
-verl brings its own torch, so CI does not have it: there a stand-in calls us as verl does. The tests
+verl brings its own torch, so CI does not have it: there a stand-in makes verl's calls. The tests
 called "real" are of verl itself.
 """
 
@@ -27,7 +27,7 @@ from tests.trainer_stand_ins import GROUPS, HAVE_VERL, MASK, REWARDS, TOKENS, by
 
 pytestmark = [
     pytest.mark.torch,
-    # what verl and its packages say while they are imported
+    # warnings of verl and its packages while they are imported
     *([pytest.mark.filterwarnings("ignore")] if HAVE_VERL else []),
 ]
 
@@ -73,7 +73,7 @@ def test_verl_advantages(verl_registry, name, options):
     assert torch.equal(advantages, returns)
 
 
-def test_verl_without_N_says_where_it_belongs(verl_registry):
+def test_verl_without_N_is_refused_with_the_cure(verl_registry):
     for config in (None, {}, {"tea_stats": {"alpha": 0.5}}):
         with pytest.raises(ValueError, match=r"append for instance \+algorithm\.tea_stats\.N=128"):
             verl_registry["tea"](TOKENS, MASK, index=np.array(GROUPS), config=config)
@@ -122,15 +122,15 @@ data = verl.DataProto.from_dict(
 for name in (config.adv_estimator, "linear_tea", "rloo", "rloo_vectorized"):
     settings = linear if name == "linear_tea" else config
     out = compute_advantage(data, name, config=settings).batch["advantages"]
-    print("found", json.dumps(out.tolist()))
+    print("result", json.dumps(out.tolist()))
 """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
-    lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("result ")]
     assert len(lines) == 4, done.stderr
-    tea, linear, *loo = (torch.tensor(json.loads(line.removeprefix("found "))) for line in lines)
+    tea, linear, *loo = (torch.tensor(json.loads(line.removeprefix("result "))) for line in lines)
     expected = by_hand("tea", alpha=0.5).float()[:, None] * MASK
     torch.testing.assert_close(tea, expected, rtol=1e-6, atol=1e-6)
     expected = by_hand("linear_tea", tails=("normal", "gumbel")).float()[:, None] * MASK
@@ -138,11 +138,11 @@ for name in (config.adv_estimator, "linear_tea", "rloo", "rloo_vectorized"):
     rloo = by_hand("rloo").float()[:, None] * MASK
     # verl's own differs in the group of one, to which its first form gives the reward itself
     rows = [i for i, group in enumerate(GROUPS) if group != "c"]
-    for found in loo:
-        torch.testing.assert_close(found[rows], rloo[rows], rtol=1e-5, atol=1e-5)
+    for verls in loo:
+        torch.testing.assert_close(verls[rows], rloo[rows], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.skipif(HAVE_VERL, reason="verl is installed")
-def test_missing_verl_is_said():
+def test_missing_verl_is_an_error():
     with pytest.raises(ModuleNotFoundError, match="integrations.verl needs verl.*pip install verl"):
         importlib.import_module("tea_stats.integrations.verl")

@@ -8,11 +8,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tea_stats import best_of_n, linear_tea, linear_tea_design, max_at_k, monte_carlo
+from tea_stats import best_of_n, linear_tea, linear_tea_design, monte_carlo
 from tea_stats.best_of_n.order_statistics import means
 from tea_stats.families import Gumbel, GumbelMin, Logistic, Normal, StudentT
 from tea_stats.linear.design import TAILS, advantage_square, location, value
-from tests.enumeration import LAWS, best_of, expected_gradient, tuples
+from tests.enumeration import LAWS, best_of, expected_gradient
 
 #: options that take the designs through all their parts, for groups of 4 to 6
 OPTIONS = [
@@ -45,38 +45,6 @@ def test_the_gradient_of_the_surrogate_without_bias(m, options):
         assert np.abs(estimate - sum(parts)).max() < 1e-12 * scale, law
         # and it is not that of best-of-m, say
         assert np.abs(estimate - best_of(law, m)).max() > 1e-3, law
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_the_value_of_the_surrogate_without_bias(options):
-    m, N = 5, 32
-    design = linear_tea_design(m, N, **options)
-    for law in LAWS:
-        rewards, _, probability = tuples(law, m)
-        estimate = probability @ (np.sort(rewards, axis=1) @ design.value_weights)
-        values = {k: tuples_value(law, k) for k in design.weights}
-        exact = sum(w * values[k] for k, w in design.weights.items())
-        scale = sum(abs(w * values[k]) for k, w in design.weights.items())
-        assert abs(estimate - exact) < 1e-12 * scale
-
-
-def tuples_value(law, k):
-    rewards, _, probability = tuples(law, k)
-    return float(probability @ rewards.max(axis=1))
-
-
-@pytest.mark.parametrize("m", [4, 7, 12])
-def test_it_is_the_weighted_sum_of_max_at_k_advantages(m):
-    rewards = np.random.default_rng(1).normal(size=(20, m))
-    rewards[:, 1] = rewards[:, 2]
-    for options in ({"k_min": 1}, {"k_min": m // 2}):
-        weights = linear_tea_design(m, 64, **options).weights
-        # max@m has no canonical form; its default is loo-1
-        total = sum(w * max_at_k(rewards, 64, k=k) for k, w in weights.items())
-        scale = sum(abs(w) for w in weights.values()) * np.ptp(rewards)
-        np.testing.assert_allclose(
-            linear_tea(rewards, 64, **options), total, rtol=0, atol=1e-13 * scale
-        )
 
 
 def test_the_matrix_is_the_map():
@@ -163,37 +131,20 @@ def test_no_other_exact_coefficients_have_less(k_min):
         assert step @ square @ step > 0
 
 
-#: (m, N): efficiency for k ≥ 1, and for k ≥ 4 by a programme in the weights with a small ridge
-PROTOTYPE = {(16, 128): (0.82, 0.62), (16, 512): (0.81, 0.60), (32, 512): (0.90, 0.72)}
-PROTOTYPE[64, 512] = (0.95, 0.79)
+#: (m, N): efficiency for k ≥ 1, and a bound for k ≥ 4
+EFFICIENCY = {
+    (16, 128): (0.82, 0.63),
+    (16, 512): (0.81, 0.61),
+    (32, 512): (0.90, 0.73),
+    (64, 512): (0.95, 0.80),
+}
 
 
-@pytest.mark.parametrize(("m", "N"), PROTOTYPE)
+@pytest.mark.parametrize(("m", "N"), EFFICIENCY)
 def test_efficiency_on_the_normal_law(m, N):
-    whole, upper = PROTOTYPE[m, N]
+    whole, upper = EFFICIENCY[m, N]
     assert round(bound(N) / linear_tea_design(m, N, k_min=1).variance, 2) == whole
-    exact = bound(N) / linear_tea_design(m, N, k_min=4).variance
-    assert round(bound(N) / ridge_variance(m, N, 4), 2) == upper
-    # the slopes need no ridge, and lose nothing to it
-    assert exact > upper + 0.01
-
-
-def ridge_variance(m, N, k_min, ridge=1e-9):
-    """E[A²] of the same programme posed in the weights w_k, which needs a ridge to be solvable."""
-    law = Normal()
-    to_coefficients = np.zeros((m, m - k_min + 1))
-    for column, k in enumerate(range(k_min, m)):
-        to_coefficients[:-1, column] = [
-            m * math.comb(b - 1, k - 1) / math.comb(m - 1, k) for b in range(1, m)
-        ]
-    to_coefficients[-1, -1] = 1.0
-    square = to_coefficients.T @ advantage_square(law, m) @ to_coefficients
-    penalised = square + ridge * np.trace(square) / len(square) * np.eye(len(square))
-    conditions = np.vstack([location(m), value(law, m)]) @ to_coefficients
-    direction = np.linalg.solve(penalised, conditions.T)
-    target = [1.0, best_of_n.value(law, N)]
-    weights = direction @ np.linalg.solve(conditions @ direction, target)
-    return weights @ square @ weights
+    assert bound(N) / linear_tea_design(m, N, k_min=4).variance > upper
 
 
 #: normalised MSE of 64 prompts, k ≥ 1: (m, N) -> law -> value

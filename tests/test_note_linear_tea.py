@@ -58,8 +58,8 @@ def test_influence(law, N):
     assert equal(law.mean(1, lambda r, S: psi(r[0]) * S[0]), listed)
     assert law.mean(1, lambda r, S: psi(r[0])) == 0
     assert equal(law.best_of_gradient(N), listed)
-    found = best_of_n.advantage(named(law), N, np.array(law.levels, dtype=float))
-    np.testing.assert_allclose(found, [float(psi(v)) for v in law.levels], rtol=0, atol=1e-13)
+    computed = best_of_n.advantage(named(law), N, np.array(law.levels, dtype=float))
+    np.testing.assert_allclose(computed, [float(psi(v)) for v in law.levels], rtol=0, atol=1e-13)
 
 
 # --- the best of k ------------------------------------------------------------------------------
@@ -85,14 +85,14 @@ def test_maxk_canonical(law, k):
     m = 4
 
     def advantages(rewards):
-        found = best_of_k(rewards, k)
+        computed = best_of_k(rewards, k)
         whole = subsets_mean(rewards, k)
         other = [subsets_mean(rewards, k, inside=i) - whole for i in range(m)]
-        assert equal(found, Fraction(m * k, m - k) * fractions(other))
-        assert sum(found) == 0
+        assert equal(computed, Fraction(m * k, m - k) * fractions(other))
+        assert sum(computed) == 0
         code = max_at_k(rewards.astype(float), m, k=k)
-        np.testing.assert_allclose(code, found.astype(float), rtol=0, atol=1e-13)
-        return found
+        np.testing.assert_allclose(code, computed.astype(float), rtol=0, atol=1e-13)
+        return computed
 
     assert equal(mean_gradient(law, m, advantages), law.best_of_gradient(k))
 
@@ -104,14 +104,14 @@ def test_maxk_loo(law, k):
     sums = set()
 
     def advantages(rewards):
-        found = best_of_k(rewards, k, baseline=k - 1)
+        computed = best_of_k(rewards, k, baseline=k - 1)
         code = max_at_k(rewards.astype(float), m, k=k, form="loo-1")
-        np.testing.assert_allclose(code, found.astype(float), rtol=0, atol=1e-13)
+        np.testing.assert_allclose(code, computed.astype(float), rtol=0, atol=1e-13)
         if k == m:
             second, best = np.sort(rewards)[-2:]
-            assert equal(np.sort(found), [0, 0, 0, m * (best - second)])
-        sums.add(sum(found))
-        return found
+            assert equal(np.sort(computed), [0, 0, 0, m * (best - second)])
+        sums.add(sum(computed))
+        return computed
 
     assert equal(mean_gradient(law, m, advantages), law.best_of_gradient(k))
     assert sums != {0}
@@ -168,10 +168,10 @@ def test_gap_slopes_of_a_design_are_its_advantages():
     design = linear_tea_design(m, 32, k_min=1)
     rng = np.random.default_rng(0)
     for rewards in rng.integers(-5, 5, size=(20, m)):
-        found = gap_slopes(fractions(rewards), fractions(design.slopes), Fraction(design.top))
+        computed = gap_slopes(fractions(rewards), fractions(design.slopes), Fraction(design.top))
         code = linear_tea(rewards, 32, k_min=1)
         # among tied rewards the best's share is nought, whoever has it
-        np.testing.assert_allclose(code, found.astype(float), rtol=0, atol=1e-12 * 32)
+        np.testing.assert_allclose(code, computed.astype(float), rtol=0, atol=1e-12 * 32)
 
 
 @every_law
@@ -208,8 +208,8 @@ def test_weights_of_slopes(m):
     slopes = fractions(np.random.default_rng(1).integers(-9, 9, size=m - 1))
     assert equal(slopes_of([*weights_of(slopes), 0]), slopes)
     design = linear_tea_design(m, 32, k_min=1)
-    found = [*weights_of(fractions(design.slopes)), Fraction(design.top)]
-    assert list(design.exact_weights().values()) == found
+    computed = [*weights_of(fractions(design.slopes)), Fraction(design.top)]
+    assert list(design.exact_weights().values()) == computed
     # the sizes of the map's entries add up to what the note says
     columns = [weights_of(fractions(e)) for e in np.eye(m - 1, dtype=int)]
     assert sum(abs(x) for x in np.ravel(columns)) == Fraction(3 ** (m - 1) - 1, 2 * m)
@@ -220,9 +220,9 @@ def test_k_min(k_min):
     values = fractions([0] * (k_min - 1) + list(range(2, 10 - k_min)))
     assert len(values) == 7
     from_slopes, from_weights = weights_of(values), slopes_of([*values, 0])
-    for found in (from_slopes, from_weights):
-        assert equal(found[: k_min - 1], 0)
-        assert found[k_min - 1] != 0
+    for computed in (from_slopes, from_weights):
+        assert equal(computed[: k_min - 1], 0)
+        assert computed[k_min - 1] != 0
 
 
 @pytest.mark.parametrize("m", [2, 4, 7])
@@ -235,10 +235,10 @@ def test_bernstein(m):
 
 @every_law
 def test_response(law):
-    found = response(law, 4, lambda rewards: gap_slopes(rewards, SLOPES))
-    for r, listed in found.items():
+    computed = response(law, 4, lambda rewards: gap_slopes(rewards, SLOPES))
+    for r, listed in computed.items():
         assert listed == influence(law, partial(bernstein, SLOPES), r)
-    assert len(set(found.values())) > 1
+    assert len(set(computed.values())) > 1
 
 
 @every_law

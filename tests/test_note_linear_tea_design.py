@@ -131,9 +131,9 @@ def test_gap_moments(law):
                     total += area * ways * F**b * (G - F) ** (c - b) * (1 - G) ** (m - c)
             assert listed[b - 1, c - 1] == (1 + int(b == c)) * total
     # uniform rewards: the gaps are Dirichlet
-    code = gap_second_moments(Beta(1.0, 1.0), m)
-    exact = (np.ones((m - 1, m - 1)) + np.eye(m - 1)) / ((m + 1) * (m + 2))
-    np.testing.assert_allclose(code, exact, rtol=1e-12)
+    for n in (m, 20):
+        exact = (np.ones((n - 1, n - 1)) + np.eye(n - 1)) / ((n + 1) * (n + 2))
+        np.testing.assert_allclose(gap_second_moments(Beta(1.0, 1.0), n), exact, rtol=1e-11)
 
 
 @pytest.mark.parametrize("k_min", [1, 2])
@@ -155,8 +155,8 @@ def test_programme(k_min, N):
         assert x @ H @ step == 0
         assert step @ H @ step > 0
     design = linear_tea_design(m, N, tails=(Beta(1.0, 1.0),), k_min=k_min)
-    found = np.append(design.slopes, design.top)
-    np.testing.assert_allclose(found[k_min - 1 :], x.astype(float), rtol=0, atol=1e-10)
+    computed = np.append(design.slopes, design.top)
+    np.testing.assert_allclose(computed[k_min - 1 :], x.astype(float), rtol=0, atol=1e-10)
     assert design.variance == pytest.approx(float(least), rel=1e-10)
     whole = advantage_square(Beta(1.0, 1.0), m)[k_min - 1 :, k_min - 1 :]
     np.testing.assert_allclose(whole, H.astype(float), rtol=1e-11)
@@ -275,9 +275,9 @@ def test_standard_error(law):
         value = sum(h.values()) / len(h)
         pairs = [h[K] * h[L] for K in h for L in h if not set(K) & set(L)]
         square = value**2 - sum(pairs) / len(pairs)
-        found = prediction.linear_value(rewards.astype(float), N, degree=d)
-        assert found.value == pytest.approx(float(value), abs=1e-12)
-        assert found.variance == pytest.approx(float(square), abs=1e-10)
+        predicted = prediction.linear_value(rewards.astype(float), N, degree=d)
+        assert predicted.value == pytest.approx(float(value), abs=1e-12)
+        assert predicted.variance == pytest.approx(float(square), abs=1e-10)
         return fractions([value, value**2, square])
 
     mean, second, variance = law.mean(m, estimates)

@@ -57,9 +57,9 @@ def test_the_appendix_has_the_tables_that_the_command_prints():
     shown = re.findall(r"\\tablerows\{linear_(\w+)\}", SOURCE)
     assert shown == list(tables.TABLES)
     printed = CliRunner().invoke(_app(), []).output.splitlines()
-    told = exact.rows(Studies())
+    rows = exact.rows(Studies())
     assert printed == [
-        line for name in shown for line in (f"% table: {name}", *told[f"linear_{name}"])
+        line for name in shown for line in (f"% table: {name}", *rows[f"linear_{name}"])
     ]
 
 
@@ -91,8 +91,8 @@ def test_condition_in_weights_by_arithmetic_of_many_digits(m):
         for j in range(m):
             for k in range(m):
                 scaled[j, k] = square[j, k] / scale[j] / scale[k]
-        found = mpmath.eigsy(scaled, eigvals_only=True)
-        exact = float(max(found) / min(found))
+        computed = mpmath.eigsy(scaled, eigvals_only=True)
+        exact = float(max(computed) / min(computed))
     assert tables.condition_in_weights(m) == pytest.approx(exact, rel=1e-6)
 
 

@@ -31,19 +31,19 @@ def fit(name, rewards, grid=GRID, alpha=0.25):
 
 def test_max_at_k_is_the_mean_over_all_subsets():
     rewards = np.random.default_rng(0).gumbel(size=(3, 7))
-    found = fit("max_at_k", rewards, [1, 2, 5, 7, 8]).values
+    fitted = fit("max_at_k", rewards, [1, 2, 5, 7, 8]).values
     for place, k in enumerate((1, 2, 5, 7)):
         subsets = list(itertools.combinations(range(7), k))
         expected = rewards[:, subsets].max(axis=2).mean(axis=1)
-        assert found[:, place] == pytest.approx(expected, rel=1e-12)
-    assert np.isnan(found[:, -1]).all()
+        assert fitted[:, place] == pytest.approx(expected, rel=1e-12)
+    assert np.isnan(fitted[:, -1]).all()
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)
 def test_max_at_k_is_unbiased_under_every_law(law):
     rewards, _, probability = tuples(law, 5)
-    found = probability @ fit("max_at_k", rewards, [1, 3, 5]).values
-    for mean, k in zip(found, (1, 3, 5), strict=True):
+    computed = probability @ fit("max_at_k", rewards, [1, 3, 5]).values
+    for mean, k in zip(computed, (1, 3, 5), strict=True):
         groups, _, chance = tuples(law, k)
         assert mean == pytest.approx(chance @ groups.max(axis=1), rel=1e-12)
 
@@ -51,9 +51,11 @@ def test_max_at_k_is_unbiased_under_every_law(law):
 def test_a_success_of_k_is_the_known_estimator():
     counts, m = np.arange(13), 12
     rewards = (np.arange(m) < counts[:, None]) * 1.0
-    found = fit("max_at_k", rewards, [4]).values[:, 0]
+    fitted = fit("max_at_k", rewards, [4]).values[:, 0]
     # pass@k of Chen et al. (2021): 1 − C(m − c, k)/C(m, k)
-    assert found == pytest.approx(1.0 - special.comb(m - counts, 4) / special.comb(m, 4), abs=1e-14)
+    assert fitted == pytest.approx(
+        1.0 - special.comb(m - counts, 4) / special.comb(m, 4), abs=1e-14
+    )
 
 
 def test_linear_is_linear_value():
@@ -67,23 +69,23 @@ def test_gaussian_tail_is_unbiased_on_the_normal_law(m, alpha):
     mean, spread = calibration.tail_means(m, tails.tail_count(m, alpha))
     grid, groups = np.array([16, 1024]), 40_000
     rewards = Normal(2.0, 0.5).sample((groups, m), np.random.default_rng(2))
-    found = fit("gaussian_tail", rewards, grid, alpha).values
+    fitted = fit("gaussian_tail", rewards, grid, alpha).values
     exact = np.array([best_of_n.value(Normal(2.0, 0.5), int(N)) for N in grid])
-    mcse = found.std(axis=0) / np.sqrt(groups)
+    mcse = fitted.std(axis=0) / np.sqrt(groups)
     assert (mcse < 0.006).all()
-    assert (np.abs(found.mean(axis=0) - exact) < 5 * mcse).all()
+    assert (np.abs(fitted.mean(axis=0) - exact) < 5 * mcse).all()
     # TEA's own constants, those of m → ∞, are wrong at this m
     _, limit, kappa = tails.gaussian_tail_moments(tails.tail_count(m, alpha) / m)
     c = tails.normal_max_mean(1024)
-    tea = found[:, 1].mean() + 0.5 * ((c - limit) / kappa * spread + mean - c)
+    tea = fitted[:, 1].mean() + 0.5 * ((c - limit) / kappa * spread + mean - c)
     assert abs(tea - exact[1]) > 10 * mcse[1]
 
 
 def test_the_constants_tend_to_those_of_tea():
     for alpha in (0.1, 0.25, 1.0):
         _, mean, spread = tails.gaussian_tail_moments(alpha)
-        found = calibration.tail_means(20_000, int(alpha * 20_000))
-        assert found == pytest.approx((mean, spread), abs=1e-3)
+        computed = calibration.tail_means(20_000, int(alpha * 20_000))
+        assert computed == pytest.approx((mean, spread), abs=1e-3)
     # k = m: c₄ of quality control, in closed form
     c4 = np.sqrt(2 / 16) * np.exp(special.gammaln(8.0) - special.gammaln(7.5))
     assert calibration.tail_means(16, 16) == pytest.approx((0.0, c4), abs=1e-11)
@@ -113,24 +115,32 @@ def test_generalised_pareto_is_exact_once_the_shape_is_known(shape):
 def test_the_shape_is_that_of_other_l_moments():
     """ξ of one large group against scipy's maximum likelihood, and l₂ by its definition."""
     rewards = GenPareto(0.2).sample((1, 8000), np.random.default_rng(3))
-    found = fit("gen_pareto", rewards)
+    fitted = fit("gen_pareto", rewards)
     top = np.sort(rewards[0])[-2000:] - np.sort(rewards[0])[-2001]
     pairs = np.abs(top[:200, None] - top[None, :200])
     weights = gen_pareto.moment_weights(201, 200)
     small = np.append(0.0, top[:200])
     assert small @ weights[:, 2] == pytest.approx(pairs.sum() / (200 * 199) / 2, rel=1e-12)
     shape, _, _ = stats.genpareto.fit(top, floc=0.0)
-    assert abs(found.details["shape"] - shape) < 0.03  # two standard errors are .06
-    assert abs(found.details["shape"] - 0.2) < 0.1
+    assert abs(fitted.details["shape"] - shape) < 0.03  # two standard errors are .06
+    assert abs(fitted.details["shape"] - 0.2) < 0.1
+
+
+@pytest.mark.parametrize("name", ["gaussian_tail", "linear", "gen_pareto"])
+def test_a_tail_is_extrapolated_from_N_two_over_alpha_on(name):
+    rewards = np.random.default_rng(4).normal(size=(3, 16))
+    for alpha, first in ((0.25, 8), (0.5, 4)):
+        fitted = fit(name, rewards, [first - 1, first], alpha).values
+        assert np.isnan(fitted[:, 0]).all() and np.isfinite(fitted[:, 1]).all()
 
 
 def test_small_groups_and_ties_never_fail():
     rng = np.random.default_rng(4)
     for rewards in (rng.normal(size=(3, 4)), np.zeros((3, 8)), rng.integers(0, 2, (4, 9)) * 5.0):
-        found = prediction.predict(rewards, 64, methods=CONTINUOUS, prompt_intervals=True)
+        forecast = prediction.predict(rewards, 64, methods=CONTINUOUS, prompt_intervals=True)
         for name in ("gaussian_tail", "linear", "gen_pareto"):
             # one success among few is a shape of 1, which has no mean
-            value = found.curves[name].value[-1]
+            value = forecast.curves[name].value[-1]
             assert np.isfinite(value) or (name == "gen_pareto" and value == np.inf), name
     tied = prediction.predict(np.full((3, 8), 2.0), 64).curves
     for name in ("gaussian_tail", "linear", "gen_pareto"):
@@ -142,16 +152,16 @@ def test_beta_binomial_finds_the_law_of_p(a, b):
     rng = np.random.default_rng(5)
     p = rng.beta(a, b, size=4000)
     rewards = (rng.random((4000, 32)) < p[:, None]) * 1.0
-    found = fit("beta_binomial", rewards)
+    fitted = fit("beta_binomial", rewards)
     exact = best_of(np.array(a), np.array(b), GRID)
     quadrature = [1 - stats.beta.expect(lambda q, N=N: (1 - q) ** N, (a, b)) for N in (8, 32)]
     assert exact[:2] == pytest.approx(np.array(quadrature), rel=1e-6)
-    draws = found.draws("population", 2000, rng)
-    assert (np.abs(found.average("population") - exact) < 5 * draws.std(axis=0)).all()
+    draws = fitted.draws("population", 2000, rng)
+    assert (np.abs(fitted.average("population") - exact) < 5 * draws.std(axis=0)).all()
     assert (draws.std(axis=0) < 0.02).all()
     # the prompts' own: given s successes p is of the law (a + s, b + m − s), so that they average
     own = (1 - (1 - p[:, None]) ** GRID).mean(axis=0)
-    assert found.average("these_prompts") == pytest.approx(own, abs=0.01)
+    assert fitted.average("these_prompts") == pytest.approx(own, abs=0.01)
 
 
 # --- what is random: no rollout is counted twice -------------------------------------------------
@@ -176,10 +186,10 @@ def test_resampling_rollouts_within_resampled_prompts_counts_them_twice():
     assert abs(once.mean() - (1 - 1 / prompts) * truth) < 5 * mcse < 0.02 * truth
     assert twice.mean() > 1.4 * truth
     # what the package takes, from the first log: prompts only, with P − 1
-    found = fit("max_at_k", rewards[0], [1])
-    covariance = fits.mean_covariance(found.values)
+    fitted = fit("max_at_k", rewards[0], [1])
+    covariance = fits.mean_covariance(fitted.values)
     assert covariance[0, 0] == pytest.approx(means[0].var(ddof=1) / prompts, rel=1e-12)
-    draws = found.draws("population", 40_000, rng)[:, 0]
+    draws = fitted.draws("population", 40_000, rng)[:, 0]
     freedom = prompts - 1
     assert draws.var() == pytest.approx(covariance[0, 0] * freedom / (freedom - 2), rel=0.05)
     # of few prompts: the quantile of Student's law with P − 1, not of a normal one
@@ -193,8 +203,8 @@ def test_resampling_rollouts_within_resampled_prompts_counts_them_twice():
 def test_the_jackknife_is_that_of_leaving_out(name):
     rewards = np.sort(np.random.default_rng(7).gumbel(size=(2, 9)), axis=1)
     grid = np.array([3, 9, 40]) if name == "max_at_k" else np.array([9, 40])
-    found = fit(name, rewards, grid)
-    covariance = found.rollout_covariance(rewards)
+    fitted = fit(name, rewards, grid)
+    covariance = fitted.rollout_covariance(rewards)
     for group, own in zip(rewards, covariance, strict=True):
         left = []
         for j in range(9):
@@ -211,7 +221,7 @@ def test_the_jackknife_is_that_of_leaving_out(name):
                 left.append(value)
             else:
                 top = rest[-3:]
-                left.append(top.mean() + top.std() * found._factors(9))
+                left.append(top.mean() + top.std() * fitted._factors(9))
         left = np.array(left) - np.mean(left, axis=0)
         assert own == pytest.approx(8 / 9 * left.T @ left, abs=1e-11)
 
@@ -223,12 +233,12 @@ def test_the_rollout_variance_is_not_too_small_and_not_much_too_large(name, m):
     law = GenPareto(0.1) if name == "gen_pareto" else Normal()
     groups = np.sort(law.sample((4000, m), np.random.default_rng(8)), axis=1)
     grid = np.array([m // 2]) if name == "max_at_k" else np.array([8 * m])
-    found = fit(name, groups, grid)
-    estimate = found.rollout_covariance(groups).mean(axis=0)
+    fitted = fit(name, groups, grid)
+    estimate = fitted.rollout_covariance(groups).mean(axis=0)
     if name == "gen_pareto":
-        ratio = np.diag(estimate) / found.moments.var(axis=0)
+        ratio = np.diag(estimate) / fitted.moments.var(axis=0)
     else:
-        ratio = np.diag(estimate) / found.values.var(axis=0)
+        ratio = np.diag(estimate) / fitted.values.var(axis=0)
     assert (ratio > 0.93).all() and (ratio < 1.4).all(), ratio
 
 
@@ -279,17 +289,17 @@ def test_a_band_of_one_point_is_its_interval_and_nan_stays():
 def test_groups_of_unequal_size():
     rng = np.random.default_rng(13)
     groups = [rng.normal(size=m) for m in (1, 2, 3, 5, 16, 16, 40)]
-    found = prediction.predict(RewardLog.from_groups(groups), 128, prompt_intervals=True)
-    curve = found.curves["max_at_k"]
+    forecast = prediction.predict(RewardLog.from_groups(groups), 128, prompt_intervals=True)
+    curve = forecast.curves["max_at_k"]
     assert curve.prompts[[0, 1]].tolist() == [7, 6] and curve.prompts[-1] == 0
-    assert found.curves["linear"].prompts[-1] == 4
+    assert forecast.curves["linear"].prompts[-1] == 4
     alone = fit("gaussian_tail", [groups[6]], [128]).values
-    assert found.curves["gaussian_tail"].prompt_values[6, -1] == pytest.approx(alone[0, 0])
-    for curve in found.curves.values():
-        told = np.isfinite(curve.low)
-        assert (curve.low[told] <= curve.value[told]).all()
-        assert (curve.band_low[told] <= curve.low[told]).all()
-        assert (curve.high[told] <= curve.band_high[told]).all()
+    assert forecast.curves["gaussian_tail"].prompt_values[6, -1] == pytest.approx(alone[0, 0])
+    for curve in forecast.curves.values():
+        finite = np.isfinite(curve.low)
+        assert (curve.low[finite] <= curve.value[finite]).all()
+        assert (curve.band_low[finite] <= curve.low[finite]).all()
+        assert (curve.high[finite] <= curve.band_high[finite]).all()
 
 
 def test_the_seed_decides_everything_and_other_methods_nothing():
@@ -308,9 +318,9 @@ def test_the_seed_decides_everything_and_other_methods_nothing():
 
 def test_one_prompt_has_an_interval_for_itself_only():
     rewards = np.random.default_rng(15).normal(size=32)
-    found = prediction.predict(rewards, 256, prompt_intervals=True)
-    assert found.target == "these_prompts"
-    curve = found.curves["linear"]
+    forecast = prediction.predict(rewards, 256, prompt_intervals=True)
+    assert forecast.target == "these_prompts"
+    curve = forecast.curves["linear"]
     assert curve.low[-1] == pytest.approx(curve.prompt_low[0, -1], abs=0.1)
     with pytest.raises(ValueError, match="target is 'population' and there is one prompt"):
         prediction.predict(rewards, 256, target="population")
@@ -318,14 +328,14 @@ def test_one_prompt_has_an_interval_for_itself_only():
 
 def test_backtest_compares_with_the_unbiased_value():
     rewards = GenPareto(0.3).sample((200, 64), np.random.default_rng(16))
-    found = prediction.predict(rewards, 256)
-    test = found.backtest
+    forecast = prediction.predict(rewards, 256)
+    test = forecast.backtest
     assert (test.m, test.M, test.splits, test.prompts) == (16, 64, 4, 200)
     values = fit("max_at_k", rewards, test.grid).values.mean(axis=0)
     assert test.truth == pytest.approx(values, rel=1e-12)
     # without extrapolation the best of 16, whatever k
     assert np.ptp(test.predicted["max_at_k"]) == 0.0
-    assert found.recommended == "gen_pareto" == min(test.errors, key=test.errors.get)
+    assert forecast.recommended == "gen_pareto" == min(test.errors, key=test.errors.get)
     for name, bias in test.biases.items():
         assert bias == pytest.approx(test.predicted[name][-1] - test.truth[-1], abs=1e-12)
     assert abs(test.biases["gen_pareto"]) < 5 * test.standard_errors["gen_pareto"]
@@ -402,10 +412,10 @@ def test_outside_the_model_the_width_says_so():
         rewards = rng.normal(size=(32, 1)) + Gumbel().sample((32, 64), rng)
         row = []
         for allowed in (True, False):
-            found = prediction.predict(
+            forecast = prediction.predict(
                 rewards, 1024, methods=["gaussian_tail"], extrapolation_error=allowed
             ).curves["gaussian_tail"]
-            row.append(found.low[-1] <= truth <= found.high[-1])
+            row.append(forecast.low[-1] <= truth <= forecast.high[-1])
         inside.append(row)
     allowed, sampling_only = np.mean(inside, axis=0)
     assert sampling_only < 0.4 and allowed > sampling_only + 0.2
@@ -425,8 +435,8 @@ def test_outside_the_model_the_width_says_so():
 )
 def test_nominal_90_covers_85_to_95(name, law, target):
     """400 logs of 32 prompts: a share of .9 is known to ±.015."""
-    found = coverage(name, law, 32, 16, target, 400, 18)
-    assert (found > 0.85).all() and (found < 0.96).all(), found
+    computed = coverage(name, law, 32, 16, target, 400, 18)
+    assert (computed > 0.85).all() and (computed < 0.96).all(), computed
     # an interval for the wrong law does not cover
     if target == "these_prompts" and name == "linear":
         assert (coverage(name, GenPareto(0.3), 32, 16, target, 100, 19) < 0.6).all()

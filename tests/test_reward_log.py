@@ -72,25 +72,25 @@ def files(folder):
     """Return one file of each kind with the same rows."""
     pd = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    found = [
+    computed = [
         write(folder / "a.csv", csv_text(ROWS)),
         write(folder / "a.jsonl", json_lines(ROWS)),
         write(folder / "a.NDJSON", json_lines(ROWS).replace("\n", "\n\n")),
         write(folder / "bom.csv", "\ufeff" + csv_text(ROWS)),
     ]
-    for path in found[:2]:
+    for path in computed[:2]:
         zipped = folder / (path.name + ".gz")
         zipped.write_bytes(gzip.compress(path.read_bytes()))
-        found.append(zipped)
-    found.append(folder / "a.parquet")
-    pd.DataFrame(ROWS, columns=["prompt", "reward"]).to_parquet(found[-1])
+        computed.append(zipped)
+    computed.append(folder / "a.parquet")
+    pd.DataFrame(ROWS, columns=["prompt", "reward"]).to_parquet(computed[-1])
     lists = folder / "lists.jsonl"
-    found.append(write(lists, json_lines([("b", [0.5, -2.25, 1e-300]), ("a", [1.0, 0.1])])))
-    found.append(folder / "lists.parquet")
+    computed.append(write(lists, json_lines([("b", [0.5, -2.25, 1e-300]), ("a", [1.0, 0.1])])))
+    computed.append(folder / "lists.parquet")
     pd.DataFrame({"prompt": ["b", "a"], "reward": [[0.5, -2.25, 1e-300], [1.0, 0.1]]}).to_parquet(
-        found[-1]
+        computed[-1]
     )
-    return found
+    return computed
 
 
 @pytest.mark.parametrize("chunk", [100_000, 2])

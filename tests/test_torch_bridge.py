@@ -254,7 +254,7 @@ def compiled() -> Any:
         ("prefix_tea", {}),
         ("prefix_tea", {"prefixes": (6, 8, 10)}),
         ("auto_tea", {}),
-        ("linear_tea", {"tails": ("normal", "gumbel"), "design": Gumbel()}),
+        ("linear_tea", {"tails": ("normal", "gumbel"), "design": "logistic"}),
     ],
 )
 def test_compiles_to_one_graph(name: str, options: dict[str, Any], compiled: Any) -> None:

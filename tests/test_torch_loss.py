@@ -299,14 +299,19 @@ def test_nothing_on_the_host_depends_on_the_values() -> None:
         assert logprobs.grad.shape == (4, 6, 5)
 
 
-def test_compiles_to_one_graph(batch: Batch) -> None:
+def test_advantages_and_loss_compile_to_one_graph(batch: Batch) -> None:
+    def step(logprobs: Any, rewards: Any, mask: Any) -> Any:
+        a = torch_bridge.advantages("tea", rewards, 64, mask=mask.any(-1))
+        return every_form(logprobs, a, mask)
+
     torch._dynamo.reset()
-    compiled = torch.compile(every_form, backend="aot_eager", fullgraph=True)
-    logprobs = batch.logprobs.detach().requires_grad_()
-    result = compiled(logprobs, batch.advantages, batch.mask)
-    expected = every_form(logprobs, batch.advantages, batch.mask)
-    torch.testing.assert_close(result, expected, rtol=EXACT, atol=0)
-    difference = gradient(result, logprobs) - gradient(expected, logprobs)
+    compiled = torch.compile(step, backend="aot_eager", fullgraph=True)
+    logprobs, mask = batch.logprobs.detach().requires_grad_(), batch.mask.clone()
+    mask[1, :2] = False
+    loss = compiled(logprobs, batch.advantages, mask)
+    expected = step(logprobs, batch.advantages, mask)
+    torch.testing.assert_close(loss, expected, rtol=EXACT, atol=0)
+    difference = gradient(loss, logprobs) - gradient(expected, logprobs)
     assert np.abs(difference).max() < EXACT
     torch._dynamo.reset()
 

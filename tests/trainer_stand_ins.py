@@ -6,7 +6,6 @@ Where a trainer is installed the tests use it instead of a stand-in.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -32,11 +31,11 @@ REWARDS = torch.tensor([0.5, 1.0, -2.0, 3.0, 7.0, 0.0, 1.5, 2.5, -1.0, 4.0], dty
 
 def by_hand(name, N=32, rewards=REWARDS, **options):
     """Return the advantages of REWARDS, one group at a time, 0 for the single rollout."""
-    found = torch.zeros(len(GROUPS), dtype=torch.float64)
+    advantages = torch.zeros(len(GROUPS), dtype=torch.float64)
     for label in "ab":
         rows = [i for i, group in enumerate(GROUPS) if group == label]
-        found[rows] = torch_bridge.advantages(name, rewards[rows], N, **options)
-    return found
+        advantages[rows] = torch_bridge.advantages(name, rewards[rows], N, **options)
+    return advantages
 
 
 #: token-level rewards and masks of ten responses of up to four tokens
@@ -98,26 +97,3 @@ def skyrl(monkeypatch):
         register_advantage_estimator=lambda name: lambda f: registry.setdefault(name, f),
         compute_advantages_and_returns=compute,
     )
-
-
-def rllm(monkeypatch, home=RLLM):
-    """Stand in for rLLM: `registry` of the module returned is its own."""
-    registry: dict[str, Any] = {}
-    return install(
-        monkeypatch,
-        home,
-        registry=registry,
-        register_rllm_adv_estimator=lambda name: lambda f: registry.setdefault(name, f),
-    )
-
-
-@dataclass
-class Sample:
-    """What slime's Sample has that matters here."""
-
-    reward: float | dict[str, Any] | None = None
-    group_index: int | None = None
-
-    def get_reward_value(self, args):
-        """Return the reward, or the one of several that `--reward-key` names."""
-        return self.reward if not args.reward_key else self.reward[args.reward_key]

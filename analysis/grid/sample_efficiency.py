@@ -5,10 +5,12 @@ python -m analysis.grid.sample_efficiency results/rollouts
 
 The error of a 64-prompt batch falls with m. An estimator needs the m at which its error equals
 that of the reference with few rollouts, by linear interpolation of log error in log m.
+Linear TEA's own error on the Normal law is exact.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -20,6 +22,9 @@ from rich.table import Table
 from analysis.core.read import BATCH, Results
 from analysis.core.style import plus_minus
 from analysis.core.write import Folder, opened, show, text_table
+from tea_stats import Normal, tails
+from tea_stats.estimators import lookup
+from tea_stats.linear.normal_variance import normal_variance
 
 REFERENCE, FEW = "linear TEA, k ≥ 1", 16
 
@@ -58,6 +63,22 @@ def needed(m: np.ndarray, error: np.ndarray, goal: float) -> float:
     return float(np.round(m[left] * (m[right] / m[left]) ** part, 10))
 
 
+def exact_error(cell: pd.Series) -> float | None:
+    """Return the exact error of a batch for linear TEA on standard normal rewards; else None.
+
+    There it is unbiased, and a thousand simulated batches determine its variance only to 5 %.
+    """
+    options = json.loads(cell["options"])
+    if options.pop("name") != "linear_tea" or cell["family"] != repr(Normal()):
+        return None
+    estimator, N = lookup("linear_tea", options), int(cell["N"])
+    if "normal" not in estimator.options["tails"]:
+        return None
+    gradient = 1.0, tails.normal_max_mean(N)
+    variances = normal_variance(estimator.prepare(int(cell["m"]), N), gradient)
+    return sum(variances) / BATCH / float(np.dot(gradient, gradient))
+
+
 def table(results: Results, reference: str, few: int) -> pd.DataFrame:
     """Return law, N, estimator, goal (the reference's error), goal_mcse, m needed, low and high.
 
@@ -70,6 +91,9 @@ def table(results: Results, reference: str, few: int) -> pd.DataFrame:
         if first.empty:
             continue
         goal, mcse = first["batch_nmse"].item(), first["batch_nmse_mcse"].item()
+        exact = exact_error(first.iloc[0])
+        if exact is not None:
+            goal, mcse = exact, 0.0
         for label, line in own[own["estimator"] != reference].groupby("estimator", sort=False):
             line = line.sort_values("m")
             m, error = (line[x].to_numpy(float) for x in ("m", "batch_nmse"))

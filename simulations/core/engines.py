@@ -6,8 +6,15 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from multiprocessing import get_context, parent_process
+from typing import TYPE_CHECKING
+
+from tea_stats import __version__
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 #: how long to wait for a scheduler
 PATIENCE = "10s"
@@ -62,45 +69,30 @@ def dask(workers: int, address: str | None) -> Iterator[tuple[Executor, int]]:
             "pip install 'tea-stats[dask]', or give --engine local"
         ) from None
     os.environ |= ONE_THREAD
-    cluster = None
-    if address is None:
-        cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+    with ExitStack() as stack:
+        cluster = address or stack.enter_context(
+            LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+            )
         )
-    try:
         try:
-            client = Client(cluster or address, timeout=PATIENCE)
+            client = stack.enter_context(Client(cluster, timeout=PATIENCE))
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"address is {address!r}, which does not answer ({error}); start "
                 "`dask scheduler` there, and `dask worker` on each machine"
             ) from None
-        with client:
-            yield client.get_executor(), _check(client, address)
-    finally:
-        if cluster is not None:
-            cluster.close()
+        yield client.get_executor(), _threads(client, address)
 
 
-def _version() -> str:
-    import tea_stats
-
-    return tea_stats.__version__
-
-
-def _check(client: object, address: str | None) -> int:
-    """Return the number of threads of a cluster whose workers all have our version."""
-    from importlib.metadata import version
-
-    from distributed import Client
-
-    assert isinstance(client, Client)
+def _threads(client: Client, address: str | None) -> int:
+    """Return the number of threads of a cluster; ValueError if a worker has another version."""
     versions = client.run(version, "tea-stats")
     if not versions:
         raise ValueError(f"address is {address!r}, which has no worker; start `dask worker` there")
     for worker, theirs in versions.items():
-        if theirs != _version():
+        if theirs != __version__:
             raise ValueError(
-                f"worker {worker} has tea_stats {theirs}, not {_version()}; install the same one"
+                f"worker {worker} has tea_stats {theirs}, not {__version__}; install the same one"
             )
     return sum(client.nthreads().values())

@@ -16,6 +16,7 @@ from tea_stats._kernels.field import (
     raw,
     rs_grpo,
 )
+from tea_stats._kernels.leave_one_out import entropic, grpo_z
 from tea_stats._kernels.measurement import accumulate, contract, contract_parts, extrapolate
 from tea_stats._kernels.tea import prefix_tea, tea
 
@@ -26,11 +27,13 @@ __all__ = [
     "cat_bon",
     "contract",
     "contract_parts",
+    "entropic",
     "extrapolate",
     "gap_linear",
     "gap_linear_each",
     "gather",
     "grpo",
+    "grpo_z",
     "prefix_tea",
     "raw",
     "rs_grpo",

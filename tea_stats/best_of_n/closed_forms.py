@@ -9,21 +9,13 @@ from types import MappingProxyType
 import numpy as np
 from scipy import special
 
-from tea_stats.families import (
-    Beta,
-    ContinuousLaw,
-    Gamma,
-    GenPareto,
-    Gumbel,
-    GumbelMin,
-    Logistic,
-    LogNormal,
-    Normal,
-    NormalMixture,
-    StudentT,
-    Weibull,
-)
-from tea_stats.families.law import Array
+from tea_stats.families.bounded import Beta
+from tea_stats.families.gen_pareto import GenPareto
+from tea_stats.families.law import Array, ContinuousLaw
+from tea_stats.families.location_scale import Gumbel, GumbelMin, Logistic, Normal
+from tea_stats.families.mixture import NormalMixture
+from tea_stats.families.skewed import Gamma, LogNormal, Weibull
+from tea_stats.families.student_t import StudentT
 
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 _UNIT, _UNIT_WEIGHTS = 0.5 * (1.0 + _POINTS), 0.5 * _WEIGHTS

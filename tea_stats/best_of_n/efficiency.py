@@ -13,11 +13,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tea_stats import best_of_n
 from tea_stats._validation import as_real
+from tea_stats.best_of_n import exact
 from tea_stats.best_of_n.order_statistics import expectation
-from tea_stats.families import FiniteLaw, Law
-from tea_stats.families.law import Array
+from tea_stats.families.finite_law import FiniteLaw
+from tea_stats.families.law import Array, Law
 
 
 def least_square(law: Law, N: int) -> float:
@@ -33,8 +33,8 @@ def least_square(law: Law, N: int) -> float:
     Returns
     -------
     float
-        The bound, in squared reward units. On a location-scale law it says what an estimator must
-        pay that is unbiased for location and scale; on the Normal law it is (1 + c_N²/2) σ².
+        The bound, in squared reward units. On a location-scale law it is the price of being
+        unbiased for location and scale; on the Normal law it is (1 + c_N²/2) σ².
 
     Raises
     ------
@@ -56,10 +56,8 @@ def least_square_for_every_score(law: Law, N: int) -> float:
 
     Parameters
     ----------
-    law : Law
-        Law of one rollout's reward.
-    N : int
-        Deployment budget of best-of-N.
+    law, N
+        As for `least_square`, with the same errors.
 
     Returns
     -------
@@ -67,22 +65,17 @@ def least_square_for_every_score(law: Law, N: int) -> float:
         The bound, in squared reward units; it grows like N, where `least_square` grows like c_N².
         For N ≤ m max@N attains it as m grows.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If law is not a law, or N is not an integer ≥ 1.
-
     Examples
     --------
     >>> from tea_stats import Normal, efficiency
     >>> round(efficiency.least_square_for_every_score(Normal(), 1), 12)
     1.0
     """
-    best_of_n.value(law, N)  # checks both
+    exact.value(law, N)  # checks both
     if isinstance(law, FiniteLaw):
-        psi = best_of_n.advantage(law, N, law.rewards_sorted)
+        psi = exact.advantage(law, N, law.rewards_sorted)
         return float(law.probabilities @ psi**2)
-    return expectation(law, lambda r: best_of_n.advantage(law, N, r) ** 2)  # type: ignore[arg-type]
+    return expectation(law, lambda r: exact.advantage(law, N, r) ** 2)  # type: ignore[arg-type]
 
 
 def efficiency(law: Law, N: int, signal: ArrayLike, advantage_square: float) -> float:
@@ -90,10 +83,8 @@ def efficiency(law: Law, N: int, signal: ArrayLike, advantage_square: float) -> 
 
     Parameters
     ----------
-    law : Law
-        Law of one rollout's reward.
-    N : int
-        Deployment budget of best-of-N.
+    law, N
+        As for `least_square`.
     signal : array_like, shape (d,)
         s = E[(1/m) Σ A_i S_i], in the order of `law.parameters`.
     advantage_square : float
@@ -104,11 +95,6 @@ def efficiency(law: Law, N: int, signal: ArrayLike, advantage_square: float) -> 
     float
         Efficiency: the share of E[A²] that an unbiased advantage of the same signal along the true
         gradient needs.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type, shape or sign.
 
     Examples
     --------
@@ -128,22 +114,13 @@ def cosine(law: Law, N: int, signal: ArrayLike) -> float:
 
     Parameters
     ----------
-    law : Law
-        Law of one rollout's reward.
-    N : int
-        Deployment budget of best-of-N.
-    signal : array_like, shape (d,)
-        s = E[(1/m) Σ A_i S_i], in the order of `law.parameters`.
+    law, N, signal
+        As for `efficiency`.
 
     Returns
     -------
     float
         Cosine in the Fisher metric.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or shape.
 
     Examples
     --------
@@ -159,8 +136,8 @@ def cosine(law: Law, N: int, signal: ArrayLike) -> float:
 
 def _truth_and_metric(law: Law, N: int) -> tuple[Array, Array]:
     """Return ∇V_N and I⁻¹ (a pseudo-inverse: logits have one direction too many)."""
-    truth = best_of_n.gradient(law, N)
-    information = best_of_n.fisher_information(law)
+    truth = exact.gradient(law, N)
+    information = exact.fisher_information(law)
     return truth, np.asarray(np.linalg.pinv(information, hermitian=True), dtype=np.float64)
 
 

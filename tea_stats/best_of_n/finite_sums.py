@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tea_stats.families import FiniteLaw
+from tea_stats.families.finite_law import FiniteLaw
 from tea_stats.families.law import Array
 
 

@@ -18,8 +18,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.polynomial import legendre
 
-from tea_stats.families import ContinuousLaw
-from tea_stats.families.law import Array, quiet
+from tea_stats.families.law import Array, ContinuousLaw, quiet
 
 ORDER = 16
 POINTS, WEIGHTS = legendre.leggauss(ORDER)

@@ -12,13 +12,10 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import legendre
-from numpy.typing import NDArray
 from scipy import special
 
 from tea_stats._validation import as_count
-from tea_stats.families import ContinuousLaw
-
-Array = NDArray[np.float64]
+from tea_stats.families.law import Array, ContinuousLaw
 
 #: order of the Gauss–Legendre rule on each panel
 ORDER = 16
@@ -52,10 +49,9 @@ def _nodes(edges: Array, order: int) -> tuple[Array, Array, Array]:
 
 def _quantile(law: ContinuousLaw, u: Array, p: Array) -> Array:
     """Return Q(u) from whichever of u and p = 1 − u is small."""
-    low = u < 0.5
-    found = np.empty_like(u)
-    found[low], found[~low] = law.ppf(u[low]), law.isf(p[~low])
-    return found
+    low, quantile = u < 0.5, np.empty_like(u)
+    quantile[low], quantile[~low] = law.ppf(u[low]), law.isf(p[~low])
+    return quantile
 
 
 def _log_sparsity(law: ContinuousLaw, u: Array, p: Array) -> Array:
@@ -116,11 +112,6 @@ def means(law: ContinuousLaw, n: int) -> Array:
     ndarray, shape (n,)
         Means in reward units, smallest first.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If n is not an integer, or below 1.
-
     Examples
     --------
     >>> from tea_stats import Normal
@@ -131,9 +122,9 @@ def means(law: ContinuousLaw, n: int) -> Array:
     u, p, du = _nodes(_edges(law, _EDGES), ORDER)
     rank = np.arange(float(n))[:, None]
     # R_(b:n) has density n · Binomial(b − 1; n − 1, u) in u
-    found: Array = n * (_binomial(rank, n - 1, u, p) @ (du * _quantile(law, u, p)))
-    found.flags.writeable = False
-    return found
+    values: Array = n * (_binomial(rank, n - 1, u, p) @ (du * _quantile(law, u, p)))
+    values.flags.writeable = False
+    return values
 
 
 def gradients(law: ContinuousLaw, n: int) -> Array | None:
@@ -141,21 +132,14 @@ def gradients(law: ContinuousLaw, n: int) -> Array | None:
 
     Parameters
     ----------
-    law : ContinuousLaw
-        Law of one draw, with a finite mean.
-    n : int
-        Number of draws.
+    law, n
+        As for `means`.
 
     Returns
     -------
     ndarray of shape (d, n), or None
         In the order of `law.parameters`, in reward units per unit of each; None where ∂_θ Q has no
         closed form.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If n is not an integer, or below 1.
 
     Examples
     --------
@@ -172,8 +156,8 @@ def gradients(law: ContinuousLaw, n: int) -> Array | None:
         return None
     finite = np.nan_to_num(np.stack(columns), nan=0.0, posinf=0.0, neginf=0.0)
     rank = np.arange(float(n))[:, None]
-    found: Array = n * (finite * du) @ _binomial(rank, n - 1, u, p).T
-    return found
+    slopes: Array = n * (finite * du) @ _binomial(rank, n - 1, u, p).T
+    return slopes
 
 
 @lru_cache(maxsize=256, typed=True)
@@ -235,14 +219,14 @@ def gap_second_moments(law: ContinuousLaw, m: int, order: int = ORDER) -> Array:
     weight = (du * u * np.exp(log_sparsity))[:, None] * du * at_product
     gaps = np.arange(1.0, m)
     over_v = _binomial(gaps[:, None], m, u, p) @ weight
-    found = np.zeros((m - 1, m - 1))
+    products = np.zeros((m - 1, m - 1))
     for last in range(1, m):
         below = _binomial(gaps[:last, None], last, u, p)
-        found[:last, last - 1] = below @ over_v[last - 1]
-    found = found + found.T
-    _check_variance(law, found)
-    found.flags.writeable = False
-    return found
+        products[:last, last - 1] = below @ over_v[last - 1]
+    products = products + products.T
+    _check_variance(law, products)
+    products.flags.writeable = False
+    return products
 
 
 def _check_variance(law: ContinuousLaw, gaps: Array) -> None:

@@ -1,4 +1,4 @@
-"""Best-of-N integrals of a continuous law by quadrature on the panels of `_mesh`."""
+"""Best-of-N integrals of a continuous law by quadrature on the panels of `mesh`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 from numpy.polynomial import legendre
 
 from tea_stats.best_of_n.mesh import ORDER, POINTS, WEIGHTS, Mesh, RewardMesh, mesh
-from tea_stats.families import ContinuousLaw
-from tea_stats.families.law import Array, quiet
+from tea_stats.families.law import Array, ContinuousLaw, quiet
 
 # values at the points -> Legendre coefficients of the polynomial through them
 _TO_LEGENDRE = (legendre.legvander(POINTS, ORDER - 1) * WEIGHTS[:, None]).T * (
@@ -50,8 +49,8 @@ def gradient(law: ContinuousLaw, N: int) -> Array:
 @quiet
 def advantage(law: ContinuousLaw, N: int, r: Array) -> Array:
     """ψ_N(r) for N ≥ 2."""
-    known = response(law, N)
-    return _checked(law, N, known(r) - known.mean)
+    integral = response(law, N)
+    return _checked(law, N, integral(r) - integral.mean)
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""`tea-stats diagnose`: which assumptions a log of rewards bears out, and what to train with."""
+"""`tea-stats diagnose`: which assumptions a log of rewards supports, and what to train with."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def command(
     as_json: shared.Json = False,
     seed: shared.Seed = 0,
 ) -> None:
-    """Say which assumptions a log of rewards bears out, and what to train with.
+    """Test the assumptions of best-of-N estimators on a log, and recommend one to train with.
 
-    A verdict on each assumption, with its number, 95 % confidence interval and what is tolerated;
-    then estimator, alpha and m for best-of-N, from a simulation of laws fitted to the log.
+    A verdict on each assumption, with estimate, 95 % confidence interval and tolerance; then
+    estimator, alpha and m for best-of-N, from a simulation of laws fitted to the log.
 
     For example:
 
@@ -69,26 +69,26 @@ def command(
     if figure is not None:
         predict_figure.check(figure)
     log = reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
-    found = diagnosis.diagnose(log, seed=seed)
+    result = diagnosis.diagnose(log, seed=seed)
     if figure is not None:
         from tea_stats.command_line import diagnose_figure
 
-        diagnose_figure.draw(found, figure)
+        diagnose_figure.draw(result, figure)
     advice = None
     if not verdicts_only:
         advice = diagnosis.recommend(
             log, budget, m=sizes or None, prompts=prompts, batches=batches, seed=seed
         )
     if as_json:
-        shared.print_json(content(file, found, advice))
+        shared.print_json(content(file, result, advice))
         return
     console = shared.console()
-    diagnose_text.verdicts(console, file, found)
+    diagnose_text.verdicts(console, file, result)
     if advice is not None:
         diagnose_text.advice(console, advice)
 
 
-def content(file: str, found: Diagnosis, advice: Recommendation | None) -> dict[str, Any]:
+def content(file: str, result: Diagnosis, advice: Recommendation | None) -> dict[str, Any]:
     """Return everything, for JSON."""
     findings = {
         f.name: {
@@ -98,9 +98,9 @@ def content(file: str, found: Diagnosis, advice: Recommendation | None) -> dict[
             "tolerated": ASSUMPTIONS[f.name].tolerated,
             "note": f.note,
         }
-        for f in found.findings
+        for f in result.findings
     }
-    whole = dataclasses.asdict(found)
+    whole = dataclasses.asdict(result)
     del whole["findings"]
     return {
         "file": file,

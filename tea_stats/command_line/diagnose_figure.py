@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -18,7 +19,7 @@ from tea_stats.tails import tail_count
 LOG, NORMAL = "#1f5fa8", "#b8621b"
 
 
-def draw(found: Diagnosis, path: Path) -> None:
+def draw(result: Diagnosis, path: Path) -> None:
     """Draw the tail of a log into a file.
 
     Raises
@@ -26,10 +27,10 @@ def draw(found: Diagnosis, path: Path) -> None:
     ValueError
         If the log has no tail to draw.
     """
-    if found.tail is None:
-        reason = next(finding.note for finding in found.findings if finding.note)
+    if result.tail is None:
+        reason = next(finding.note for finding in result.findings if finding.note)
         raise ValueError(f"--figure {path}: there is nothing to draw ({reason}); leave it out")
-    tail = found.tail
+    tail = result.tail
     with rc_context(STYLE):
         figure = Figure(figsize=(8.0, 6.0), layout="constrained")
         plot, shape, excess, scale = figure.subplots(2, 2).ravel()
@@ -40,7 +41,7 @@ def draw(found: Diagnosis, path: Path) -> None:
         _thresholds(scale, tail, lambda t: t.scale, None)
         scale.set(title="Modified scale by threshold", ylabel="β − ξ · threshold")
         figure.suptitle(
-            f"Upper tail of {found.tail_prompts:,} prompts, {found.tail_rollouts:,} rollouts "
+            f"Upper tail of {result.tail_prompts:,} prompts, {result.tail_rollouts:,} rollouts "
             f"(sets of {tail.m}; bars: 95 %)",
             fontsize=9,
         )
@@ -53,17 +54,10 @@ def _quantiles(axes: Axes, tail: Tail) -> None:
     slope, base = np.polyfit(z[first:], r[first:], 1)
     axes.axvspan(z[first], z[-1] + 0.15, color=LOG, alpha=0.07, lw=0)
     upper = z[tail.m // 2 - 1 :]
-    axes.plot(
-        upper,
-        base + slope * upper,
-        "--",
-        color=NORMAL,
-        lw=1.2,
-        label="line through the best quarter",
-    )
-    axes.errorbar(
-        z, r, yerr=1.96 * tail.quantile_errors, fmt="o", ms=3, lw=0.8, color=LOG, label="log"
-    )
+    line: dict[str, Any] = {"color": NORMAL, "lw": 1.2}
+    axes.plot(upper, base + slope * upper, "--", **line, label="line through the best quarter")
+    errors = 1.96 * tail.quantile_errors
+    axes.errorbar(z, r, yerr=errors, fmt="o", ms=3, lw=0.8, color=LOG, label="log")
     axes.set(
         title="Tail QQ plot",
         xlabel="mean order statistic, standard normal",
@@ -109,14 +103,5 @@ def _bars(axes: Axes, x: np.ndarray, intervals: list[Interval], label: str) -> N
     estimate, low, high = np.array(intervals).T
     known = np.isfinite(low)
     ends = np.abs(np.array([low, high])[:, known] - estimate[known])
-    axes.errorbar(
-        x[known],
-        estimate[known],
-        yerr=ends,
-        fmt="o-",
-        ms=3.5,
-        lw=0.9,
-        capsize=2,
-        color=LOG,
-        label=label,
-    )
+    style: dict[str, Any] = {"fmt": "o-", "ms": 3.5, "lw": 0.9, "capsize": 2, "color": LOG}
+    axes.errorbar(x[known], estimate[known], yerr=ends, label=label, **style)

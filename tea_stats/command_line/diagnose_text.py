@@ -1,4 +1,4 @@
-"""What `tea-stats diagnose` prints: verdicts, what to do about them, and the recommendation."""
+"""What `tea-stats diagnose` prints: verdicts, remedies and the recommendation."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ALWAYS_SHOWN = ("tea", "rloo", "grpo")
 INDENT = (0, 0, 0, 2)
 
 
-def verdicts(console: Console, file: str, found: Diagnosis) -> None:
-    """Print what the log is, a table of verdicts, and what to do about those that do not hold."""
-    values = found.values
+def verdicts(console: Console, file: str, result: Diagnosis) -> None:
+    """Print a summary of the log, a table of verdicts, and remedies for those that do not hold."""
+    values = result.values
     sizes = f"{values.smallest}"
     if values.largest > values.smallest:
         sizes = f"{values.smallest} to {values.largest} (median {values.median})"
@@ -36,8 +36,8 @@ def verdicts(console: Console, file: str, found: Diagnosis) -> None:
         f"{values.kind} rewards, {values.distinct:,} distinct; "
         f"{values.top_share:.1%} of the rollouts have the largest, {values.top:g}"
     )
-    table = shared.table("assumption", "verdict", "found, 95 % interval", "tolerated")
-    for finding in found.findings:
+    table = shared.table("assumption", "verdict", "estimate, 95 % interval", "tolerated")
+    for finding in result.findings:
         assumption = ASSUMPTIONS[finding.name]
         table.add_row(
             assumption.title,
@@ -46,43 +46,43 @@ def verdicts(console: Console, file: str, found: Diagnosis) -> None:
             tolerated(finding.name),
         )
     console.print(table)
-    for line in _remarks(found):
+    for line in _remarks(result):
         console.print(Padding(line, INDENT))
-    if found.tail is not None:
-        console.print(Padding(_seen(found, found.tail), INDENT))
+    if result.tail is not None:
+        console.print(Padding(_tail_sample(result, result.tail), INDENT))
 
 
-def _seen(found: Diagnosis, tail: Tail) -> str:
-    """Say in which rollouts the tail was seen."""
-    if found.cut:
+def _tail_sample(result: Diagnosis, tail: Tail) -> str:
+    """Return which rollouts the estimates of the tail come from."""
+    if result.cut:
         return (
-            f"Few prompts: the tail was seen in {tail.sets} sets of {tail.m} rollouts of "
-            f"{found.tail_prompts} of them; its intervals are for these prompts, not for others."
+            f"Few prompts: the tail is estimated from {tail.sets} sets of {tail.m} rollouts of "
+            f"{result.tail_prompts} prompts; its intervals are for these prompts only."
         )
     return (
-        f"The tail was seen in {found.tail_prompts:,} of {found.values.prompts:,} prompts, by "
-        f"{tail.m} rollouts each."
+        f"The tail is estimated from {result.tail_prompts:,} of {result.values.prompts:,} "
+        f"prompts, {tail.m} rollouts each."
     )
 
 
-def _remarks(found: Diagnosis) -> list[str | Text]:
-    """Say what to do about the assumptions that do not hold."""
+def _remarks(result: Diagnosis) -> list[str | Text]:
+    """Return remedies for the assumptions that do not hold."""
     remarks: list[str | Text] = []
-    for finding in found.findings:
+    for finding in result.findings:
         assumption = ASSUMPTIONS[finding.name]
         title = (f"{assumption.title} ", COLOURS[finding.verdict])
         advice = f"({assumption.quantity}): {assumption.otherwise}."
         if finding.verdict in (Verdict.FAILS, Verdict.DOUBTFUL) and not finding.note:
             remarks.append(Text.assemble(title, advice))
-    if found.tail is None and found.values.kind is not Kind.CONTINUOUS:
-        remarks.append(f"Rewards of {found.values.distinct} values have no tail to extrapolate.")
+    if result.tail is None and result.values.kind is not Kind.CONTINUOUS:
+        remarks.append(f"Rewards of {result.values.distinct} values have no tail to extrapolate.")
     unknown = [
         ASSUMPTIONS[finding.name].title
-        for finding in found.findings
+        for finding in result.findings
         if finding.verdict is Verdict.CANNOT_TELL
     ]
     if unknown:
-        remarks.append(f"Too few data to tell: {', '.join(unknown)}.")
+        remarks.append(f"Too few data for a verdict: {', '.join(unknown)}.")
     return remarks
 
 
@@ -111,65 +111,68 @@ def tolerated(name: str) -> str:
     return f"up to {high:g}" if low == -math.inf else f"{low:g} to {high:g}"
 
 
-def advice(console: Console, found: Recommendation) -> None:
+def advice(console: Console, choice: Recommendation) -> None:
     """Print the recommendation, its reason, and the table of errors."""
-    console.print(Text(f"\nFor best-of-{found.N}: {found.estimator}", style="bold"))
-    lines = [reason(found)]
-    if found.saturation < SATURATED:
+    console.print(Text(f"\nFor best-of-{choice.N}: {choice.estimator}", style="bold"))
+    lines = [reason(choice)]
+    if choice.saturation < SATURATED:
         lines.append(
-            f"Saturated: at this N the gradient has {found.saturation:.2g} of the length of the "
-            "mean reward's. Little is left to learn; take a smaller N or harder prompts."
+            f"Saturated: at this N the gradient is {choice.saturation:.2g} times as long as the "
+            "mean reward's. Little is left to learn; use a smaller N or harder prompts."
         )
-    elif found.score(found.estimator).error > 1.0:
-        lines.append("No step at all has error 1: more rollouts are needed.")
-    alphas = _error(found, TEA[found.alpha]), _error(found, "tea")
-    lines.append(f"alpha, if TEA is used: {found.alpha:g}, error {alphas[0]} (0.25: {alphas[1]}).")
-    lines.append(how_many(found))
+    elif choice.score(choice.estimator).error > 1.0:
+        lines.append("Its error exceeds 1, that of taking no step: more rollouts are needed.")
+    alphas = _error(choice, TEA[choice.alpha]), _error(choice, "tea")
+    lines.append(f"Best alpha for TEA: {choice.alpha:g}, error {alphas[0]} (0.25: {alphas[1]}).")
+    lines.append(how_many(choice))
     for line in lines:
         console.print(Padding(line, INDENT))
-    sizes = sorted({score.m for score in found.scores})
+    sizes = sorted({score.m for score in choice.scores})
     table = shared.table("error", *(f"m = {m}" for m in sizes))
-    ranked = [score.estimator for score in found.at(found.m)[:SHOWN]]
-    for label in dict.fromkeys([*ranked, found.default, *ALWAYS_SHOWN]):
-        here = {score.m: f"{score.error:.2g}" for score in found.scores if score.estimator == label}
+    ranked = [score.estimator for score in choice.at(choice.m)[:SHOWN]]
+    for label in dict.fromkeys([*ranked, choice.default, *ALWAYS_SHOWN]):
+        here = {
+            score.m: f"{score.error:.2g}" for score in choice.scores if score.estimator == label
+        }
         table.add_row(label, *(here.get(m, "") for m in sizes))
     console.print(table)
-    laws = ", ".join(f"{law} ({weight:.0%})" for law, weight in found.laws.items())
+    laws = ", ".join(f"{law} ({weight:.0%})" for law, weight in choice.laws.items())
     console.print(
         Padding(
-            f"Error: E‖ĝ − ∇V_N‖²/‖∇V_N‖² of the mean gradient of {found.prompts} prompts; "
-            f"{found.batches} batches simulated from {laws}. A policy can move in other directions "
-            'than the law\'s parameters: docs/diagnose.md, "Where it can mislead".',
+            f"Error: E‖ĝ − ∇V_N‖²/‖∇V_N‖² of the mean gradient of {choice.prompts} prompts; "
+            f"{choice.batches} batches simulated from {laws}. A policy can move in directions "
+            'other than the law\'s parameters: docs/diagnose.md, "Where it can mislead".',
             INDENT,
         )
     )
 
 
-def _error(found: Recommendation, label: str) -> str:
-    score = found.score(label)
+def _error(choice: Recommendation, label: str) -> str:
+    score = choice.score(label)
     return f"{score.error:.3g} ± {score.error_mcse:.1g}"
 
 
-def reason(found: Recommendation) -> str:
-    """Say how the choice compares with the default, or the default with the best."""
-    best, default = found.score(found.best), found.score(found.default)
-    mine = f"{found.estimator} has error {_error(found, found.estimator)} at m = {found.m}"
-    apart = f"{abs(best.difference):.2g} ± {best.difference_mcse:.1g}"
-    if found.estimator != found.default:
-        return f"{mine}, the default {found.default} {_error(found, found.default)}: {apart} more."
+def reason(choice: Recommendation) -> str:
+    """Return how the choice compares with the default, or the default with the best."""
+    name, usual = choice.estimator, choice.default
+    best = choice.score(choice.best)
+    error = f"{name} has error {_error(choice, name)} at m = {choice.m}"
+    difference = f"{abs(best.difference):.2g} ± {best.difference_mcse:.1g}"
+    if name != usual:
+        return f"{error}, the default {usual} {_error(choice, usual)}: {difference} more."
     if best.difference >= 0.0:
-        return f"{mine}, the least of all. It is the default."
-    why = "no clear difference"
+        return f"{error}, the smallest of all. It is the default."
+    why = f"not significant at {CLEARLY:g} s.e."
     if -best.difference > CLEARLY * best.difference_mcse:
-        why = f"not by a third of {default.error:.2g}, and the law is an estimate"
-    return f"{mine}. It is the default; {found.best} has {apart} less: {why}."
+        why = "less than a third, too little to choose by, as the law is an estimate"
+    return f"{error}. It is the default; {best.estimator} has {difference} less ({why})."
 
 
-def how_many(found: Recommendation) -> str:
-    """Say how many rollouts are enough."""
-    if found.enough_m is None:
-        largest = max(score.m for score in found.scores)
-        return f"m: up to {largest} rollouts every doubling pays."
-    error = found.score(found.estimator, found.enough_m).error
-    why = f"at most {SMALL_ERROR}" if error <= SMALL_ERROR else "hardly less with twice as many"
-    return f"m: {found.enough_m} rollouts are enough: error {error:.2g}, {why}."
+def how_many(choice: Recommendation) -> str:
+    """Return how many rollouts are enough."""
+    if choice.enough_m is None:
+        largest = max(score.m for score in choice.scores)
+        return f"m: every doubling up to {largest} rollouts is worthwhile."
+    error = choice.score(choice.estimator, choice.enough_m).error
+    why = f"at most {SMALL_ERROR}" if error <= SMALL_ERROR else "hardly lower with twice as many"
+    return f"m: {choice.enough_m} rollouts are enough (error {error:.2g}, {why})."

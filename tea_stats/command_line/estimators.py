@@ -1,4 +1,4 @@
-"""`tea-stats estimators`: the registry, and one estimator of it."""
+"""`tea-stats estimators`: the registry, or one of its estimators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tea_stats.command_line import shared
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, lookup
 from tea_stats.estimators.record import document
 
-#: a shorter line was ended on purpose
+#: a shorter line ends its paragraph
 FULL = 75
 
 Name = Annotated[
@@ -45,7 +45,7 @@ def command(name: Name = None, as_json: shared.Json = False) -> None:
 
 
 def content(estimator: Estimator) -> dict[str, Any]:
-    """Return what the registry knows of an estimator, for JSON."""
+    """Return an estimator's record, for JSON."""
     sections = docstring(estimator)
     return {
         "recommended": estimator.name == RECOMMENDED,
@@ -89,7 +89,7 @@ def show_all(console: Console) -> None:
         table.add_row(Text(estimator.name, style=style), *facts)
     console.print(table)
     console.print(
-        f"  The recommended default is {RECOMMENDED}; `tea-stats estimators NAME` has more."
+        f"  The recommended default is {RECOMMENDED}; `tea-stats estimators NAME` describes one."
     )
 
 
@@ -102,8 +102,8 @@ def show_one(console: Console, estimator: Estimator) -> None:
         "unbiased for": estimator.unbiased_for,
         "source": estimator.reference,
         "rewards": rewards(estimator),
-        "least m": str(estimator.min_m),
-        "looks at": "the whole batch of prompts" if estimator.pools else "one group at a time",
+        "smallest m": str(estimator.min_m),
+        "uses": "the whole batch of prompts" if estimator.pools else "one group at a time",
         "options": ", ".join(f"{k}={v!r}" for k, v in estimator.defaults.items()) or "none",
     }
     for title, text in facts.items():
@@ -131,7 +131,7 @@ def unwrapped(text: str) -> str:
     """
     lines: list[str] = []
     before = ""
-    for line in text.splitlines():
+    for line in text.replace(".. math::\n\n", "").splitlines():
         if before and line.strip() and _indent(line) == _indent(before) and len(before) >= FULL:
             lines[-1] += f" {line.strip()}"
         else:

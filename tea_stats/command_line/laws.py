@@ -50,25 +50,25 @@ def _law(node: ast.expr, text: str) -> Law:
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
     if not isinstance(call.func, ast.Name) or call.func.id not in KNOWN:
         raise ValueError(
-            f"law {text!r} names no law; those that exist: {', '.join(KNOWN)}, with arguments as "
-            "in 'Beta(2, 5)'"
+            f"law {text!r} names no law; give one of {', '.join(KNOWN)}, with arguments "
+            "as in 'Beta(2, 5)'"
         )
     family = KNOWN[call.func.id]
     arguments = [_argument(entry, text) for entry in call.args]
     named = {entry.arg: _argument(entry.value, text) for entry in call.keywords if entry.arg}
     if len(named) < len(call.keywords):
-        raise ValueError(f"law {text!r} holds **; name each argument")
+        raise ValueError(f"law {text!r} contains **; name each argument")
     build: Any = family
     if family is Discrete and "probabilities" in named:
         build = Discrete.from_probabilities
     try:
         inspect.signature(build).bind(*arguments, **named)
-        found: Law = build(*arguments, **named)
+        law: Law = build(*arguments, **named)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"law {text!r}: {error}; {call.func.id} takes {_signature(family)}"
         ) from None
-    return found
+    return law
 
 
 def _argument(node: ast.expr, text: str) -> Any:
@@ -98,15 +98,15 @@ def parse_options(entries: Iterable[str]) -> dict[str, Any]:
     >>> parse_options(["alpha=.5", "design=gumbel"])
     {'alpha': 0.5, 'design': 'gumbel'}
     """
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for entry in entries:
         name, equals, value = entry.partition("=")
         if not (equals and name.isidentifier()):
             raise ValueError(f"option {entry!r} is not NAME=VALUE; give for instance alpha=0.5")
-        if name in found:
+        if name in options:
             raise ValueError(f"option {name!r} is given twice; give it once")
         try:
-            found[name] = ast.literal_eval(value)
+            options[name] = ast.literal_eval(value)
         except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-            found[name] = value
-    return found
+            options[name] = value
+    return options

@@ -1,4 +1,4 @@
-"""`tea-stats predict`: what best-of-N would give, from a log of rewards."""
+"""`tea-stats predict`: best-of-N predicted from a log of rewards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def command(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            "--method", help=f"Can be given several times: {', '.join(METHODS)}. [all that suit]"
+            "--method", help=f"May be repeated: {', '.join(METHODS)}. [default: all that apply]"
         ),
     ] = None,
     alpha: Annotated[
@@ -31,13 +31,13 @@ def command(
         bool | None,
         typer.Option(
             "--population/--these-prompts",
-            help="What the average is over: the population the prompts come from (unless there is "
-            "but one prompt), or these prompts, of which only the rollouts are random.",
+            help="Average over the population the prompts come from (the default, unless there is "
+            "only one prompt), or over these prompts, where only the rollouts are random.",
         ),
     ] = None,
     target_reward: Annotated[
         float | None,
-        typer.Option(help="Which N reaches this reward on average?", show_default=False),
+        typer.Option(help="Report the N that reaches this reward on average.", show_default=False),
     ] = None,
     per_prompt: Annotated[
         bool, typer.Option("--per-prompt", help="List each prompt with an interval of its own.")
@@ -46,7 +46,7 @@ def command(
         bool,
         typer.Option(
             "--extrapolation-error/--sampling-error-only",
-            help="Whether intervals allow for the error that the backtest shows.",
+            help="Whether intervals allow for the extrapolation error estimated by the backtest.",
         ),
     ] = True,
     figure: Annotated[
@@ -59,11 +59,11 @@ def command(
     as_json: shared.Json = False,
     seed: shared.Seed = 0,
 ) -> None:
-    """Predict what best-of-N would give, for N far beyond the rollouts in the file.
+    """Predict the reward of best-of-N, for N far beyond the rollouts in the file.
 
-    Several methods extrapolate from the rollouts of each prompt; a backtest says which to trust.
+    Several methods extrapolate from the rollouts of each prompt; a backtest compares them.
 
-    For instance:
+    For example:
 
       tea-stats predict rewards.jsonl --N 1024
 

@@ -1,4 +1,4 @@
-"""The figure of `tea-stats predict`: curves beyond the data, and how they did inside it."""
+"""The figure of `tea-stats predict`: extrapolated curves, and their backtest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from tea_stats.prediction import METHODS, Forecast
 
 SUFFIXES = (".png", ".pdf", ".svg")
-#: hues of Okabe and Ito; what is counted, not extrapolated, is black
+#: hues of Okabe and Ito; black is not extrapolated
 COLOURS = {
     "max_at_k": "#000000",
     "gaussian_tail": "#0072B2",
@@ -61,13 +61,13 @@ def draw(forecast: Forecast, path: Path, target_reward: float | None) -> None:
 def _curves(axes: Any, forecast: Forecast, target_reward: float | None) -> None:
     best = forecast.curves[forecast.recommended]
     colour = COLOURS[best.method]
-    told = np.isfinite(best.band_low) & np.isfinite(best.band_high)
+    finite = np.isfinite(best.band_low) & np.isfinite(best.band_high)
     for low, high, shade, label in (
         (best.band_low, best.band_high, 0.13, f"{forecast.level:.0%} band, all N at once"),
         (best.low, best.high, 0.25, f"{forecast.level:.0%} interval at each N"),
     ):
         axes.fill_between(
-            best.grid, low, high, where=told, color=colour, alpha=shade, lw=0, label=label
+            best.grid, low, high, where=finite, color=colour, alpha=shade, lw=0, label=label
         )
     for name, curve in forecast.curves.items():
         chosen = name == forecast.recommended
@@ -83,32 +83,19 @@ def _curves(axes: Any, forecast: Forecast, target_reward: float | None) -> None:
             label=METHODS[name].title + (" (recommended)" if chosen else ""),
         )
     rollouts = float(np.median(forecast.log.sizes))
+    note = {"textcoords": "offset points", "color": "#666666"}
     axes.axvline(rollouts, color="#8a8a8a", lw=0.8, ls=":")
-    axes.annotate(
-        f"m = {rollouts:g}",
-        (rollouts, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, -2),
-        textcoords="offset points",
-        va="top",
-        color="#666666",
-    )
+    at_top = {"xy": (rollouts, 1.0), "xycoords": ("data", "axes fraction"), "xytext": (3, -2)}
+    axes.annotate(f"m = {rollouts:g}", **at_top, **note, va="top")
     if target_reward is not None:
         axes.axhline(target_reward, color="#8a8a8a", lw=0.8)
-        axes.annotate(
-            f"target {target_reward:g}",
-            (1.0, target_reward),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="right",
-            color="#666666",
-        )
+        at_end = {"xy": (1.0, target_reward), "xycoords": ("axes fraction", "data")}
+        axes.annotate(f"target {target_reward:g}", **at_end, **note, xytext=(0, 2), ha="right")
     _budgets(axes, forecast.N // 4 ** np.arange(int(np.log2(forecast.N) / 2) + 1))
     axes.set_xlabel("N")
     axes.set_ylabel("mean reward of the best of N")
-    who = "the population" if forecast.target == "population" else "these prompts"
-    axes.set_title(f"Best-of-N, average over {who}", weight="bold")
+    prompts = "the population" if forecast.target == "population" else "these prompts"
+    axes.set_title(f"Best-of-N, average over {prompts}", weight="bold")
     axes.legend(loc="upper left")
 
 

@@ -9,15 +9,15 @@ import numpy as np
 from rich.table import Table
 
 from tea_stats.command_line import shared
-from tea_stats.prediction import METHODS, Backtest, Curve, Forecast, Reach
+from tea_stats.prediction import METHODS, Curve, Forecast, Reach
 
 #: prompts listed on a terminal; --json has all of them
 LISTED = 20
-#: fewer prompts say little of the population
+#: fewer prompts are a small sample of the population
 FEW_PROMPTS = 8
-WHO = {
+AVERAGE = {
     "population": "average over the population the prompts come from",
-    "these_prompts": "average over these very prompts",
+    "these_prompts": "average over these prompts",
 }
 
 
@@ -29,7 +29,7 @@ def tables(
     each = f"{sizes[0]}" if np.ptp(sizes) == 0 else f"{sizes.min()} to {sizes.max()}"
     yield (
         f"{file}: {len(log):,} prompts, {each} rollouts each\n"
-        f"best-of-N, {WHO[forecast.target]}; {forecast.level:.0%} intervals"
+        f"best-of-N, {AVERAGE[forecast.target]}; {forecast.level:.0%} intervals"
     )
     yield _at_budget(forecast)
     yield _reason(forecast)
@@ -41,78 +41,71 @@ def tables(
     yield from (f"note: {note}" for note in notes(forecast))
 
 
+def _title(forecast: Forecast, name: str) -> str:
+    return METHODS[name].title + (" *" if name == forecast.recommended else "")
+
+
 def _at_budget(forecast: Forecast) -> Table:
-    found = shared.table(
-        "method",
-        f"best of {forecast.N:,}",
-        "interval",
-        "all N at once",
-        "backtest error",
-        "its bias ± s.e.",
-    )
+    budget, test = f"best of {forecast.N:,}", forecast.backtest
+    columns = ("interval", "all N at once", "backtest error", "its bias ± s.e.")
+    table = shared.table("method", budget, *columns)
     for name, curve in forecast.curves.items():
-        test = forecast.backtest
-        tested = test is not None and name in test.errors
-        found.add_row(
-            METHODS[name].title + (" *" if name == forecast.recommended else ""),
-            _number(curve.value[-1]),
-            _interval(curve.low[-1], curve.high[-1]),
-            _interval(curve.band_low[-1], curve.band_high[-1]),
-            _number(test.errors[name]) if test and tested else "",
-            f"{_number(test.biases[name])} ± {_number(test.standard_errors[name])}"
-            if test and tested
-            else "",
-        )
-    return found
+        error, bias = "", ""
+        if test is not None and name in test.errors:
+            error = _number(test.errors[name])
+            bias = f"{_number(test.biases[name])} ± {_number(test.standard_errors[name])}"
+        table.add_row(_title(forecast, name), *_at(curve, -1), error, bias)
+    return table
+
+
+def _at(curve: Curve, place: int) -> tuple[str, str, str]:
+    return (
+        _number(curve.value[place]),
+        _interval(curve.low[place], curve.high[place]),
+        _interval(curve.band_low[place], curve.band_high[place]),
+    )
 
 
 def _reason(forecast: Forecast) -> str:
     title, test = METHODS[forecast.recommended].title, forecast.backtest
     if forecast.recommended == "max_at_k":
-        return f"* {title} is exact on average here: every prompt has {forecast.N} rollouts or more"
+        return f"* {title} is unbiased here: every prompt has at least {forecast.N} rollouts"
     if test is None:
         return (
-            f"* {title} is taken untested: a backtest asks for 8 rollouts of a prompt or more, two "
-            "of them in the tail"
+            f"* {title} is chosen without a backtest, which needs at least 8 rollouts per prompt, "
+            "two of them in the tail"
         )
     return (
-        f"* {title} has the least backtest error: from {test.m} of {test.M} rollouts to the best "
-        f"of k = {test.grid[0]} … {test.M}, {test.prompts:,} prompts, {test.splits} splits"
+        f"* {title} has the smallest backtest error: from {test.m} of {test.M} rollouts to the "
+        f"best of k = {test.grid[0]} … {test.M}, {test.prompts:,} prompts, {test.splits} splits"
     )
 
 
 def _along(forecast: Forecast) -> Table:
     best = forecast.curves[forecast.recommended]
     inside = forecast.curves.get("max_at_k")
-    found = shared.table("N", "unbiased max@k", METHODS[best.method].title + " *")
-    found.add_column("interval", justify="right", no_wrap=True)
-    found.add_column("all N at once", justify="right", no_wrap=True)
+    title = _title(forecast, best.method)
+    table = shared.table("N", "unbiased max@k", title, "interval", "all N at once")
     for place, N in enumerate(best.grid):
         if N & (N - 1) and N != forecast.N:
             continue
-        found.add_row(
-            f"{N:,}",
-            "" if inside is None else _number(inside.value[place]),
-            _number(best.value[place]),
-            _interval(best.low[place], best.high[place]),
-            _interval(best.band_low[place], best.band_high[place]),
-        )
-    return found
+        unbiased = "" if inside is None else _number(inside.value[place])
+        table.add_row(f"{N:,}", unbiased, *_at(best, place))
+    return table
 
 
 def _reached(forecast: Forecast, target_reward: float, reaches: dict[str, Reach]) -> Table:
-    found = shared.table(f"N that reaches {target_reward:g}", "N", "interval")
+    table = shared.table(f"N that reaches {target_reward:g}", "N", "interval")
     for name, reach in reaches.items():
-        title = METHODS[name].title + (" *" if name == forecast.recommended else "")
-        found.add_row(title, *reach_text(forecast.curves[name], reach))
-    return found
+        table.add_row(_title(forecast, name), *reach_text(forecast.curves[name], reach))
+    return table
 
 
 def reach_text(curve: Curve, reach: Reach) -> tuple[str, str]:
-    """Return the budget and its interval as text; "not within N ≤ …" where there is none."""
+    """Return the budget and its interval as text; "beyond N = …" where there is none."""
     known = ~np.isnan(curve.value)
     last = f"{int(curve.grid[known].max(initial=0)):,}"
-    value = f"not within N ≤ {last}" if reach.N is None else f"{reach.N:,}"
+    value = f"beyond N = {last}" if reach.N is None else f"{reach.N:,}"
     if np.isnan(curve.low[known]).all():
         return value, ""
     low, high = (f"> {last}" if end is None else f"{end:,}" for end in (reach.low, reach.high))
@@ -122,11 +115,12 @@ def reach_text(curve: Curve, reach: Reach) -> tuple[str, str]:
 def _each_prompt(forecast: Forecast) -> Table:
     curve = forecast.curves[forecast.recommended]
     assert curve.prompt_low is not None and curve.prompt_high is not None
-    found = shared.table("prompt", "rollouts", "their best", f"best of {forecast.N:,}", "interval")
+    budget = f"best of {forecast.N:,}"
+    table = shared.table("prompt", "rollouts", "best observed", budget, "interval")
     groups = list(forecast.log)
     for place, label in enumerate(forecast.log.prompts[:LISTED]):
         text = str(label).replace("\n", " ")
-        found.add_row(
+        table.add_row(
             text if len(text) <= 40 else text[:37] + "...",
             str(len(groups[place])),
             _number(groups[place].max()),
@@ -134,27 +128,26 @@ def _each_prompt(forecast: Forecast) -> Table:
             _interval(curve.prompt_low[place, -1], curve.prompt_high[place, -1]),
         )
     if len(forecast.log) > LISTED:
-        found.add_row(f"and {len(forecast.log) - LISTED:,} more (--json)")
-    return found
+        table.add_row(f"and {len(forecast.log) - LISTED:,} more (--json)")
+    return table
 
 
 def notes(forecast: Forecast) -> Iterator[str]:
-    """Yield what a reader should know before believing the numbers."""
+    """Yield caveats."""
     prompts = len(forecast.log)
     if forecast.target == "population" and prompts < FEW_PROMPTS:
-        yield f"{prompts} prompts say little of the population they come from"
+        yield f"{prompts} prompts are a small sample of the population they come from"
     for name, curve in forecast.curves.items():
         left_out = prompts - int(curve.prompts.max(initial=0))
         if left_out:
-            yield (
-                f"{METHODS[name].title} leaves out {left_out:,} prompts with fewer than "
-                f"{METHODS[name].least} rollouts"
-            )
+            count = f"{left_out:,} prompt{'' if left_out == 1 else 's'}"
+            least = METHODS[name].least
+            yield f"{METHODS[name].title} leaves out {count} with fewer than {least} rollouts"
     shape = forecast.curves["gen_pareto"].details["shape"] if "gen_pareto" in forecast.curves else 0
     if shape >= 0.5:
         yield (
-            f"the generalised Pareto shape is {shape:.2f}: from .5 on the variance is infinite and "
-            "intervals are too narrow; from 1 on there is no mean, and best-of-N is infinite"
+            f"the generalised Pareto shape is {shape:.2f}: from 0.5 on the variance is infinite "
+            "and intervals are too narrow; from 1 on there is no mean, and best-of-N is infinite"
         )
 
 
@@ -174,9 +167,9 @@ def _interval(low: float, high: float) -> str:
 def content(
     forecast: Forecast, file: str, target_reward: float | None, reaches: dict[str, Reach] | None
 ) -> dict[str, Any]:
-    """Return everything that was found; infinite ends become null, as does what is absent."""
+    """Return everything for JSON; infinite ends become null, as does what is absent."""
     first = next(iter(forecast.curves.values()))
-    found: dict[str, Any] = {
+    whole: dict[str, Any] = {
         "file": file,
         "prompts": len(forecast.log),
         "rewards": len(forecast.log.rewards),
@@ -189,18 +182,18 @@ def content(
         "notes": list(notes(forecast)),
         "grid": first.grid,
         "curves": {name: _curve_content(curve) for name, curve in forecast.curves.items()},
-        "backtest": None if forecast.backtest is None else _backtest_content(forecast.backtest),
+        "backtest": None if forecast.backtest is None else forecast.backtest.__dict__,
     }
     if reaches is not None:
-        found["target_reward"] = target_reward
-        found["budget"] = {name: reach.__dict__ for name, reach in reaches.items()}
+        whole["target_reward"] = target_reward
+        whole["budget"] = {name: reach.__dict__ for name, reach in reaches.items()}
     if first.prompt_low is not None:
-        found["prompt_labels"] = list(forecast.log.prompts)
-    return found
+        whole["prompt_labels"] = list(forecast.log.prompts)
+    return whole
 
 
 def _curve_content(curve: Curve) -> dict[str, Any]:
-    found = {
+    method = {
         "title": METHODS[curve.method].title,
         "formula": METHODS[curve.method].formula,
         "reference": METHODS[curve.method].reference,
@@ -209,8 +202,4 @@ def _curve_content(curve: Curve) -> dict[str, Any]:
     lines = ["value", "low", "high", "band_low", "band_high", "allowance", "prompts"]
     if curve.prompt_low is not None:
         lines += ["prompt_values", "prompt_low", "prompt_high"]
-    return found | {line: getattr(curve, line) for line in lines}
-
-
-def _backtest_content(backtest: Backtest) -> dict[str, Any]:
-    return dict(backtest.__dict__)
+    return method | {line: getattr(curve, line) for line in lines}

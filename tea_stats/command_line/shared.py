@@ -35,7 +35,7 @@ File = Annotated[
 ]
 Prompt = Annotated[
     str,
-    typer.Option("--prompt", metavar="COLUMN", help="Column that tells prompts apart."),
+    typer.Option("--prompt", metavar="COLUMN", help="Column that identifies the prompt."),
 ]
 Reward = Annotated[
     str | None,
@@ -59,17 +59,17 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random num
 
 def console() -> Console:
     """Return where tables go; made at each call, so that a test's capture is seen."""
-    found = Console(highlight=False)
+    terminal = Console(highlight=False)
     # in a pipe or a file nothing need be cut
-    return found if found.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table: the first column to the left, numbers to the right."""
-    found = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    empty = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
     for place, column in enumerate(columns):
-        found.add_column(column, justify="right" if place else "left", no_wrap=True)
-    return found
+        empty.add_column(column, justify="right" if place else "left", no_wrap=True)
+    return empty
 
 
 def print_json(content: Mapping[str, Any]) -> None:
@@ -99,7 +99,7 @@ def fail(message: object) -> NoReturn:
 
 
 def one_line_errors(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Make a command end in one line for what a user can put right, without a traceback."""
+    """Make a command end in one line, without a traceback, for errors that a user can mend."""
 
     @functools.wraps(command)
     def guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:

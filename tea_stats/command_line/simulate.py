@@ -37,7 +37,7 @@ Prompts = Annotated[
 ]
 Batches = Annotated[int, typer.Option("--batches", min=2, help="Batches to simulate.")]
 
-#: what is printed for each parameter, and for the gradient as a whole
+#: columns printed for each parameter; measures of the gradient as a whole
 BY_PARAMETER = ("exact", "mean", "bias", "variance", "mse")
 WHOLE = {
     "nmse": "error, E‖ĝ − ∇V_N‖²/‖∇V_N‖²",
@@ -106,16 +106,16 @@ def command(
         return
     console = shared.console()
     title = f"{estimator} on {whole['law']}, m = {m}, N = {budget}, batches of {prompts}"
-    found = shared.table("parameter", *BY_PARAMETER, title=title)
+    by_parameter = shared.table("parameter", *BY_PARAMETER, title=title)
     for name, row in rows.items():
-        found.add_row(name, f"{row['exact']:.4g}", f"{row['mean']:.4g}", *_pairs(row))
-    console.print(found)
+        by_parameter.add_row(name, f"{row['exact']:.4g}", f"{row['mean']:.4g}", *_pairs(row))
+    console.print(by_parameter)
     for key, words in WHOLE.items():
         console.print(f"  {words}: {_with_error(whole, key)}")
     groups = prompts * batches
-    console.print(f"  groups without a gradient: {whole['degenerate']:,} of {groups:,}")
+    console.print(f"  groups with zero gradient: {whole['degenerate']:,} of {groups:,}")
     if not whole["finite_second_moment"]:
-        console.print("  The variance is infinite: its estimates mean nothing.")
+        console.print("  The variance is infinite; its estimates are meaningless.")
 
 
 def _errors(keys: Any) -> list[str]:

@@ -1,11 +1,11 @@
-"""What a log of rewards says about the assumptions of best-of-N estimators.
+"""Test the assumptions of best-of-N estimators on a log of rewards.
 
 ::
 
     from tea_stats import diagnosis, reward_log
 
-    found = diagnosis.diagnose(reward_log.read("rewards.jsonl"))
-    {finding.name: finding.verdict for finding in found.findings}
+    result = diagnosis.diagnose(reward_log.read("rewards.jsonl"))
+    {finding.name: finding.verdict for finding in result.findings}
 """
 
 from __future__ import annotations

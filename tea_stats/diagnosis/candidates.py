@@ -1,4 +1,4 @@
-"""Which estimators are tried on a log, and which laws its rewards are taken for."""
+"""Which estimators are compared on a log, and which laws are simulated for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import numpy as np
 from tea_stats.diagnosis.sets import Sets
 from tea_stats.estimators import ESTIMATORS
 from tea_stats.estimators.adaptive_tea import tail_weights
-from tea_stats.families import Affine, ContinuousLaw, NormalMixture, Weibull
+from tea_stats.families.affine import Affine
+from tea_stats.families.law import ContinuousLaw
+from tea_stats.families.mixture import NormalMixture
+from tea_stats.families.skewed import Weibull
 from tea_stats.linear.library import LIBRARY
 from tea_stats.prediction.u_statistic import spread
 
@@ -24,9 +27,9 @@ VARIANTS: Mapping[str, tuple[Mapping[str, Any], ...]] = MappingProxyType(
         "cvar": ({"alpha": 0.5},),
     }
 )
-#: share of the probability that the laws simulated have together, and how many at most
+#: total probability of the laws simulated, and their largest number
 COVERED, MOST_LAWS = 0.9, 3
-#: rollouts that the choice of a law looks at
+#: rollouts per prompt used to choose a law
 LARGEST_FIT = 64
 
 
@@ -56,7 +59,7 @@ def estimators(
     binary : bool
         Whether they are 0 and 1.
     """
-    found = {}
+    existing = {}
     for name, estimator in ESTIMATORS.items():
         most = estimator.most_values
         if (estimator.binary and not binary) or (most and (values is None or values > most)):
@@ -66,8 +69,8 @@ def estimators(
                 estimator.with_options(options).prepare(m, N)
             except ValueError:  # no such estimator at this m
                 continue
-            found[label(name, options)] = (name, dict(options))
-    return found
+            existing[label(name, options)] = (name, dict(options))
+    return existing
 
 
 def likely_laws(sets: Sets) -> dict[str, float]:
@@ -91,7 +94,7 @@ def simulated(name: str) -> ContinuousLaw:
     """Return a law of the library as a policy moves it: in location and scale where it can.
 
     A mixture's own parameters are not for every policy: per unit of its weight the best of N moves
-    by several rewards, and that one direction would rule the error. Where the density does not
+    by several rewards, and that one direction would dominate the error. Where the density does not
     vanish at an end of the support, a shift has no score, and the law keeps its own parameters.
     """
     law = LIBRARY[name]

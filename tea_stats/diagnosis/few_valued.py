@@ -1,4 +1,4 @@
-"""Batches of prompts with few-valued rewards: simulated from a log, and the errors they show.
+"""Simulated batches of prompts with few-valued rewards, and the errors of estimators on them.
 
 Prompts of a verifier differ in how often they succeed, from never to always; one law for all of
 them would be another problem. So the prompts are those of the log. The probabilities of prompt g
@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tea_stats import best_of_n
-from tea_stats.estimators import ESTIMATORS, advantages
-from tea_stats.families import Discrete
-from tea_stats.reward_log import RewardLog
-
-Array = NDArray[np.float64]
+from tea_stats.best_of_n.exact import gradient
+from tea_stats.estimators import lookup
+from tea_stats.families.finite import Discrete
+from tea_stats.families.law import Array
+from tea_stats.reward_log.log import RewardLog
 
 #: prompts of the log that batches are made of
 MOST_PROMPTS = 512
@@ -64,7 +63,7 @@ def dirichlet_prior(counts: NDArray[np.intp]) -> tuple[float, Array]:
 
 def truths(values: Array, probabilities: Array, N: int) -> Array:
     """Return ∇V_N of each prompt in the logits of the values, shape (P, K)."""
-    return np.array([best_of_n.gradient(Discrete(values, np.log(row)), N) for row in probabilities])
+    return np.array([gradient(Discrete(values, np.log(row)), N) for row in probabilities])
 
 
 def measure(
@@ -108,17 +107,18 @@ def measure(
         outcome += uniform > edge[..., None]
     rewards = values[outcome]
     truth = exact[chosen].mean(axis=1)
-    found = {"exact": ((truth**2).sum(axis=-1), truth)}
+    errors = {"exact": ((truth**2).sum(axis=-1), truth)}
     groups = np.arange(batches * prompts)[:, None]
     places = (groups * len(values) + outcome.reshape(-1, m)).ravel()
     for label, (name, options) in estimators.items():
-        if ESTIMATORS[name].pools:
-            A = np.array([advantages(name, batch, N, **options) for batch in rewards])
+        estimator = lookup(name, options)
+        if estimator.pools:
+            A = np.array([estimator.advantages(batch, N) for batch in rewards])
         else:
-            A = advantages(name, rewards, N, **options)
+            A = estimator.advantages(rewards, N)
         taken = np.bincount(places, weights=A.ravel(), minlength=chance.size) / m
         # S = 1{value k} − π_k
         g = taken.reshape(chance.shape) - A.mean(axis=-1, keepdims=True) * chance
         g = g.mean(axis=1)
-        found[label] = (((g - truth) ** 2).sum(axis=-1), g)
-    return found
+        errors[label] = (((g - truth) ** 2).sum(axis=-1), g)
+    return errors

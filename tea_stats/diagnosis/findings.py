@@ -11,9 +11,9 @@ from tea_stats.diagnosis import sets as _sets, tail as _tail, values as _values
 from tea_stats.diagnosis.tail import Tail
 from tea_stats.diagnosis.values import Kind, Values
 from tea_stats.diagnosis.verdicts import ASSUMPTIONS, UNKNOWN, Interval, Verdict, judge
-from tea_stats.reward_log import RewardLog
+from tea_stats.reward_log.log import RewardLog
 
-#: verdicts on the tail of rewards that have none: those of a finite list of values
+#: verdicts on the tail of few-valued rewards, which have none
 WITHOUT_TAIL = {
     "gaussian_shape": Verdict.FAILS,
     "straight_plot": Verdict.FAILS,
@@ -24,18 +24,18 @@ WITHOUT_TAIL = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict, and what it rests on.
+    """A verdict and its evidence.
 
     Attributes
     ----------
     name : str
         Key of `ASSUMPTIONS`.
     interval : Interval
-        The number that the verdict looks at; nan where there is none.
+        Estimate behind the verdict; nan where there is none.
     verdict : Verdict
-        What the log says.
+        Whether the assumption holds.
     note : str
-        Why there is no number, or nothing.
+        Why there is no estimate, or empty.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a log says about the assumptions behind best-of-N estimators.
+    """Verdicts of a log on the assumptions behind best-of-N estimators.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Diagnosis:
     tail : Tail or None
         The upper tail; None for few-valued rewards, and without groups of 4 rollouts.
     tail_prompts, tail_rollouts : int
-        How many of them the tail was seen in.
+        How many of them the tail is estimated from.
     cut : bool
         Whether prompts were few and were cut into sets: intervals are then for these prompts only.
     findings : tuple of Finding
@@ -83,33 +83,28 @@ def diagnose(log: RewardLog, *, seed: int = 0) -> Diagnosis:
     Returns
     -------
     Diagnosis
-        Verdicts, each with its number and 95 % confidence interval.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If log is not a `RewardLog`, or seed is not an integer ≥ 0.
+        Verdicts, each with its estimate and 95 % confidence interval.
 
     Notes
     -----
-    The tail is pooled over prompts without standardising any: `tea_stats.diagnosis.tail` says
+    The tail is pooled over prompts without standardising any: `tea_stats.diagnosis.tail` explains
     how, and why small groups do not distort it. Verdicts follow from interval and tolerance by one
     rule, `judge`. If an assumption holds exactly, it is called doubtful or failing in some 5 % of
-    logs, whatever their size; the share in which it is found to hold grows with the size.
+    logs, whatever their size; the share in which it holds grows with the size.
 
     Examples
     --------
     >>> from tea_stats import Normal
     >>> from tea_stats.reward_log import RewardLog
     >>> rewards = Normal().sample((2000, 32), np.random.default_rng(0))
-    >>> found = diagnose(RewardLog.from_groups(rewards))
-    >>> [str(finding.verdict) for finding in found.findings[:6]]
+    >>> result = diagnose(RewardLog.from_groups(rewards))
+    >>> [str(finding.verdict) for finding in result.findings[:6]]
     ['holds', 'holds', 'holds', 'holds', 'holds', 'holds']
     """
     check_log(log)
     values = _values.count(log)
     rng = np.random.default_rng(as_seed("seed", seed))
-    found = {
+    intervals = {
         "groups": values.enough,
         "signal": values.degenerate,
         "no_ties": values.tied,
@@ -117,30 +112,30 @@ def diagnose(log: RewardLog, *, seed: int = 0) -> Diagnosis:
     }
     if not _has_tail(values):
         counted = "1 value" if values.distinct == 1 else f"{values.distinct} distinct values"
-        return _diagnosis(values, None, None, found, f"{counted}: no tail")
+        return _diagnosis(values, None, None, intervals, f"{counted}: no tail")
     sets = _sets.sets(log, rng)
     if sets is None:
-        return _diagnosis(values, None, None, found, f"no group of {_sets.LEAST_SIZE} rollouts")
+        return _diagnosis(values, None, None, intervals, f"no group of {_sets.LEAST_SIZE} rollouts")
     tail = _tail.examine(sets)
-    found |= {
+    intervals |= {
         "gaussian_shape": tail.excess_shape,
         "straight_plot": tail.bend,
         "finite_variance": tail.shape,
         "stable_shape": tail.further_shape,
     }
-    return _diagnosis(values, tail, sets, found, "too few data")
+    return _diagnosis(values, tail, sets, intervals, "too few data")
 
 
 def _diagnosis(
     values: Values,
     tail: Tail | None,
     sets: _sets.Sets | None,
-    found: dict[str, Interval],
+    intervals: dict[str, Interval],
     note: str,
 ) -> Diagnosis:
     findings = []
     for name, assumption in ASSUMPTIONS.items():
-        interval = found.get(name, UNKNOWN)
+        interval = intervals.get(name, UNKNOWN)
         verdict = judge(assumption, interval)
         if name in WITHOUT_TAIL and not _has_tail(values):
             verdict = WITHOUT_TAIL[name]

@@ -13,20 +13,20 @@ from tea_stats.diagnosis.findings import check_log
 from tea_stats.diagnosis.simulation import Score, Setting, Simulated
 from tea_stats.diagnosis.values import Kind
 from tea_stats.estimators import RECOMMENDED
-from tea_stats.monte_carlo import as_counts
-from tea_stats.reward_log import RewardLog
+from tea_stats.monte_carlo.measurement import as_counts
+from tea_stats.reward_log.log import RewardLog
 
 #: group sizes tried besides the log's own
 SIZES = (8, 16, 32, 64)
 LARGEST_M = 256
-#: another estimator takes the default's place if its error is lower by this share, as the fitted
-#: law is an estimate, and by this many standard errors of the difference, as some 20 are tried
+#: another estimator replaces the default if its error is lower by this share, as the fitted law is
+#: an estimate, and by this many standard errors of the difference, as some 20 are compared
 LESS, CLEARLY = 1 / 3, 3.0
 #: a batch's gradient with less error than this points the right way
 SMALL_ERROR = 0.1
 #: doubling m is not worth its price if it takes less than this share off the error
 WORTHWHILE = 0.25
-#: a gradient below this share of ∇V_1's is that of a reward with nothing left to learn
+#: a gradient shorter than this share of ∇V_1 leaves nothing to learn
 SATURATED = 0.1
 #: TEA by its tail fraction
 TEA = {0.25: "tea", **{alpha: f"tea(alpha={alpha})" for alpha in (0.1, 0.5, 1.0)}}
@@ -51,7 +51,7 @@ class Recommendation:
     default : str
         `tea_stats.RECOMMENDED`.
     alpha : float
-        The tail fraction with the least error, for who uses TEA.
+        The tail fraction of TEA with the least error.
     enough_m : int or None
         The least m tried from which the recommended estimator's error is below `SMALL_ERROR`, or
         falls by less than `WORTHWHILE` when m doubles; None: no m tried is enough.
@@ -74,8 +74,8 @@ class Recommendation:
 
     def score(self, estimator: str, m: int | None = None) -> Score:
         """Return the score of an estimator at an m, by default the one of the choice."""
-        wanted = self.m if m is None else m
-        return next(s for s in self.scores if (s.estimator, s.m) == (estimator, wanted))
+        m = self.m if m is None else m
+        return next(s for s in self.scores if (s.estimator, s.m) == (estimator, m))
 
     def at(self, m: int) -> list[Score]:
         """Return the scores at an m, least error first."""
@@ -143,38 +143,38 @@ def recommend(
     setting = Setting(N, sorted(set(sizes)), prompts, batches, seed)
     if values.kind is not Kind.CONTINUOUS:
         binary = values.kind is Kind.BINARY
-        found = simulation.few_valued(log, setting, binary=binary)
+        simulated = simulation.few_valued(log, setting, binary=binary)
     else:
         sets = _sets.sets(log, np.random.default_rng(seed))
         if sets is None:
             raise ValueError(
                 f"log has no prompt with {_sets.LEAST_SIZE} rollouts, too few to fit a law to; "
-                "draw more rollouts of a prompt, or name the column that tells prompts apart"
+                "draw more rollouts of a prompt, or name the column that identifies the prompt"
             )
-        found = simulation.continuous(sets, setting)
-    return _choose(found, setting, sizes[0])
+        simulated = simulation.continuous(sets, setting)
+    return _choose(simulated, setting, sizes[0])
 
 
-def _choose(found: Simulated, setting: Setting, m: int) -> Recommendation:
+def _choose(simulated: Simulated, setting: Setting, m: int) -> Recommendation:
     """Pick the default unless another estimator is clearly better; then alpha and m."""
-    here = {s.estimator: s for s in found.scores if s.m == m}
+    here = {s.estimator: s for s in simulated.scores if s.m == m}
     best, default = min(here.values(), key=lambda s: s.error), here[RECOMMENDED]
     clear = -best.difference > max(CLEARLY * best.difference_mcse, LESS * default.error)
     chosen = best.estimator if clear else RECOMMENDED
-    errors = {s.m: s.error for s in found.scores if s.estimator == chosen}
+    errors = {s.m: s.error for s in simulated.scores if s.estimator == chosen}
     return Recommendation(
         N=setting.N,
         m=m,
         prompts=setting.prompts,
         batches=setting.batches,
-        laws=found.laws,
-        scores=tuple(found.scores),
+        laws=simulated.laws,
+        scores=tuple(simulated.scores),
         estimator=chosen,
         best=best.estimator,
         default=RECOMMENDED,
         alpha=min((a for a in TEA if TEA[a] in here), key=lambda a: here[TEA[a]].error),
         enough_m=enough(errors),
-        saturation=found.saturation,
+        saturation=simulated.saturation,
     )
 
 

@@ -1,4 +1,4 @@
-"""Groups of any sizes as sets of one size m, without changing what they say on average.
+"""Groups of any sizes as sets of one size m, without changing their expectations.
 
 A group of n ≥ m rollouts counts by the mean of each order statistic over its subsets of m: linear
 in its sorted rewards, and without bias for E R_(1:m) ≤ … ≤ E R_(m:m).
@@ -14,9 +14,9 @@ import numpy as np
 from tea_stats.families.law import Array
 from tea_stats.prediction.u_statistic import spread
 
-#: smaller groups have no tail to speak of
+#: smaller groups have too little of a tail
 LEAST_SIZE = 4
-#: larger ones say more about their tail than is asked for
+#: rollouts beyond this number add nothing that is used
 LARGEST_SIZE = 256
 #: with fewer prompts, each is cut into sets of at least `LEAST_CUT` rollouts
 FEW_PROMPTS = 32
@@ -59,15 +59,15 @@ def sets(groups: Iterable[Array], rng: np.random.Generator) -> Sets | None:
     groups : iterable of ndarray
         The rewards of each prompt.
     rng : numpy.random.Generator
-        Says which rollouts of a prompt go into which set, where prompts are few.
+        Assigns the rollouts of a prompt to sets, where prompts are few.
     """
     usable = [group for group in groups if len(group) >= LEAST_SIZE]
     if not usable:
         return None
     pieces = usable
     if len(usable) < FEW_PROMPTS:
-        wanted = sum(map(len, usable)) // FEW_PROMPTS
-        pieces = [piece for group in usable for piece in _cut(group, max(wanted, LEAST_CUT), rng)]
+        size = max(sum(map(len, usable)) // FEW_PROMPTS, LEAST_CUT)
+        pieces = [piece for group in usable for piece in _cut(group, size, rng)]
     sizes = np.array([len(piece) for piece in pieces])
     m = min(LARGEST_SIZE, int(np.quantile(sizes, LEFT_OUT, method="inverted_cdf")))
     kept = sizes >= m

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tea_stats import best_of_n, monte_carlo
+from tea_stats.best_of_n import exact
 from tea_stats.diagnosis import candidates, few_valued as _few_valued
 from tea_stats.diagnosis.sets import Sets
 from tea_stats.estimators import RECOMMENDED
-from tea_stats.families import Law
-from tea_stats.reward_log import RewardLog
-
-Array = NDArray[np.float64]
+from tea_stats.families.law import Array, Law
+from tea_stats.monte_carlo import measurement
+from tea_stats.reward_log.log import RewardLog
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Score:
     m : int
         Rollouts per prompt.
     error, error_mcse : float
-        E‖ĝ − ∇V_N‖² / ‖∇V_N‖² with its Monte Carlo standard error; no step at all has 1.
+        E‖ĝ − ∇V_N‖² / ‖∇V_N‖² with its Monte Carlo standard error; taking no step has 1.
     difference, difference_mcse : float
         This error minus that of the default, on the same rollouts.
     cosine : float
@@ -80,18 +78,18 @@ def continuous(sets: Sets, setting: Setting) -> Simulated:
     for m in setting.sizes:
         by_law = [_errors(law, m, setting) for law in built]
         for label in by_law[0]:
-            if all(label in found for found in by_law):
-                parts = np.array([found[label] for found in by_law]) * weights[:, None]
+            if all(label in errors for errors in by_law):
+                parts = np.array([errors[label] for errors in by_law]) * weights[:, None]
                 # laws are simulated independently
                 values = np.where(IS_ERROR, np.hypot.reduce(parts), parts.sum(axis=0))
                 scores.append(Score(label, m, *values.tolist()))
-    norms = [[np.linalg.norm(best_of_n.gradient(law, k)) for k in (setting.N, 1)] for law in built]
+    norms = [[np.linalg.norm(exact.gradient(law, k)) for k in (setting.N, 1)] for law in built]
     return Simulated(laws, scores, float(weights @ [top / mean for top, mean in norms]))
 
 
 def _errors(law: Law, m: int, setting: Setting) -> dict[str, list[float]]:
     """Return `COLUMNS` of each estimator that has a finite error under the law."""
-    table = monte_carlo.measure(
+    table = measurement.measure(
         law,
         candidates.estimators(m, setting.N, values=None, binary=False),
         m,
@@ -120,7 +118,7 @@ def few_valued(log: RewardLog, setting: Setting, *, binary: bool) -> Simulated:
         )
     scores = []
     for m in setting.sizes:
-        found = _few_valued.measure(
+        errors = _few_valued.measure(
             values,
             chances,
             exact,
@@ -131,9 +129,9 @@ def few_valued(log: RewardLog, setting: Setting, *, binary: bool) -> Simulated:
             batches=setting.batches,
             rng=rng,
         )
-        square, truth = found.pop("exact")
-        default, _ = found[RECOMMENDED]
-        for label, (error, g) in found.items():
+        square, truth = errors.pop("exact")
+        default, _ = errors[RECOMMENDED]
+        for label, (error, g) in errors.items():
             cosine = _cosine(g.mean(axis=0), truth.mean(axis=0))
             both = (*ratio(error, square), *ratio(error - default, square))
             scores.append(Score(label, m, *both, cosine))
@@ -150,8 +148,8 @@ def ratio(x: Array, y: Array) -> tuple[float, float]:
     >>> ratio(np.array([2.0, 4.0]), np.array([1.0, 2.0]))
     (2.0, 0.0)
     """
-    found = float(x.mean() / y.mean())
-    return found, float((x - found * y).std(ddof=1) / y.mean() / math.sqrt(len(x)))
+    quotient = float(x.mean() / y.mean())
+    return quotient, float((x - quotient * y).std(ddof=1) / y.mean() / math.sqrt(len(x)))
 
 
 def _cosine(a: Array, b: Array) -> float:

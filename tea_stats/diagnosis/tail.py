@@ -2,8 +2,8 @@
 
 Prompts have locations and scales of their own, and a group of 16 is too small to standardise by:
 divided by its own standard deviation no reward exceeds 3.75, whatever its law. So nothing is
-divided here. All that is looked at are means, over prompts, of linear functions of the order
-statistics, and ratios of such means; scales then cancel in expectation, exactly and at every m:
+divided here. All estimates are means, over prompts, of linear functions of the order statistics,
+and ratios of such means; scales then cancel in expectation, exactly and at every m:
 
 - r_(1) ≤ … ≤ r_(m) of normal rewards have E r_(j) = μ + σ E Z_(j), so that their means over
   prompts lie on a straight line against E Z_(j), of slope σ̄.
@@ -23,26 +23,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-from tea_stats import tails
 from tea_stats.best_of_n import order_statistics
 from tea_stats.diagnosis.sets import Sets
 from tea_stats.diagnosis.verdicts import LEVEL, UNKNOWN, Interval
-from tea_stats.families import Normal
+from tea_stats.families.law import Array
+from tea_stats.families.location_scale import Normal
 from tea_stats.prediction import gen_pareto
 from tea_stats.prediction.u_statistic import spread
+from tea_stats.tails.constants import normal_max_mean, tail_count
 
-Array = NDArray[np.float64]
-
-#: tail fractions at which the shape is asked for
+#: tail fractions at which the shape is estimated
 FRACTIONS = (1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16, 1 / 32)
-#: fraction whose shape the verdicts look at, and the one further out that it is compared with
+#: tail fraction of the verdicts on the shape, and the one further out that it is compared with
 TAIL, FURTHER = 1 / 4, 1 / 8
 #: a set needs this many rollouts for two doublings, and for a best eighth
 TWO_DOUBLINGS, LEAST_FOR_FURTHER = 4, 16
-#: fewer sets have no variance worth the name
+#: fewer sets are too few for a standard error
 LEAST_SETS = 4
 
 
@@ -116,9 +114,9 @@ class Tail:
 
 
 def examine(sets: Sets) -> Tail:
-    """Return what the sets say about their upper tail."""
+    """Return the estimates of the upper tail of sets."""
     rewards, m = sets.rewards, sets.m
-    counts = list(dict.fromkeys(min(tails.tail_count(m, a), m - 1) for a in FRACTIONS))
+    counts = list(dict.fromkeys(min(tail_count(m, a), m - 1) for a in FRACTIONS))
     height, mean_excess, half_gini, centre = (rewards @ w.T for w in _weights(m, tuple(counts)))
     ideal = [w @ _normal_scores(m) for w in _weights(m, tuple(counts))]
     normal_shape = gen_pareto.shape(ideal[1], ideal[2])
@@ -145,8 +143,8 @@ def examine(sets: Sets) -> Tail:
                 float(normal_shape[i]),
             )
         )
-    near = at(tails.tail_count(m, TAIL))
-    found = shape(near)
+    near = at(tail_count(m, TAIL))
+    shape_near = shape(near)
     return Tail(
         m=m,
         sets=len(rewards),
@@ -157,9 +155,9 @@ def examine(sets: Sets) -> Tail:
         spread=float(unit.mean()),
         thresholds=tuple(thresholds),
         bend=_bend(rewards),
-        excess_shape=Interval(*(value - float(normal_shape[near]) for value in found)),
-        shape=found,
-        further_shape=_further(mean_excess, half_gini, near, at(tails.tail_count(m, FURTHER)), m),
+        excess_shape=Interval(*(value - float(normal_shape[near]) for value in shape_near)),
+        shape=shape_near,
+        further_shape=_further(mean_excess, half_gini, near, at(tail_count(m, FURTHER)), m),
         widest=float(unit.max() / unit.sum()) if unit.sum() > 0.0 else math.nan,
     )
 
@@ -186,7 +184,7 @@ def _bend(rewards: Array) -> Interval:
         return UNKNOWN
     sizes = (m // 4, m // 2, m)
     best = np.column_stack([rewards @ spread(np.eye(k)[-1], m) for k in sizes])
-    rises = np.diff(best, axis=1) / np.diff([tails.normal_max_mean(k) for k in sizes])
+    rises = np.diff(best, axis=1) / np.diff([normal_max_mean(k) for k in sizes])
     return jackknife(lambda x: np.log(x[..., 1] / x[..., 0]), rises)
 
 
@@ -242,8 +240,8 @@ def jackknife(function: Callable[[Array], Array], x: Array) -> Interval:
 
     Examples
     --------
-    >>> found = jackknife(lambda mean: mean[..., 0], np.array([[1.0], [2.0], [3.0], [6.0]]))
-    >>> [round(float(value), 3) for value in found]  # 3 ± t₃ · 2.16/√4
+    >>> interval = jackknife(lambda mean: mean[..., 0], np.array([[1.0], [2.0], [3.0], [6.0]]))
+    >>> [round(float(value), 3) for value in interval]  # 3 ± t₃ · 2.16/√4
     [3.0, -0.437, 6.437]
     """
     count = len(x)

@@ -6,15 +6,13 @@ import enum
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tea_stats.diagnosis.sets import LEAST_SIZE
 from tea_stats.diagnosis.verdicts import LEVEL, UNKNOWN, Interval
 from tea_stats.estimators.auto_tea import REPEATS
 from tea_stats.estimators.beta_binomial import MOST_VALUES
-from tea_stats.reward_log import RewardLog
-
-Array = NDArray[np.float64]
+from tea_stats.families.law import Array
+from tea_stats.reward_log.log import RewardLog
 
 
 class Kind(enum.StrEnum):
@@ -34,7 +32,7 @@ class Values:
     ----------
     kind : Kind
         Few-valued by the rule of `auto_tea`, applied to the whole log: at most 64 distinct
-        rewards, each there twice on average.
+        rewards, each occurring twice on average.
     prompts, rollouts, distinct : int
         How many there are.
     smallest, median, largest : int
@@ -47,7 +45,7 @@ class Values:
         Share of the rollouts that have it.
     enough, degenerate, tied, at_ceiling : Interval
         The shares behind the verdicts (`ASSUMPTIONS`), with exact binomial intervals: prompts are
-        taken for draws from many. `enough` is a count of this log's own, without uncertainty.
+        treated as a sample. `enough` is a count of this log's own, without uncertainty.
     """
 
     kind: Kind
@@ -121,5 +119,5 @@ def share(successes: int, trials: int) -> Interval:
         return UNKNOWN
     from scipy import stats
 
-    found = stats.binomtest(successes, trials).proportion_ci(LEVEL, method="exact")
-    return Interval(successes / trials, float(found.low), float(found.high))
+    ends = stats.binomtest(successes, trials).proportion_ci(LEVEL, method="exact")
+    return Interval(successes / trials, float(ends.low), float(ends.high))

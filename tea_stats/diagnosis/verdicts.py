@@ -15,7 +15,7 @@ LEVEL = 0.95
 
 
 class Verdict(enum.StrEnum):
-    """What a log says about an assumption."""
+    """Whether an assumption holds on a log."""
 
     HOLDS = "holds"
     DOUBTFUL = "doubtful"
@@ -31,7 +31,7 @@ class Interval(NamedTuple):
     high: float
 
 
-#: what a log without enough data has to say
+#: the interval of a log without enough data
 UNKNOWN = Interval(math.nan, -INF, INF)
 
 
@@ -44,11 +44,11 @@ class Assumption:
     title : str
         The assumption, in a few words.
     quantity : str
-        The number that the verdict looks at.
+        The number behind the verdict.
     ideal, tolerated : (float, float)
-        Where the number lies if the assumption is true, and how far off it does no harm.
+        Where the number lies if the assumption is true, and where it does no harm.
     reason : str
-        Why so far.
+        Why this tolerance.
     otherwise : str
         What to do where the assumption fails.
     percent : bool
@@ -71,7 +71,7 @@ ASSUMPTIONS: Mapping[str, Assumption] = MappingProxyType(
             "share of prompts with 4 rollouts or more",
             ideal=(1.0, 1.0),
             tolerated=(0.9, 1.0),
-            reason="smaller groups show no tail; were they of another kind, 10 % hardly matter",
+            reason="smaller groups show no tail; even if they differ, 10 % hardly matter",
             otherwise="draw at least 4 rollouts of every prompt, or name the right prompt column",
             percent=True,
         ),
@@ -91,12 +91,12 @@ ASSUMPTIONS: Mapping[str, Assumption] = MappingProxyType(
             ideal=(0.0, 0.0),
             tolerated=(0.0, 0.05),
             reason="a continuous law has none; at 5 % the uppermost spacing is 5 % short",
-            otherwise="few-valued rewards: use beta_binomial, or auto_tea, which finds out",
+            otherwise="few-valued rewards: use beta_binomial, or auto_tea, which detects them",
             percent=True,
         ),
         "no_ceiling": Assumption(
             "no ceiling",
-            "share of the prompts, one aside, whose best has the log's largest reward",
+            "share of prompts, except one, whose best rollout has the log's largest reward",
             ideal=(0.0, 0.0),
             tolerated=(0.0, 0.2),
             reason="such prompts have nothing to gain from more draws",
@@ -117,16 +117,15 @@ ASSUMPTIONS: Mapping[str, Assumption] = MappingProxyType(
             ideal=(0.0, 0.0),
             tolerated=(-0.1, 0.1),
             reason="a slope that changes by 10 % a doubling changes by half from m to 64 m",
-            otherwise="what is beyond the plot cannot be read off it: draw more rollouts, or use "
-            "auto_tea",
+            otherwise="the plot cannot be extended as a line: draw more rollouts, or use auto_tea",
         ),
         "finite_variance": Assumption(
             "finite variance",
             "tail shape in the best quarter",
             ideal=(-INF, 0.25),
             tolerated=(-INF, 0.5),
-            reason="beyond 1/2 rewards have no variance, beyond 1/4 their variance has none",
-            otherwise="a few rewards rule every gradient: clip or rank them",
+            reason="beyond 1/2 rewards have infinite variance; beyond 1/4, so has its estimate",
+            otherwise="a few rewards dominate every gradient: clip or rank them",
         ),
         "stable_shape": Assumption(
             "stable tail shape",
@@ -141,7 +140,7 @@ ASSUMPTIONS: Mapping[str, Assumption] = MappingProxyType(
 )
 
 
-def judge(assumption: Assumption, found: Interval) -> Verdict:
+def judge(assumption: Assumption, interval: Interval) -> Verdict:
     """Return the verdict on an assumption.
 
     It holds if the whole interval is tolerated, and fails if none of it is. Between them it is
@@ -153,12 +152,12 @@ def judge(assumption: Assumption, found: Interval) -> Verdict:
     'doubtful'
     """
     low, high = assumption.tolerated
-    if math.isnan(found.estimate):
+    if math.isnan(interval.estimate):
         return Verdict.CANNOT_TELL
-    if low <= found.low and found.high <= high:
+    if low <= interval.low and interval.high <= high:
         return Verdict.HOLDS
-    if found.low > high or found.high < low:
+    if interval.low > high or interval.high < low:
         return Verdict.FAILS
-    if found.low > assumption.ideal[1] or found.high < assumption.ideal[0]:
+    if interval.low > assumption.ideal[1] or interval.high < assumption.ideal[0]:
         return Verdict.DOUBTFUL
     return Verdict.CANNOT_TELL

@@ -41,6 +41,7 @@ class CatBon(Estimator):
     citations = ("ousherovitch2026",)
     marks = (({}, Mark("#8A2BE2", "*", main=True)),)
     scale_degree = 0
+    bounded = True
     uses_N = True
     kernel = staticmethod(_kernels.cat_bon)
 

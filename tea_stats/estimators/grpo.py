@@ -34,6 +34,7 @@ class GRPO(Estimator):
     citations = ("shao2024",)
     marks = (({}, Mark("#CC79A7", "d", main=True)),)
     scale_degree = 0
+    bounded = True
     kernel = staticmethod(_kernels.grpo)
 
     def prepare(self, m: int, N: int) -> tuple[()]:

@@ -45,6 +45,7 @@ class MaxRL(Estimator):
     citations = ("tajwar2026",)
     marks = (({}, Mark("#6699CC", "^")),)
     scale_degree = None
+    bounded = True
     shift_invariant = False
     binary = True
     kernel = staticmethod(_kernels.by_success_count)

@@ -56,6 +56,7 @@ class PassAtK(Estimator):
     citations = ("chen2025",)
     marks = (({}, Mark("#AA4466", "v")),)
     scale_degree = None
+    bounded = True
     shift_invariant = False
     uses_N = True
     binary = True

@@ -61,10 +61,12 @@ class Estimator(ABC):
     uses_N : bool
         Whether the advantages depend on N.
     affine : bool
-        Whether they are base + c_N · slope, c_N the expected maximum of N standard normals, with
-        parts that do not depend on N: a simulation then serves every N from one pass.
+        Whether they are base + c · slope, with parts that do not depend on N and c from
+        `slope_constant`: a simulation then serves every N from one pass.
     scale_degree : int or None
         Rewards times s > 0 multiply the advantages by s**scale_degree; None: no such law.
+    bounded : bool
+        Whether the advantages are, whatever the rewards, as z-scores within a group are.
     shift_invariant : bool
         Whether adding a constant to every reward changes nothing.
     needs_order : bool
@@ -92,6 +94,7 @@ class Estimator(ABC):
     uses_N: ClassVar[bool] = False
     affine: ClassVar[bool] = False
     scale_degree: ClassVar[int | None] = 1
+    bounded: ClassVar[bool] = False
     shift_invariant: ClassVar[bool] = True
     needs_order: ClassVar[bool] = False
     pools: ClassVar[bool] = False
@@ -107,6 +110,10 @@ class Estimator(ABC):
     def has_finite_variance(self, m: int) -> bool:
         """Return whether ĝ has a finite variance whenever the rewards have one."""
         return True
+
+    def slope_constant(self, N: int) -> float:
+        """Return c of an affine estimator, A = base + c · slope: by default c_N, the normal V_N."""
+        return tails.normal_max_mean(N)
 
     # --- options --------------------------------------------------------------------------------
 
@@ -161,7 +168,7 @@ class Estimator(ABC):
             _kernels.gather(tile, order, r)
             prepared.run(r, order, a, b)
             if self.affine:
-                _kernels.scatter_parts(a, b, tails.normal_max_mean(budget), order, result)
+                _kernels.scatter_parts(a, b, self.slope_constant(budget), order, result)
             else:
                 _kernels.scatter(a, order, result)
         return advantages.reshape(array.shape)
@@ -201,7 +208,7 @@ class Prepared:
     def run(self, rewards: Array, order: Order | None, base: Array, slope: Array) -> None:
         """Fill base[G, m] with the advantages of one batch of sorted groups rewards[G, m].
 
-        Those of an affine estimator are base + c_N · slope; other estimators leave `slope` alone.
+        Those of an affine estimator are base + c · slope; other estimators leave `slope` alone.
         """
         draws = (rewards, order) if self.estimator.needs_order else (rewards,)
         outputs = (base, slope) if self.estimator.affine else (base,)

@@ -45,6 +45,7 @@ class RSGRPO(Estimator):
     citations = ("jiang2025",)
     marks = (({}, Mark("#332288", "h")),)
     scale_degree = None
+    bounded = True
     kernel = staticmethod(_kernels.rs_grpo)
 
     def prepare(self, m: int, N: int) -> tuple[float]:

@@ -18,25 +18,12 @@ from tea_stats.families.mixture import NormalMixture
 from tea_stats.families.skewed import Gamma, LogNormal, Weibull
 from tea_stats.families.student_t import StudentT
 
-FAMILIES: Mapping[str, type[Law]] = MappingProxyType(
-    {
-        "Normal": Normal,
-        "GaussianTail": GaussianTail,
-        "Logistic": Logistic,
-        "Gumbel": Gumbel,
-        "GumbelMin": GumbelMin,
-        "StudentT": StudentT,
-        "Gamma": Gamma,
-        "Weibull": Weibull,
-        "LogNormal": LogNormal,
-        "GenPareto": GenPareto,
-        "Beta": Beta,
-        "NormalMixture": NormalMixture,
-        "Discrete": Discrete,
-        "SoftmaxBandit": SoftmaxBandit,
-        "EmpiricalPool": EmpiricalPool,
-    }
+_FAMILIES: tuple[type[Law], ...] = (
+    *(Normal, GaussianTail, Logistic, Gumbel, GumbelMin, StudentT),
+    *(Gamma, Weibull, LogNormal, GenPareto, Beta, NormalMixture),
+    *(Discrete, SoftmaxBandit, EmpiricalPool),
 )
+FAMILIES: Mapping[str, type[Law]] = MappingProxyType({law.__name__: law for law in _FAMILIES})
 
 __all__ = [
     "FAMILIES",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from tea_stats.families.bounded import LARGEST, SMALLEST, Beta
 from tea_stats.families.law import Array, ContinuousLaw, Shape
-from tea_stats.families.location_scale import LocationScale
+from tea_stats.families.location_scale import LocationScale, Standard
 from tea_stats.families.mixture import NormalMixture
 from tea_stats.families.skewed import Gamma, LogNormal, Weibull
 
@@ -116,27 +117,16 @@ class Affine(LocationScale):
         edges = self.base._reward_edges()
         return None if edges is None else self.loc + self.scale * edges
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
-        return self.loc + self.scale * self.base._sample(size, rng)
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
+        return self.loc + self.scale * self.base._draw(size, rng)
 
-    def _cdf_w(self, w: Array) -> Array:
-        return self.base._cdf(w)
-
-    def _sf_w(self, w: Array) -> Array:
-        return self.base._sf(w)
-
-    def _ppf_w(self, u: Array) -> Array:
-        return self.base._ppf(u)
-
-    def _isf_w(self, p: Array) -> Array:
-        return self.base._isf(p)
-
-    def _logpdf_w(self, w: Array) -> Array:
-        return self.base._logpdf(w)
-
-    def _slope_w(self, w: Array) -> Array:
-        return SLOPES[type(self.base)][0](self.base, w)
+    @property
+    def standard(self) -> Standard:
+        """The law of B."""
+        base = self.base
+        slope = partial(SLOPES[type(base)][0], base)
+        return Standard(base._cdf, base._sf, base._ppf, base._isf, base._logpdf, slope)
 
     def _density_and_score(self, r: Array, u: Array, p: Array) -> tuple[Array, Sequence[Array]]:
-        log_density, _ = self.base._density_and_score(self._standard(r), u, p)
+        log_density, _ = self.base._density_and_score(self._w(r), u, p)
         return log_density - math.log(self.scale), self._score_columns(r)

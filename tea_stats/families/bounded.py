@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from tea_stats._validation import as_real
-from tea_stats.families.law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import POSITIVE, Array, ContinuousLaw, Shape
 
 #: draws are kept off 0 and 1, where the score is infinite
 SMALLEST, LARGEST = float(np.finfo(np.float64).tiny), float(np.nextafter(1.0, 0.0))
@@ -43,16 +42,9 @@ class Beta(ContinuousLaw):
     a: float
     b: float
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "a", as_real("a", self.a, above=0.0))
-        object.__setattr__(self, "b", as_real("b", self.b, above=0.0))
+    RANGES = {"a": POSITIVE, "b": POSITIVE}
 
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """`("a", "b")`."""
-        return ("a", "b")
-
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return np.clip(rng.beta(self.a, self.b, size), SMALLEST, LARGEST)
 
     def _cdf(self, r: Array) -> Array:

@@ -84,7 +84,7 @@ class EmpiricalPool(FiniteLaw):
         """1/M for each rollout, shape (M,)."""
         return frozen(np.full(len(self.rewards), 1.0 / len(self.rewards)))
 
-    def _draw_outcomes(self, size: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
         return rng.integers(0, len(self.rewards), size, dtype=np.intp)
 
 

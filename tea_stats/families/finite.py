@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,7 +35,7 @@ class SoftmaxLaw(FiniteLaw):
     def _alias(self) -> tuple[Array, NDArray[np.intp]]:
         return _alias_table(self.probabilities)
 
-    def _draw_outcomes(self, size: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
         count = len(self.probabilities)
         u = rng.random(size)
         if count <= SEARCH_UP_TO:
@@ -106,10 +105,6 @@ class Discrete(SoftmaxLaw):
         return tuple(f"logit[{k}]" for k in range(len(self.logits)))
 
     @property
-    def _contents(self) -> Mapping[str, Array]:
-        return {"values": self.values, "logits": self.logits}
-
-    @property
     def _rewards(self) -> Array:
         return self.values
 
@@ -169,9 +164,8 @@ class SoftmaxBandit(SoftmaxLaw):
         store(self, "rewards", self.rewards, (None,))
         linear = self.features is not None
         if linear != (self.theta is not None) or linear == (self.logits is not None):
-            given = [
-                name for name in ("logits", "features", "theta") if getattr(self, name) is not None
-            ]
+            names = ("logits", "features", "theta")
+            given = [name for name in names if getattr(self, name) is not None]
             raise ValueError(
                 f"a SoftmaxBandit got {' and '.join(given) or 'rewards only'}; "
                 "give either logits, or features and theta"
@@ -190,16 +184,6 @@ class SoftmaxBandit(SoftmaxLaw):
         if self.theta is not None:
             return tuple(f"theta[{j}]" for j in range(len(self.theta)))
         return tuple(f"logit[{k}]" for k in range(len(self.rewards)))
-
-    @property
-    def _contents(self) -> Mapping[str, Array]:
-        fields = {
-            "rewards": self.rewards,
-            "logits": self.logits,
-            "features": self.features,
-            "theta": self.theta,
-        }
-        return {name: array for name, array in fields.items() if array is not None}
 
     @property
     def _rewards(self) -> Array:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tea_stats._validation import as_array, as_generator, as_reals, as_size
-from tea_stats.families.law import Array, Law, Shape, as_probabilities
+from tea_stats._validation import as_array, as_reals
+from tea_stats.families.law import Array, Law
 
 #: longer arrays are shown by their length and range
 SHOWN_UP_TO = 8
@@ -49,9 +49,10 @@ class FiniteLaw(Law):
     """
 
     @property
-    @abstractmethod
     def _contents(self) -> Mapping[str, Array]:
         """The arrays that define the law, by the name they have in the constructor."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
     @property
     @abstractmethod
@@ -67,10 +68,6 @@ class FiniteLaw(Law):
     @abstractmethod
     def scores(self) -> Array:
         """Score vectors of the outcomes in order of reward, shape (K, d)."""
-
-    @abstractmethod
-    def _draw_outcomes(self, size: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Draw outcome numbers (indices into `rewards_sorted`)."""
 
     @cached_property
     def rewards_sorted(self) -> Array:
@@ -96,38 +93,31 @@ class FiniteLaw(Law):
         log_cdf = np.where(lower, np.log(below), np.log1p(-np.where(lower, 0.0, above)))
         return Atoms(rewards[first], mass, below, above, log_cdf, first)
 
-    def cdf(self, r: ArrayLike) -> Array:
-        """P(R ≤ r), summed from below."""
-        r, atoms = as_reals("r", r), self.atoms
-        count = np.searchsorted(atoms.reward, r, "right")
-        found = np.concatenate([[0.0], atoms.cdf[:-1], [1.0]])[count].clip(0.0, 1.0)
-        return np.where(np.isnan(r), np.nan, found)[()]
+    def _cdf(self, r: Array) -> Array:
+        # summed from below
+        count = np.searchsorted(self.atoms.reward, r, "right")
+        chance = np.concatenate([[0.0], self.atoms.cdf[:-1], [1.0]])[count].clip(0.0, 1.0)
+        return np.where(np.isnan(r), np.nan, chance)
 
-    def sf(self, r: ArrayLike) -> Array:
-        """P(R > r), summed from above: a rare best outcome keeps its precision."""
-        r, atoms = as_reals("r", r), self.atoms
-        count = np.searchsorted(atoms.reward, r, "right")
-        found = np.concatenate([[1.0], atoms.sf])[count].clip(0.0, 1.0)
-        return np.where(np.isnan(r), np.nan, found)[()]
+    def _sf(self, r: Array) -> Array:
+        # summed from above: a rare best outcome keeps its precision
+        count = np.searchsorted(self.atoms.reward, r, "right")
+        chance = np.concatenate([[1.0], self.atoms.sf])[count].clip(0.0, 1.0)
+        return np.where(np.isnan(r), np.nan, chance)
 
-    def ppf(self, u: ArrayLike) -> Array:
-        """Quantile Q(u): the smallest reward r with P(R ≤ r) ≥ u."""
-        u, atoms = as_probabilities("u", u), self.atoms
-        index = np.searchsorted(atoms.cdf[:-1], u, "left")
-        return np.where(np.isnan(u), np.nan, atoms.reward[index])[()]
+    def _ppf(self, u: Array) -> Array:
+        atom = np.searchsorted(self.atoms.cdf[:-1], u, "left")
+        return np.where(np.isnan(u), np.nan, self.atoms.reward[atom])
 
-    def isf(self, p: ArrayLike) -> Array:
-        """Quantile Q(1 − p): the smallest reward r with P(R > r) ≤ p."""
-        p, atoms = as_probabilities("p", p), self.atoms
-        index = np.searchsorted(-atoms.sf, -p, "left").clip(max=len(atoms.sf) - 1)
-        return np.where(np.isnan(p), np.nan, atoms.reward[index])[()]
+    def _isf(self, p: Array) -> Array:
+        sf = self.atoms.sf
+        atom = np.searchsorted(-sf, -p, "left").clip(max=len(sf) - 1)
+        return np.where(np.isnan(p), np.nan, self.atoms.reward[atom])
 
-    def logpdf(self, r: ArrayLike) -> Array:
-        """Log probability log P(R = r); −inf where r is no outcome's reward."""
-        r = as_reals("r", r)
-        index, hit = self._find(r)
-        found = np.where(hit, np.log(self.atoms.mass)[index], -np.inf)
-        return np.where(np.isnan(r), np.nan, found)[()]
+    def _logpdf(self, r: Array) -> Array:
+        atom, hit = self._find(r)
+        log_chance = np.where(hit, np.log(self.atoms.mass)[atom], -np.inf)
+        return np.where(np.isnan(r), np.nan, log_chance)
 
     def score(self, r: ArrayLike) -> Array:
         """Gradient of log P(R = r), shape `(*r.shape, d)`; nan where r is no outcome's reward.
@@ -145,34 +135,12 @@ class FiniteLaw(Law):
         index = np.searchsorted(reward, r).clip(max=len(reward) - 1)
         return index, reward[index] == r
 
-    # --- draws ----------------------------------------------------------------------------------
+    # --- draws: an outcome is its index into `rewards_sorted` ------------------------------------
 
-    def sample(self, size: Shape, rng: np.random.Generator) -> Array:
-        """Draw independent rewards of shape `size`."""
-        return self.rewards_sorted[self._checked_draw(size, rng)]
+    def _rewards_of(self, outcomes: NDArray[np.intp]) -> Array:
+        return self.rewards_sorted[outcomes]
 
-    def draw(self, size: Shape, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draw rewards of shape `size` and their scores of shape `(d, *size)`."""
-        outcomes = self._checked_draw(size, rng)
-        return self.rewards_sorted[outcomes], self._score_columns_of(outcomes)
-
-    def draw_sorted(
-        self, groups: int, m: int, rng: np.random.Generator, *, ordered: bool
-    ) -> tuple[Array, Array, NDArray[np.intp] | None]:
-        """Draw groups of m rollouts, each sorted by reward (see `Law.draw_sorted`)."""
-        outcomes = self._checked_draw((groups, m), rng)
-        order = None
-        if ordered:
-            order = np.argsort(outcomes, axis=-1)
-            outcomes = np.take_along_axis(outcomes, order, axis=-1)
-        else:
-            outcomes.sort(axis=-1)
-        return self.rewards_sorted[outcomes], self._score_columns_of(outcomes), order
-
-    def _checked_draw(self, size: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
-        return self._draw_outcomes(as_size("size", size), as_generator("rng", rng))
-
-    def _score_columns_of(self, outcomes: NDArray[np.intp]) -> Array:
+    def _scores_of(self, outcomes: NDArray[np.intp]) -> Array:
         return np.take(self._columns, outcomes, axis=1)
 
     @cached_property

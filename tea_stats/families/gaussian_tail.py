@@ -11,7 +11,7 @@ from scipy import special
 
 from tea_stats._validation import as_real
 from tea_stats.families.law import Array, Shape
-from tea_stats.families.location_scale import LocationScale
+from tea_stats.families.location_scale import LocationScale, Standard
 
 # The bulk in units of its own: distance x ≥ 0 below the joint, density g with g(0) = 1 and mass 1.
 # log g is piecewise linear: down to a valley, up to a second mode (the failures), down for ever.
@@ -30,7 +30,7 @@ class GaussianTail(LocationScale):
     W has the standard normal density φ above b = Φ⁻¹(1 − 2 alpha), so that more than the top alpha
     is Gaussian. Below b lies a bulk of mass q = 1 − 2 alpha with a second mode: its density at
     w = b − x · q/φ(b) is φ(b) g(x), where log g falls from 0 at slope −3.75 to the valley g = 1/4,
-    rises at 4.375 to the mode g = 2, and falls at −5 for ever. These three pieces hold 1/5, 2/5
+    rises at 4.375 to the mode g = 2, and falls at −5 for ever. These three pieces have 1/5, 2/5
     and 2/5 of the bulk. The density is continuous, positive on the whole line and has exponential
     moments; its log is piecewise linear below b, so that the score exists, has mean zero and
     finite Fisher information.
@@ -94,7 +94,13 @@ class GaussianTail(LocationScale):
         density = math.exp(-0.5 * self._joint**2) / math.sqrt(2.0 * math.pi)
         return density / self._bulk_mass
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    @property
+    def standard(self) -> Standard:
+        """The law of W."""
+        functions = self._cdf_w, self._sf_w, self._ppf_w, self._isf_w, self._logpdf_w, self._slope_w
+        return Standard(*functions)
+
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         # P(normal < b) = q: normals below b are redrawn from the bulk
         w = rng.standard_normal(size)
         low = w < self._joint

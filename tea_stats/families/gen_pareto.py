@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from tea_stats._validation import as_real
-from tea_stats.families.law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import POSITIVE, Array, ContinuousLaw, Shape
 
 
 @dataclass(frozen=True)
@@ -47,21 +46,14 @@ class GenPareto(ContinuousLaw):
     shape: float
     scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", as_real("shape", self.shape, above=-0.5, below=0.5))
-        object.__setattr__(self, "scale", as_real("scale", self.scale, above=0.0))
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """`("shape", "scale")`."""
-        return ("shape", "scale")
+    RANGES = {"shape": {"above": -0.5, "below": 0.5}, "scale": POSITIVE}
 
     @property
     def moments_below(self) -> float:
         """Moments of order below 1/shape are finite."""
         return 1.0 / self.shape if self.shape > 0.0 else np.inf
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return self._at(rng.standard_exponential(size))
 
     def _at(self, e: Array) -> Array:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
-from tea_stats._validation import as_real
-from tea_stats.families.law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import POSITIVE, REAL, Array, ContinuousLaw, Shape
+
+Function = Callable[[Array], Array]
+
+
+class Standard(NamedTuple):
+    """The law of W = (R − loc)/scale: F, 1 − F, their inverses, log f and −d log f/dw."""
+
+    cdf: Function
+    sf: Function
+    ppf: Function
+    isf: Function
+    logpdf: Function
+    slope: Function
 
 
 class LocationScale(ContinuousLaw):
@@ -24,66 +37,40 @@ class LocationScale(ContinuousLaw):
     loc: float
     scale: float
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "loc", as_real("loc", self.loc))
-        object.__setattr__(self, "scale", as_real("scale", self.scale, above=0.0))
+    RANGES = {"loc": REAL, "scale": POSITIVE}
 
     @property
-    def parameters(self) -> tuple[str, ...]:
-        """`("loc", "scale")`."""
-        return ("loc", "scale")
+    @abstractmethod
+    def standard(self) -> Standard:
+        """The law of W; an attribute of the class where W has no parameters."""
 
     def _cdf(self, r: Array) -> Array:
-        return self._cdf_w(self._standard(r))
+        return self.standard.cdf(self._w(r))
 
     def _sf(self, r: Array) -> Array:
-        return self._sf_w(self._standard(r))
+        return self.standard.sf(self._w(r))
 
     def _ppf(self, u: Array) -> Array:
-        return self.loc + self.scale * self._ppf_w(u)
+        return self.loc + self.scale * self.standard.ppf(u)
 
     def _isf(self, p: Array) -> Array:
-        return self.loc + self.scale * self._isf_w(p)
+        return self.loc + self.scale * self.standard.isf(p)
 
     def _logpdf(self, r: Array) -> Array:
-        return self._logpdf_w(self._standard(r)) - math.log(self.scale)
+        return self.standard.logpdf(self._w(r)) - math.log(self.scale)
 
-    def _standard(self, r: Array) -> Array:
+    def _w(self, r: Array) -> Array:
         return (r - self.loc) / self.scale
-
-    @abstractmethod
-    def _cdf_w(self, w: Array) -> Array:
-        """P(W ≤ w)."""
-
-    @abstractmethod
-    def _sf_w(self, w: Array) -> Array:
-        """P(W > w)."""
-
-    @abstractmethod
-    def _ppf_w(self, u: Array) -> Array:
-        """Quantile of W at u."""
-
-    @abstractmethod
-    def _isf_w(self, p: Array) -> Array:
-        """Quantile of W at 1 − p."""
-
-    @abstractmethod
-    def _logpdf_w(self, w: Array) -> Array:
-        """Log density log f_W(w)."""
-
-    @abstractmethod
-    def _slope_w(self, w: Array) -> Array:
-        """−d log f_W(w)/dw."""
 
     def _score_columns(self, r: Array) -> Sequence[Array]:
         # log f = log f_W(w) − log scale, w = (r − loc)/scale
-        w = self._standard(r)
-        slope = self._slope_w(w)
+        w = self._w(r)
+        slope = self.standard.slope(w)
         return slope / self.scale, (w * slope - 1.0) / self.scale
 
     def _quantile_gradient(self, r: Array) -> Sequence[Array]:
         # Q(u) = loc + scale · Q_W(u)
-        return np.ones_like(r), self._standard(r)
+        return np.ones_like(r), self._w(r)
 
 
 @dataclass(frozen=True)
@@ -116,26 +103,17 @@ class Normal(LocationScale):
     loc: float = 0.0
     scale: float = 1.0
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    standard = Standard(
+        cdf=special.ndtr,
+        sf=lambda w: special.ndtr(-w),
+        ppf=special.ndtri,
+        isf=lambda p: -special.ndtri(p),
+        logpdf=lambda w: -0.5 * w * w - 0.5 * math.log(2.0 * math.pi),
+        slope=lambda w: w,
+    )
+
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return rng.normal(self.loc, self.scale, size)
-
-    def _cdf_w(self, w: Array) -> Array:
-        return special.ndtr(w)
-
-    def _sf_w(self, w: Array) -> Array:
-        return special.ndtr(-w)
-
-    def _ppf_w(self, u: Array) -> Array:
-        return special.ndtri(u)
-
-    def _isf_w(self, p: Array) -> Array:
-        return -special.ndtri(p)
-
-    def _logpdf_w(self, w: Array) -> Array:
-        return -0.5 * w * w - 0.5 * math.log(2.0 * math.pi)
-
-    def _slope_w(self, w: Array) -> Array:
-        return w
 
 
 @dataclass(frozen=True)
@@ -171,26 +149,17 @@ class Logistic(LocationScale):
     loc: float = 0.0
     scale: float = 1.0
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    standard = Standard(
+        cdf=special.expit,
+        sf=lambda w: special.expit(-w),
+        ppf=special.logit,
+        isf=lambda p: -special.logit(p),
+        logpdf=lambda w: -np.abs(w) - 2.0 * np.log1p(np.exp(-np.abs(w))),
+        slope=lambda w: np.tanh(0.5 * w),
+    )
+
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return rng.logistic(self.loc, self.scale, size)
-
-    def _cdf_w(self, w: Array) -> Array:
-        return special.expit(w)
-
-    def _sf_w(self, w: Array) -> Array:
-        return special.expit(-w)
-
-    def _ppf_w(self, u: Array) -> Array:
-        return special.logit(u)
-
-    def _isf_w(self, p: Array) -> Array:
-        return -special.logit(p)
-
-    def _logpdf_w(self, w: Array) -> Array:
-        return -np.abs(w) - 2.0 * np.log1p(np.exp(-np.abs(w)))
-
-    def _slope_w(self, w: Array) -> Array:
-        return np.tanh(0.5 * w)
 
 
 @dataclass(frozen=True)
@@ -226,26 +195,17 @@ class Gumbel(LocationScale):
     loc: float = 0.0
     scale: float = 1.0
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    standard = Standard(
+        cdf=lambda w: np.exp(-np.exp(-w)),
+        sf=lambda w: -np.expm1(-np.exp(-w)),
+        ppf=lambda u: -np.log(-np.log(u)),
+        isf=lambda p: -np.log(-np.log1p(-p)),
+        logpdf=lambda w: -w - np.exp(-w),
+        slope=lambda w: -np.expm1(-w),
+    )
+
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return rng.gumbel(self.loc, self.scale, size)
-
-    def _cdf_w(self, w: Array) -> Array:
-        return np.exp(-np.exp(-w))
-
-    def _sf_w(self, w: Array) -> Array:
-        return -np.expm1(-np.exp(-w))
-
-    def _ppf_w(self, u: Array) -> Array:
-        return -np.log(-np.log(u))
-
-    def _isf_w(self, p: Array) -> Array:
-        return -np.log(-np.log1p(-p))
-
-    def _logpdf_w(self, w: Array) -> Array:
-        return -w - np.exp(-w)
-
-    def _slope_w(self, w: Array) -> Array:
-        return -np.expm1(-w)
 
 
 @dataclass(frozen=True)
@@ -272,23 +232,14 @@ class GumbelMin(LocationScale):
     loc: float = 0.0
     scale: float = 1.0
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    standard = Standard(
+        cdf=lambda w: -np.expm1(-np.exp(w)),
+        sf=lambda w: np.exp(-np.exp(w)),
+        ppf=lambda u: np.log(-np.log1p(-u)),
+        isf=lambda p: np.log(-np.log(p)),
+        logpdf=lambda w: w - np.exp(w),
+        slope=np.expm1,
+    )
+
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return -rng.gumbel(-self.loc, self.scale, size)
-
-    def _cdf_w(self, w: Array) -> Array:
-        return -np.expm1(-np.exp(w))
-
-    def _sf_w(self, w: Array) -> Array:
-        return np.exp(-np.exp(w))
-
-    def _ppf_w(self, u: Array) -> Array:
-        return np.log(-np.log1p(-u))
-
-    def _isf_w(self, p: Array) -> Array:
-        return np.log(-np.log(p))
-
-    def _logpdf_w(self, w: Array) -> Array:
-        return w - np.exp(w)
-
-    def _slope_w(self, w: Array) -> Array:
-        return np.expm1(w)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from tea_stats._validation import as_real
-from tea_stats.families.law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import POSITIVE, REAL, Array, ContinuousLaw, Shape
 
 _LOG_ROOT_2PI = 0.5 * math.log(2.0 * math.pi)
 _EPS = float(np.finfo(np.float64).eps)
@@ -63,17 +62,13 @@ class NormalMixture(ContinuousLaw):
     loc2: float
     scale2: float
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", as_real("weight", self.weight, above=0.0, below=1.0))
-        for name in ("loc1", "loc2"):
-            object.__setattr__(self, name, as_real(name, getattr(self, name)))
-        for name in ("scale1", "scale2"):
-            object.__setattr__(self, name, as_real(name, getattr(self, name), above=0.0))
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """`("weight", "loc1", "scale1", "loc2", "scale2")`."""
-        return ("weight", "loc1", "scale1", "loc2", "scale2")
+    RANGES = {
+        "weight": {"above": 0.0, "below": 1.0},
+        "loc1": REAL,
+        "scale1": POSITIVE,
+        "loc2": REAL,
+        "scale2": POSITIVE,
+    }
 
     @property
     def breaks(self) -> tuple[float, ...]:
@@ -85,7 +80,7 @@ class NormalMixture(ContinuousLaw):
         z = np.linspace(-13.0, 13.0, 53)
         return np.union1d(self.loc1 + self.scale1 * z, self.loc2 + self.scale2 * z)
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         second = rng.random(size) < self.weight
         z = rng.standard_normal(size)
         return np.where(second, self.loc2 + self.scale2 * z, self.loc1 + self.scale1 * z)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from tea_stats._validation import as_real
-from tea_stats.families.law import Array, ContinuousLaw, Shape
+from tea_stats.families.law import POSITIVE, REAL, Array, ContinuousLaw, Shape
 
 #: a draw of 0 (underflow, at tiny shapes) would have an infinite score
 SMALLEST = float(np.finfo(np.float64).tiny)
@@ -23,14 +22,7 @@ class ShapeScale(ContinuousLaw):
     shape: float
     scale: float
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", as_real("shape", self.shape, above=0.0))
-        object.__setattr__(self, "scale", as_real("scale", self.scale, above=0.0))
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """`("shape", "scale")`."""
-        return ("shape", "scale")
+    RANGES = {"shape": POSITIVE, "scale": POSITIVE}
 
     def _x(self, r: Array) -> Array:
         """Return x = r/scale, at least 0."""
@@ -64,7 +56,7 @@ class Gamma(ShapeScale):
     shape: float
     scale: float = 1.0
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return np.maximum(rng.gamma(self.shape, self.scale, size), SMALLEST)
 
     def _cdf(self, r: Array) -> Array:
@@ -129,7 +121,7 @@ class Weibull(ShapeScale):
     shape: float
     scale: float = 1.0
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return np.maximum(self.scale * rng.weibull(self.shape, size), SMALLEST)
 
     def _cdf(self, r: Array) -> Array:
@@ -194,16 +186,9 @@ class LogNormal(ContinuousLaw):
     meanlog: float = 0.0
     sdlog: float = 1.0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "meanlog", as_real("meanlog", self.meanlog))
-        object.__setattr__(self, "sdlog", as_real("sdlog", self.sdlog, above=0.0))
+    RANGES = {"meanlog": REAL, "sdlog": POSITIVE}
 
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """`("meanlog", "sdlog")`."""
-        return ("meanlog", "sdlog")
-
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return rng.lognormal(self.meanlog, self.sdlog, size)
 
     def _z(self, r: Array) -> Array:

@@ -11,7 +11,7 @@ from scipy import special
 
 from tea_stats._validation import as_real
 from tea_stats.families.law import Array, Shape
-from tea_stats.families.location_scale import LocationScale
+from tea_stats.families.location_scale import LocationScale, Standard
 
 _FAR = 1e9  # |w|/√df beyond which 1 + df/w² is 1
 
@@ -53,8 +53,14 @@ class StudentT(LocationScale):
         """Moments of order below df are finite."""
         return self.df
 
-    def _sample(self, size: Shape, rng: np.random.Generator) -> Array:
+    def _draw(self, size: Shape, rng: np.random.Generator) -> Array:
         return self.loc + self.scale * rng.standard_t(self.df, size)
+
+    @property
+    def standard(self) -> Standard:
+        """The law of W."""
+        functions = self._cdf_w, self._sf_w, self._ppf_w, self._isf_w, self._logpdf_w, self._slope_w
+        return Standard(*functions)
 
     # Far out the library's functions fail (its inverse at p < 1e-200 for df = 3). There the first
     # term of the tail's series, P(W > w) = (w/√df)^{−df} / (df · B(df/2, 1/2)), is exact.

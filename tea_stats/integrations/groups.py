@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -12,26 +13,28 @@ from tea_stats._validation import as_count
 from tea_stats.estimators import Estimator, lookup
 from tea_stats.torch_bridge import advantages
 
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
 
 def check_request(name: str, N: int, options: Mapping[str, Any]) -> Estimator:
-    """Return the registry's record, after checking all that does not depend on m."""
+    """Return the estimator, after checking everything that does not depend on m."""
     as_count("N", N)
     return lookup(name, options)
 
 
 def check_settings(name: str, m: int, N: int, options: Mapping[str, Any]) -> None:
     """Raise, with the estimator's own message, unless it takes groups of m at these settings."""
-    record = check_request(name, N, options)
-    if m < min(2, record.min_m):
+    estimator = check_request(name, N, options)
+    if m < estimator.min_accepted:
         raise ValueError(
-            f"groups have m = {m} rollouts; {name} needs at least {min(2, record.min_m)}: "
+            f"groups have m = {m} rollouts; {name} needs at least {estimator.min_accepted}: "
             "draw more rollouts of each prompt"
         )
-    record.prepare(m, N)
+    estimator.prepare(m, N)
 
 
 def takes(name: str, m: int, N: int, options: Mapping[str, Any]) -> bool:
-    """Say whether the estimator takes groups of m at these settings."""
+    """Return whether the estimator takes groups of m at these settings."""
     try:
         check_settings(name, m, N, options)
     except ValueError:
@@ -40,7 +43,7 @@ def takes(name: str, m: int, N: int, options: Mapping[str, Any]) -> bool:
 
 
 def table_advantages(
-    name: str, rewards: Tensor, N: int, options: Mapping[str, Any]
+    name: str, rewards: Tensor, N: int, options: Mapping[str, Any] = NO_OPTIONS
 ) -> tuple[Tensor, Tensor]:
     """Return the advantages of groups in which some rollouts have no reward.
 
@@ -69,17 +72,20 @@ def table_advantages(
     kept = ~left_out
     if not kept.any():
         return torch.zeros_like(rewards), left_out
-    mask = None if present[kept].all() else present[kept]
-    found = advantages(name, rewards[kept], N, mask=mask, **options)
-    everywhere = found.new_zeros(rewards.shape)
-    everywhere[kept] = found
-    return everywhere, left_out
+    of_kept = advantages(name, rewards[kept], N, mask=present[kept], **options)
+    table = of_kept.new_zeros(rewards.shape)
+    table[kept] = of_kept
+    return table, left_out
 
 
 def batch_advantages(
-    name: str, rewards: Tensor, groups: Iterable[Hashable], N: int, options: Mapping[str, Any]
+    name: str,
+    rewards: Tensor,
+    groups: Iterable[Hashable],
+    N: int,
+    options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Tensor:
-    """Return the advantages of a batch whose rollouts say which group they are of.
+    """Return the advantages of a batch in which each rollout has the label of its group.
 
     Parameters
     ----------
@@ -88,8 +94,8 @@ def batch_advantages(
     rewards : Tensor, shape (B,)
         NaN for a rollout without a reward.
     groups : iterable of B hashable values
-        Rollouts with the same value are a group, in the order of the batch. Groups may be of
-        several sizes and need not lie together.
+        Rollouts with the same label are a group, in the order of the batch. Groups may be of
+        several sizes and need not be contiguous.
 
     Returns
     -------
@@ -99,12 +105,17 @@ def batch_advantages(
     Raises
     ------
     ValueError
-        If there are not B values, or the estimator does not take groups of the largest size.
+        If there are not B labels, one of them is None, or the estimator does not take groups of the
+        largest size.
     """
     labels = groups.tolist() if hasattr(groups, "tolist") else list(groups)
     if len(labels) != len(rewards):
         raise ValueError(
             f"there are {len(labels)} group labels and {len(rewards)} rewards; give one per rollout"
+        )
+    if None in labels:
+        raise ValueError(
+            f"the group label of rollout {labels.index(None)} is None; give the prompt it is of"
         )
     if not labels:
         return rewards.clone()
@@ -122,8 +133,8 @@ def batch_advantages(
     table = rewards.new_full((len(sizes), max(sizes)), torch.nan)
     where = torch.tensor([row, column], device=rewards.device)
     table[where[0], where[1]] = rewards
-    found, _ = table_advantages(name, table, N, options)
-    return found[where[0], where[1]].to(rewards.dtype)
+    table, _ = table_advantages(name, table, N, options)
+    return table[where[0], where[1]].to(rewards.dtype)
 
 
 def outcome_advantages(
@@ -132,9 +143,9 @@ def outcome_advantages(
     response_mask: Tensor,
     groups: Iterable[Hashable] | None,
     N: int,
-    options: Mapping[str, Any],
+    options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Tensor:
-    """Return the advantage of each rollout at each of its tokens, as verl and SkyRL want it.
+    """Return the advantage of each rollout at each of its tokens, the form of verl and SkyRL.
 
     Parameters
     ----------

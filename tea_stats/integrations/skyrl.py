@@ -1,16 +1,16 @@
-"""SkyRL: an estimator of the registry as a value of `trainer.algorithm.advantage_estimator`.
+"""SkyRL: the estimators as values of `trainer.algorithm.advantage_estimator`.
 
-SkyRL's configuration has no place for N, so the script that starts the training says it, before the
-training starts::
+SkyRL's configuration has no place for N, so register the estimator in the script that starts the
+training, before it does::
 
     from tea_stats.integrations import skyrl
 
     skyrl.register("auto_tea", N=128)
 
-Then `trainer.algorithm.advantage_estimator=auto_tea` chooses it. Each row of a batch counts as a
-rollout (of step-wise trajectories SkyRL gives the last row only), the rows of one `uid` are a
-group, and rows that SkyRL adds as padding get advantage 0. Leave
-`trainer.algorithm.advantage_batch_normalize` off: it would rescale the advantages.
+Then set `trainer.algorithm.advantage_estimator=auto_tea`. Each row of a batch counts as a rollout
+(of step-wise trajectories SkyRL passes the last row only), the rows of one `uid` are a group, and
+rows that SkyRL adds as padding get advantage 0. Leave `trainer.algorithm.advantage_batch_normalize`
+off: it would rescale the advantages.
 
 Tested with SkyRL 0.3.0.
 """
@@ -55,8 +55,8 @@ def advantage_function(
     def compute(
         token_level_rewards: Tensor, response_mask: Tensor, index: Sequence[str], **unused: Any
     ) -> tuple[Tensor, Tensor]:
-        found = outcome_advantages(estimator, token_level_rewards, response_mask, index, N, options)
-        return found, found
+        a = outcome_advantages(estimator, token_level_rewards, response_mask, index, N, options)
+        return a, a
 
     compute.__name__ = f"compute_{estimator}_advantage"
     return compute

@@ -1,7 +1,7 @@
-"""TRL: a GRPOTrainer whose group advantage is any estimator of the registry.
+"""TRL: a GRPOTrainer whose group advantage is any estimator of `tea_stats`.
 
 TRL has no hook for advantages: groups are whole inside `_generate_and_score_completions` only, and
-`compute_loss` sees a shuffled batch. A reward function that returns advantages is no way round: TRL
+`compute_loss` sees a shuffled batch. A reward function that returns advantages does not help: TRL
 subtracts the group's mean from them and divides by its standard deviation. So `BestOfNTrainer`
 lets TRL's method run, takes the rewards that TRL gathers from all processes, and replaces the
 advantages, and the logged ones, before anything uses them.
@@ -51,7 +51,7 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
         If the estimator is unknown, does not take groups of `num_generations`, or
         `multi_objective_aggregation` is not "sum_then_normalize".
     RuntimeError
-        If this version of TRL works in another way than the ones tested.
+        If this version of TRL works differently from the one tested.
 
     Notes
     -----
@@ -60,7 +60,7 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
     one does not count either. The group is then evaluated as the smaller group that is left; one
     too small for the estimator gets advantage 0, and `frac_groups_left_out` is logged.
 
-    Estimators that learn from the other groups of a batch, such as auto TEA, see all groups of
+    Estimators that learn from the other groups of a batch, such as auto TEA, use all groups of
     TRL's generation batch, over all processes.
 
     `scale_rewards` has no effect: advantages are in the estimator's own units. With
@@ -94,7 +94,7 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
     ) -> Tensor:
-        """Let TRL gather the rewards of all processes, and work out all advantages from them."""
+        """Let TRL gather the rewards of all processes, and compute all advantages from them."""
         per_function: Tensor = super()._calculate_rewards(
             inputs, prompts, completions, completion_ids_list
         )
@@ -111,15 +111,15 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
             rewards = rewards.masked_fill(self.accelerator.gather(self._truncated), torch.nan)
         mode = "train" if self.model.training else "eval"
         m = self.num_generations if mode == "train" else self.num_generations_eval
-        found, left_out = table_advantages(
+        advantages, left_out = table_advantages(
             self.estimator, rewards.reshape(-1, m), self.N, self.estimator_options
         )
-        self._advantages = found.flatten()
+        self._advantages = advantages.flatten()
         self._metrics[mode]["frac_groups_left_out"].append(left_out.float().mean().item())
         return per_function
 
     def _transform_advantages(self, advantages: Tensor) -> Tensor:
-        """Answer the hook that huggingface/trl#7298 proposes, in versions of TRL that have it."""
+        """Implement the hook that huggingface/trl#7298 proposes, in versions of TRL with it."""
         everyone = self._everyone(advantages)
         expect(advantages.shape == everyone.shape, "the hook sees a part of the batch")
         self._hooked = True
@@ -175,13 +175,13 @@ def total_rewards(per_function: Tensor, weights: Tensor) -> Tensor:
 
 
 def expect(condition: bool, otherwise: str) -> None:
-    """Raise RuntimeError if TRL's inner workings are not those that were tested."""
+    """Raise RuntimeError unless TRL works as the tested version does."""
     if not condition:
         raise unexpected(otherwise)
 
 
 def unexpected(what: str) -> RuntimeError:
-    """Return the error that says in which way TRL differs from the versions tested."""
+    """Return the error that names the difference from the version of TRL tested."""
     return RuntimeError(
         f"TRL {trl.__version__}: {what}; tea_stats.integrations.trl was tested with TRL {TESTED}: "
         f"pip install 'trl=={TESTED}', or report this to tea_stats"

@@ -1,18 +1,18 @@
-r"""verl: the estimators of the registry as values of `algorithm.adv_estimator`.
+r"""verl: the estimators as values of `algorithm.adv_estimator`.
 
 Importing this module registers them, and verl imports it by itself, through the entry point
-`verl.plugins`, wherever tea_stats is installed. So no code is needed::
+`verl.plugins`, wherever tea_stats is installed. No code is needed::
 
     python -m verl.trainer.main_ppo algorithm.adv_estimator=auto_tea \
         +algorithm.tea_stats.N=128 actor_rollout_ref.rollout.n=16 ...
 
 Below `algorithm.tea_stats`, N is the deployment budget of best-of-N and every other key an option
-of the estimator, such as `+algorithm.tea_stats.alpha=0.5`. Names that verl has taken for estimators
-of its own (grpo, rloo) stay verl's.
+of the estimator, such as `+algorithm.tea_stats.alpha=0.5`. Names that verl uses for its own
+estimators (grpo, rloo) stay verl's.
 
-Advantages are worked out by verl's driver, which has whole groups: the rows of one `uid`. Each row
-counts as a rollout; agent loops that turn one rollout into several rows are not for this. The
-reward of a rollout is the sum of its token-level rewards, as for verl's own GRPO.
+verl's driver computes the advantages, from whole groups: the rows of one `uid`. Each row counts as
+a rollout, so do not use this with agent loops that turn one rollout into several rows. The reward
+of a rollout is the sum of its token-level rewards, as for verl's own GRPO.
 
 Tested with verl 0.9.1.
 """
@@ -62,8 +62,8 @@ def advantage_function(name: str) -> AdvantageFunction:
         **unused: Any,
     ) -> tuple[Tensor, Tensor]:
         N, options = settings(name, config)
-        found = outcome_advantages(name, token_level_rewards, response_mask, index, N, options)
-        return found, found
+        a = outcome_advantages(name, token_level_rewards, response_mask, index, N, options)
+        return a, a
 
     compute.__name__ = f"compute_{name}_advantage"
     return compute

@@ -1,7 +1,7 @@
 r"""The design of linear advantages: best-of-N extrapolated from the best of k ≤ m rollouts.
 
 A centred advantage that is linear in the sorted rewards is one slope s_b per gap (see
-`estimators._tableau`). Its mean response to a rollout at F(r) = u has, in r, the derivative
+`linear.tableau`). Its mean response to a rollout at F(r) = u has, in r, the derivative
 
 .. math::
 
@@ -34,11 +34,12 @@ from typing import Any
 
 import numpy as np
 
-from tea_stats import best_of_n
 from tea_stats._validation import as_count
-from tea_stats.best_of_n import order_statistics
-from tea_stats.families import ContinuousLaw, Gumbel, GumbelMin, Logistic, Normal, StudentT, Weibull
-from tea_stats.families.law import Array
+from tea_stats.best_of_n import exact, order_statistics
+from tea_stats.families.law import Array, ContinuousLaw
+from tea_stats.families.location_scale import Gumbel, GumbelMin, Logistic, Normal
+from tea_stats.families.skewed import Weibull
+from tea_stats.families.student_t import StudentT
 from tea_stats.linear.tableau import Tableau, centred, from_slopes
 
 #: standard laws that `tails` and `design` may name
@@ -127,12 +128,12 @@ class LinearDesign:
         m = self.m
         # s_b = Σ_k w_k m C(b−1, k−1)/C(m−1, k): binomial inversion gives w_k
         differences = [Fraction(float(s)) for s in self.slopes]
-        found = {}
+        weights = {}
         for k in range(1, m):
-            found[k] = differences[0] * math.comb(m - 1, k) / m
+            weights[k] = differences[0] * math.comb(m - 1, k) / m
             differences = [b - a for a, b in zip(differences, differences[1:], strict=False)]
-        found[m] = Fraction(self.top)
-        return {k: w for k, w in found.items() if k >= self.k_min}
+        weights[m] = Fraction(self.top)
+        return {k: w for k, w in weights.items() if k >= self.k_min}
 
 
 def tableau(slopes: Array, top: float) -> Tableau:
@@ -161,7 +162,7 @@ def _cached_design(
         )
     quadratic = advantage_square(law, m)
     conditions = np.vstack([location(m), *(value(standard, m) for standard in laws.values())])
-    targets = np.array([1.0, *(best_of_n.value(standard, N) for standard in laws.values())])
+    targets = np.array([1.0, *(exact.value(standard, N) for standard in laws.values())])
     free = np.arange(m) >= k_min - 1
     solution, condition = _least_variance(
         quadratic[np.ix_(free, free)], conditions[:, free], targets

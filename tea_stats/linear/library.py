@@ -1,11 +1,11 @@
-"""A library of reward laws, the linear design that each asks for, and which of them a batch shows.
+"""A library of reward laws, the best linear design for each, and which of them fit a batch.
 
-What m rollouts say about best-of-N depends on how the tail goes on beyond them. One group is too
-small to tell; a batch of prompts is not. Its pooled curve k ↦ V̂_k, k ≤ m, is linear in the gaps of
-the sorted rewards, so that its mean and its covariance under each law of the library are exact, up
-to a scale; a Gaussian likelihood with the scale integrated out weighs the laws. Location and scale
-of a prompt do not matter to its own part of the curve's shape: prompts with a wider spread of
-rewards count for more, as they do in the gradient.
+How m rollouts extrapolate to best-of-N depends on how the tail continues beyond them. One group is
+too small to show that; a batch of prompts is not. Its pooled curve k ↦ V̂_k, k ≤ m, is linear in the
+gaps of the sorted rewards, so that its mean and its covariance under each law of the library are
+exact, up to a scale; a Gaussian likelihood with the scale integrated out weighs the laws. Location
+and scale of a prompt do not affect the shape of its own part of the curve: prompts with a wider
+spread of rewards count for more, as they do in the gradient.
 """
 
 from __future__ import annotations
@@ -18,22 +18,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tea_stats import best_of_n
-from tea_stats.best_of_n import order_statistics
-from tea_stats.families import (
-    Beta,
-    ContinuousLaw,
-    GenPareto,
-    Gumbel,
-    GumbelMin,
-    Logistic,
-    Normal,
-    NormalMixture,
-    StudentT,
-    Weibull,
-)
-from tea_stats.families.law import Array
-from tea_stats.families.location_scale import LocationScale
+from tea_stats.best_of_n import exact, order_statistics
+from tea_stats.families.bounded import Beta
+from tea_stats.families.gen_pareto import GenPareto
+from tea_stats.families.law import Array, ContinuousLaw
+from tea_stats.families.location_scale import Gumbel, GumbelMin, LocationScale, Logistic, Normal
+from tea_stats.families.mixture import NormalMixture
+from tea_stats.families.skewed import Weibull
+from tea_stats.families.student_t import StudentT
 from tea_stats.linear import design
 
 #: light, exponential and heavy tails, skew to either side, bounded rewards, a rare good mode
@@ -98,7 +90,7 @@ class Curves(NamedTuple):
 
 @lru_cache(maxsize=16)
 def curves(m: int) -> Curves:
-    """Return what the laws expect of the curve of groups of m."""
+    """Return mean and covariance of the curve of groups of m under each law."""
     below = np.arange(1, m)
     sizes = [k for k in CURVE if k <= m]
     # V̂_k = r_(1) + the gaps, each with the chance that the best of k lies above it
@@ -132,7 +124,7 @@ def log_likelihood(known: Curves, rises: Array, scale: Array, groups: Array) -> 
     Parameters
     ----------
     known : Curves
-        What the laws expect.
+        As `curves` returns them.
     rises : ndarray, shape (B, q)
         Rises of B pooled curves, in any one unit each; not all zero.
     scale : ndarray, shape (B,)
@@ -158,8 +150,7 @@ def log_likelihood(known: Curves, rises: Array, scale: Array, groups: Array) -> 
     exponent = (q - 1) * np.log(peak) - 0.5 * ((a * peak - 2.0 * b) * peak + c)
     curvature = a + (q - 1) / peak**2
     determinant = np.log(variance).sum(axis=-1) + 2.0 * np.log(known.mean).sum(axis=-1)
-    found: Array = exponent - 0.5 * np.log(curvature) - 0.5 * determinant
-    return found
+    return np.asarray(exponent - 0.5 * np.log(curvature) - 0.5 * determinant)
 
 
 class Designs(NamedTuple):
@@ -170,7 +161,7 @@ class Designs(NamedTuple):
     coefficients : ndarray, shape (K, m)
         m − 1 centred slopes and the weight of max@m, as in `LinearDesign`.
     risk : ndarray, shape (K,)
-        What linear TEA at its defaults has for a risk under each law.
+        Risk of linear TEA at its defaults under each law.
     """
 
     coefficients: Array
@@ -208,19 +199,19 @@ def _risk(law: ContinuousLaw, m: int, N: int, prompts: int) -> tuple[Array, Arra
     These are location and log scale and, where they are others and the quantile's derivative is
     known, the law's own. The variance is E[A²] E‖S‖²/m.
     """
-    mean = best_of_n.value(law, 1)
+    mean = exact.value(law, 1)
     sd = math.sqrt(order_statistics.expectation(law, lambda r: (r - mean) ** 2))
     location = design.location(m)
     square = design.advantage_square(law, m, COARSE) / (m * prompts)
     # rewards in standard deviations from the mean
     moved = np.vstack([location, (design.value(law, m) - mean * location) / sd])
-    truth = np.array([1.0, (best_of_n.value(law, N) - mean) / sd])
+    truth = np.array([1.0, (exact.value(law, N) - mean) / sd])
     views = [(moved, truth, SCORE_SQUARE * square / sd**2)]
     if not isinstance(law, LocationScale):
         moved_by_own = design.gradient(law, m)
         if moved_by_own is not None:
-            information = np.trace(best_of_n.fisher_information(law))
-            views.append((moved_by_own, best_of_n.gradient(law, N), information * square))
+            information = np.trace(exact.fisher_information(law))
+            views.append((moved_by_own, exact.gradient(law, N), information * square))
     P = sum((D.T @ D + V) / (t @ t) for D, t, V in views) / len(views)
     q = sum(t @ D / (t @ t) for D, t, _ in views) / len(views)
     return np.asarray(P), np.asarray(q)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tea_stats import _kernels, tails
+from tea_stats import _kernels
 from tea_stats.estimators import ESTIMATORS, Estimator, Prepared, lookup
 from tea_stats.estimators.record import same
 from tea_stats.families import FiniteLaw, Law
@@ -60,7 +60,7 @@ class Pass:
         base, slope = self.prepared.batches(rewards, order)
         if self.estimator.affine:
             for budget in self.budgets:
-                yield (budget,), base + tails.normal_max_mean(budget) * slope
+                yield (budget,), base + self.estimator.slope_constant(budget) * slope
         else:
             yield self.budgets, base
 
@@ -83,7 +83,7 @@ class Pass:
             degenerate = _kernels.contract_parts(base, slope, scores, parts)
             for budget in self.budgets:
                 x = np.empty((groups, d + 2))
-                _kernels.extrapolate(parts, tails.normal_max_mean(budget), x)
+                _kernels.extrapolate(parts, self.estimator.slope_constant(budget), x)
                 yield self.keys[budget], x, degenerate
         else:
             x = np.empty((groups, d + 2))
@@ -94,9 +94,8 @@ class Pass:
         """Return whether ĝ has a variance under this law."""
         if isinstance(law, FiniteLaw):
             return True
-        # z-scored and exponential-utility advantages are bounded, whatever the rewards
-        bounded = self.estimator.scale_degree != 1
-        return (bounded or law.moments_below > 2) and self.estimator.has_finite_variance(m)
+        bounded = self.estimator.bounded or law.moments_below > 2
+        return bounded and self.estimator.has_finite_variance(m)
 
 
 def requests(estimators: Requests) -> dict[str, tuple[str, dict[str, Any]]]:

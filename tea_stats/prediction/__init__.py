@@ -4,8 +4,8 @@
 
     from tea_stats import prediction, reward_log
 
-    found = prediction.predict(reward_log.read("rewards.jsonl"), N=1024)
-    found.curves[found.recommended].value
+    forecast = prediction.predict(reward_log.read("rewards.jsonl"), N=1024)
+    forecast.curves[forecast.recommended].value
 """
 
 from tea_stats.prediction.backtest import Backtest

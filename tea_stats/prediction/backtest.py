@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tea_stats.prediction.fit import Array, Counts, column_means, told
+from tea_stats.families.law import Array
+from tea_stats.prediction.fit import Counts, column_means, within_tail
 from tea_stats.prediction.methods import METHODS
-from tea_stats.reward_log import RewardLog
+from tea_stats.reward_log.log import RewardLog
 
 #: fewest rollouts of a prompt that can be split, and that are predicted from
 LEAST, FEWEST = 8, 4
@@ -57,13 +58,13 @@ class Backtest:
         """Return the extrapolation error to allow for at each N, shape (K,), in reward units.
 
         The error at k = M beyond its noise, (bias² − s.e.²)₊^½, taken to grow like log²(N α): on
-        most laws two curves that agree in the tail share α part like that.
+        most laws two curves that agree over the tail share α diverge like that.
         """
-        # the error of a single prompt cannot be told from its noise
+        # the error of a single prompt cannot be separated from its noise
         bias, noise = self.biases.get(name, 0.0), self.standard_errors.get(name, np.nan)
-        seen = 0.0 if np.isnan(noise) else np.sqrt(max(bias**2 - noise**2, 0.0))
+        error = 0.0 if np.isnan(noise) else np.sqrt(max(bias**2 - noise**2, 0.0))
         growth = np.log(np.maximum(grid * alpha, 1.0)) / np.log(self.M * alpha)
-        return np.asarray(seen * growth**2 if np.isfinite(seen) else np.zeros(len(grid)))
+        return np.asarray(error * growth**2 if np.isfinite(error) else np.zeros(len(grid)))
 
 
 def run(
@@ -87,7 +88,7 @@ def run(
         ]
     )
     grid = np.unique(np.rint(m * (M / m) ** np.linspace(0.0, 1.0, 9)[1:])).astype(np.int64)
-    grid = grid[told(grid, alpha)]
+    grid = grid[within_tail(grid, alpha)]
     if not grid.size:
         return None
     unbiased = METHODS["max_at_k"].fit(_log(groups), grid, alpha).values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tea_stats.prediction.fit import Array
+from tea_stats.families.law import Array
 
 
 def pointwise(draws: Array, level: float) -> tuple[Array, Array]:
@@ -24,9 +24,9 @@ def pointwise(draws: Array, level: float) -> tuple[Array, Array]:
 def simultaneous(draws: Array, level: float) -> tuple[Array, Array]:
     """Return the ends of the quantile-based sup-t band, shape (K,).
 
-    Of all bands that cut the same share off at every point, the narrowest that holds a share
-    `level` of the drawn curves whole: Montiel Olea and Plagborg-Møller (2019), Journal of Applied
-    Econometrics 34, algorithm 2.
+    Of all bands that cut the same share off at every point, the narrowest that contains a
+    share `level` of the drawn curves whole: Montiel Olea and Plagborg-Møller (2019), Journal of
+    Applied Econometrics 34, algorithm 2.
     """
     usable = ~np.isnan(draws).any(axis=0)
     if not usable.any():

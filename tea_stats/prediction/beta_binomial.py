@@ -1,9 +1,9 @@
 """Beta-binomial: best-of-N of 0/1 rewards, each prompt's p a draw from one beta law.
 
 V_N = 1 − E(1 − p)^N = 1 − B(a, b + N)/B(a, b). The laws are those of the estimator
-`beta_binomial`, on a grid refined where the counts of successes put it. Before the log is seen the
-mean has Jeffreys's law for a chance, and the evenness (a + b) · mean · (1 − mean) any order of
-magnitude between .05 and 50; the posterior over the grid gives value and intervals.
+`beta_binomial`, on a grid refined around the likely ones. The prior of the mean is Jeffreys's for a
+probability, that of the evenness (a + b) · mean · (1 − mean) uniform in its logarithm between .05
+and 50; the posterior over the grid gives value and intervals.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import numpy as np
 from scipy import special
 
 from tea_stats.estimators.beta_binomial import EVENNESS, log_beta, priors
+from tea_stats.families.law import Array
 from tea_stats.prediction import fit
-from tea_stats.prediction.fit import Array, Counts, Fit, column_means
-from tea_stats.reward_log import RewardLog
+from tea_stats.prediction.fit import Counts, Fit, column_means
+from tea_stats.reward_log.log import RewardLog
 
-#: log odds of the mean and log evenness that are thought possible
+#: support of the prior: log odds of the mean and log evenness
 BOX = ((np.log(1e-6), np.log(1e4)), (np.log(EVENNESS[0]), np.log(EVENNESS[-1])))
 #: points of the grid in each direction, and how often it is narrowed
 POINTS, ROUNDS = 48, 3
-#: grid points whose log posterior is farther below the best one count for nothing
+#: grid points whose log posterior lies farther below the best one are neglected
 NEGLIGIBLE = 12.0
 #: most draws of the law where every prompt's p is drawn too
 MOST_LAWS = 500
@@ -104,8 +105,8 @@ class BetaBinomial(Fit):
             for s, size, number in zip(self.successes, self.sizes, self.number, strict=True):
                 likelihood += number * (log_beta(a + s, b + (size - s)) - whole)
             likelihood -= likelihood.max()
-            seen = np.asarray(likelihood > -NEGLIGIBLE).reshape(POINTS, POINTS)
-            box = (_around(odds, seen.any(axis=0)), _around(even, seen.any(axis=1)))
+            likely = np.asarray(likelihood > -NEGLIGIBLE).reshape(POINTS, POINTS)
+            box = (_around(odds, likely.any(axis=0)), _around(even, likely.any(axis=1)))
         weight = np.exp(likelihood)
         return a, b, weight / weight.sum()
 
@@ -121,7 +122,7 @@ def best_of(a: Array, b: Array, N: Counts) -> Array:
     return np.asarray(-np.expm1(log_beta(a, b + N) - log_beta(a, np.asarray(b, dtype=float))))
 
 
-def _around(axis: Array, seen: Any) -> tuple[float, float]:
-    """Return the ends of what is seen on an axis, one step farther out, inside its own ends."""
-    first, last = np.flatnonzero(seen)[[0, -1]]
+def _around(axis: Array, likely: Any) -> tuple[float, float]:
+    """Return the ends of the likely part of an axis, one step farther out where it goes on."""
+    first, last = np.flatnonzero(likely)[[0, -1]]
     return float(axis[max(first - 1, 0)]), float(axis[min(last + 1, len(axis) - 1)])

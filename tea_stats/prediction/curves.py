@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats._validation import as_choice, as_count, as_flag, as_real, as_seed
+from tea_stats.families.law import Array
 from tea_stats.prediction import backtest as _backtest, bands
 from tea_stats.prediction.backtest import Backtest
-from tea_stats.prediction.fit import Array, Counts, Fit
+from tea_stats.prediction.fit import Counts, Fit
 from tea_stats.prediction.methods import METHODS
-from tea_stats.reward_log import RewardLog
+from tea_stats.reward_log.log import RewardLog
 
 #: what the average is taken over
 TARGETS = ("population", "these_prompts")
@@ -38,16 +39,16 @@ class Curve:
     low, high : ndarray, shape (K,)
         Ends of the interval at each N.
     band_low, band_high : ndarray, shape (K,)
-        Ends of the band that holds for all N at once.
+        Ends of the simultaneous band, which covers the whole curve.
     allowance : ndarray, shape (K,)
-        Standard deviation that intervals and bands hold for the error of extrapolation, as the
-        backtest shows it; 0 where it shows none, or was not asked to.
+        Standard deviation that intervals and bands include for the error of extrapolation, as
+        estimated by the backtest; 0 where it shows none, or with `extrapolation_error=False`.
     prompts : ndarray of int, shape (K,)
         Prompts with a value.
     prompt_values : ndarray, shape (P, K)
         Predicted V_N of each prompt.
     prompt_low, prompt_high : ndarray, shape (P, K), or None
-        Ends of each prompt's own interval, where they were asked for.
+        Ends of each prompt's own interval, with `prompt_intervals=True`.
     details : mapping
         What was fitted: the tail fraction alpha, the shape, a and b.
     """
@@ -132,8 +133,8 @@ def predict(
     N : int
         Largest budget of best-of-N; the grid goes up to it in steps of √2.
     methods : sequence of str, optional
-        Keys of `METHODS`. By default all that suit the rewards: for 0/1 rewards max@k and
-        beta-binomial, for others all but beta-binomial.
+        Keys of `METHODS`. By default all that apply to the rewards: for 0/1 rewards max@k
+        and beta-binomial, for others all but beta-binomial.
     alpha : float
         Share of the rollouts that the Gaussian and the Pareto tail are fitted to, in (0, 1].
     level : float
@@ -143,7 +144,8 @@ def predict(
         or over these very prompts, of which only the rollouts are random. By default "population",
         and "these_prompts" for a single prompt.
     prompt_intervals : bool
-        Whether to give an interval for each prompt as well; it takes the method's law for granted.
+        Whether to give an interval for each prompt as well, on the assumption that the method's law
+        is true.
     extrapolation_error : bool
         Whether intervals and bands of the average allow for the extrapolation error that the
         backtest shows, and not for sampling only.
@@ -164,8 +166,7 @@ def predict(
     Examples
     --------
     >>> rewards = np.random.default_rng(0).normal(size=(64, 32))
-    >>> found = predict(rewards, 1024)
-    >>> curve = found.curves["gaussian_tail"]
+    >>> curve = predict(rewards, 1024).curves["gaussian_tail"]
     >>> [round(float(line[-1]), 2) for line in (curve.value, curve.low, curve.high)]
     [3.17, 3.01, 3.33]
     """
@@ -179,8 +180,8 @@ def predict(
     as_choice("target", target, TARGETS)
     if target == "population" and len(log) == 1:
         raise ValueError(
-            "target is 'population' and there is one prompt, which tells nothing of others; give "
-            "target='these_prompts' (--these-prompts), or a log of more prompts"
+            "target is 'population' and there is one prompt, which carries no information on "
+            "others; give target='these_prompts' (--these-prompts), or a log of more prompts"
         )
     as_flag("prompt_intervals", prompt_intervals)
     as_flag("extrapolation_error", extrapolation_error)
@@ -261,7 +262,7 @@ def as_log(rewards: RewardLog | ArrayLike) -> RewardLog:
 
 def as_methods(methods: Sequence[str] | None, log: RewardLog) -> tuple[str, ...]:
     """Return the names of methods, checked against the log."""
-    binary = bool(((log.rewards == 0.0) | (log.rewards == 1.0)).all())
+    binary = log.is_binary
     if methods is None:
         suited = [name for name, method in METHODS.items() if method.binary == binary]
         methods = ["max_at_k", *(name for name in suited if name != "max_at_k")]

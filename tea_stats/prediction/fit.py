@@ -2,9 +2,9 @@
 
 Two questions have two answers. For the POPULATION that the prompts come from, the values v_i of the
 P prompts are independent and identically distributed, rollouts and all: the variance of their
-average is Var(v_i)/P, and the spread between prompts already holds what the rollouts add to it.
+average is Var(v_i)/P, and the spread between prompts already includes what the rollouts add.
 Resampling rollouts within resampled prompts would count them twice. For THESE prompts only the
-rollouts are random, Σ Var(v_i | prompt i)/P², and a jackknife over each prompt's rollouts tells it.
+rollouts are random: Σ Var(v_i | prompt i)/P², estimated by a jackknife over each prompt's rollouts.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tea_stats import best_of_n
-from tea_stats.families import Normal
-from tea_stats.reward_log import RewardLog
+from tea_stats.best_of_n import exact
+from tea_stats.families.law import Array
+from tea_stats.families.location_scale import Normal
+from tea_stats.reward_log.log import RewardLog
 
-Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 #: simulated groups behind the interval of one prompt
 REFERENCE_GROUPS = 4000
-#: numbers held at a time where an array has prompts × rollouts × budgets
+#: numbers in memory at a time where an array has prompts × rollouts × budgets
 LARGEST_BLOCK = 4_000_000
 
 
@@ -51,7 +51,7 @@ class Fit(ABC):
 
     @abstractmethod
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
-        """Return what the average may be, shape (count, K); NaN where that cannot be told."""
+        """Return draws of the average, shape (count, K); NaN where its spread is unknown."""
 
     @abstractmethod
     def prompt_bounds(self, level: float, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -61,13 +61,20 @@ class Fit(ABC):
 class GroupFit(Fit):
     """A method whose value of a prompt is a location-scale equivariant function of its rewards.
 
-    Subclasses fill `values` and give `group_values`; `reference_groups` is the law under which an
-    interval for one prompt is exact.
+    Subclasses give `group_values`; `reference_groups` is the law under which an interval for one
+    prompt is exact.
     """
 
-    def __init__(self, log: RewardLog, grid: Counts) -> None:
-        self.log, self.grid, self.details = log, grid, {}
+    def __init__(self, log: RewardLog, grid: Counts, alpha: float) -> None:
+        self.log, self.grid, self.alpha = log, grid, alpha
+        self.details = self.fit_shared()
         self.values = np.full((len(log), len(grid)), np.nan)
+        for places, ascending in blocks(log, 1):
+            self.values[places] = self.group_values(ascending)
+
+    def fit_shared(self) -> dict[str, Any]:
+        """Fit what all prompts share; return it by name."""
+        return {}
 
     @abstractmethod
     def group_values(self, ascending: Array) -> Array:
@@ -76,11 +83,6 @@ class GroupFit(Fit):
     @abstractmethod
     def rollout_covariance(self, ascending: Array) -> Array:
         """Return jackknife covariances of `group_values`, shape (G, K, K)."""
-
-    def fill(self) -> None:
-        """Compute the value of every prompt."""
-        for places, ascending in blocks(self.log, 1):
-            self.values[places] = self.group_values(ascending)
 
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
         """Return draws of the average: multivariate t around it, one prompt by its own law."""
@@ -105,9 +107,9 @@ class GroupFit(Fit):
         total = np.zeros((len(prompts),) * 2)
         sums = np.zeros(3)
         for _, ascending in blocks(self.log, len(prompts)):
-            found = np.nan_to_num(self.rollout_covariance(ascending))
-            total += found.sum(axis=0)
-            size = np.einsum("gkk->g", found)
+            covariance = np.nan_to_num(self.rollout_covariance(ascending))
+            total += covariance.sum(axis=0)
+            size = np.einsum("gkk->g", covariance)
             sums += len(size), size.sum(), (size**2).sum()
         number, first, second = sums
         spread = second / number - (first / number) ** 2
@@ -119,7 +121,7 @@ class GroupFit(Fit):
 
     def reference_groups(self, m: int, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return sorted groups of a standard law, shape (count, m), and their true V_N."""
-        truth = np.array([best_of_n.value(Normal(), int(N)) for N in self.grid])
+        truth = np.array([exact.value(Normal(), int(N)) for N in self.grid])
         return np.sort(rng.standard_normal((count, m)), axis=1), truth
 
     def pivots(self, m: int, count: int, rng: np.random.Generator) -> Array:
@@ -157,11 +159,11 @@ def blocks(log: RewardLog, width: int) -> Any:
             yield places[start : start + rows], np.sort(rewards[start : start + rows], axis=1)
 
 
-def told(grid: Counts, alpha: float) -> NDArray[np.bool_]:
-    """Return for which N the best share alpha of the rollouts decides: from N = 2/α on.
+def within_tail(grid: Counts, alpha: float) -> NDArray[np.bool_]:
+    """Return for which N the best of N nearly always lies in the top share alpha: N ≥ 2/α.
 
-    There the best of N lies outside that share with a chance of e^{−2} at most, and outside twice
-    the share, which a Gaussian tail is to hold over, with one of e^{−4}.
+    It lies outside that share with probability at most e^{−2}, and outside twice the share, over
+    which a Gaussian tail is assumed, with at most e^{−4}.
     """
     return np.asarray(grid * alpha >= 2.0 - 1e-9)
 

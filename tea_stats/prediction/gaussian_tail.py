@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from tea_stats import tails
-from tea_stats.prediction.fit import Array, Counts, GroupFit, told
-from tea_stats.reward_log import RewardLog
+from tea_stats.families.law import Array
+from tea_stats.prediction.fit import GroupFit, within_tail
 from tea_stats.tails import calibration
+from tea_stats.tails.constants import normal_max_mean, tail_count
 
 #: least number of rollouts: two in the tail, and one below it
 LEAST = 4
@@ -20,16 +22,14 @@ class GaussianTail(GroupFit):
     law at every m. As m grows c tends to TEA's c̃_N = (c_N − λ)/κ.
     """
 
-    def __init__(self, log: RewardLog, grid: Counts, alpha: float) -> None:
-        super().__init__(log, grid)
-        self.alpha = alpha
-        self.details = {"alpha": alpha}
-        self.fill()
+    def fit_shared(self) -> dict[str, Any]:
+        """Return the tail fraction; nothing is shared."""
+        return {"alpha": self.alpha}
 
     def group_values(self, ascending: Array) -> Array:
         """Return V̂_N of each group, shape (G, K); NaN for N < 2/α and m < 4."""
         m = ascending.shape[1]
-        top = ascending[:, m - tails.tail_count(max(m, 2), self.alpha) :]
+        top = ascending[:, m - tail_count(max(m, 2), self.alpha) :]
         return top.mean(axis=1)[:, None] + top.std(axis=1)[:, None] * self._factors(m)
 
     def rollout_covariance(self, ascending: Array) -> Array:
@@ -40,7 +40,7 @@ class GaussianTail(GroupFit):
         m = ascending.shape[1]
         if m < LEAST:
             return np.zeros((len(ascending), len(self.grid), len(self.grid)))
-        k = min(tails.tail_count(m, self.alpha), m - 1)
+        k = min(tail_count(m, self.alpha), m - 1)
         top = ascending[:, m - k - 1 :] - ascending[:, -1:]
         # mean and spread of the top k + 1 without each one of them
         mean = (top.sum(axis=1, keepdims=True) - top) / k
@@ -55,11 +55,11 @@ class GaussianTail(GroupFit):
         return slope.T @ covariance @ slope
 
     def _factors(self, m: int) -> Array:
-        """Return c for each N, NaN where the tail says nothing of it."""
+        """Return c for each N, NaN where the best of N may lie below the tail."""
         factors = np.full(len(self.grid), np.nan)
         if m < LEAST:
             return factors
-        mean, spread = calibration.tail_means(m, tails.tail_count(m, self.alpha))
-        for place in np.flatnonzero(told(self.grid, self.alpha)):
-            factors[place] = (tails.normal_max_mean(int(self.grid[place])) - mean) / spread
+        mean, spread = calibration.tail_means(m, tail_count(m, self.alpha))
+        for place in np.flatnonzero(within_tail(self.grid, self.alpha)):
+            factors[place] = (normal_max_mean(int(self.grid[place])) - mean) / spread
         return factors

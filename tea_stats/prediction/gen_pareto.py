@@ -21,50 +21,50 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from tea_stats import tails
+from tea_stats.families.law import Array
 from tea_stats.prediction import fit
-from tea_stats.prediction.fit import Array, Counts, GroupFit, told
-from tea_stats.reward_log import RewardLog
+from tea_stats.prediction.fit import GroupFit, within_tail
+from tea_stats.tails.constants import tail_count
 
 #: least number of rollouts: two excesses over a third reward, and one below
 LEAST = 4
 #: shapes below end at a point just above the best reward
 SMALLEST_SHAPE = -5.0
-#: beyond, simulated groups say nothing of a variance; it is infinite from ½ on
+#: beyond, the variance of simulated groups means nothing; it is infinite from ½ on
 LARGEST_SIMULATED = 0.95
-#: simulated groups behind a covariance, which they tell to a few percent
+#: simulated groups behind a covariance, good to a few percent
 COVARIANCE_GROUPS = 1000
-#: a mean that is drawn e^40 times too large means that nothing is known of it
+#: a mean drawn e^40 times too large is as good as unknown
 LARGEST_LOG = 40.0
 
 
 class GenPareto(GroupFit):
     """V̂_N = u + A l₁; the excesses are those over the (k + 1)-th largest reward."""
 
-    def __init__(self, log: RewardLog, grid: Counts, alpha: float) -> None:
-        super().__init__(log, grid)
-        self.alpha = alpha
-        moments = np.full((len(log), 3), np.nan)
-        for places, ascending in fit.blocks(log, 1):
+    def fit_shared(self) -> dict[str, Any]:
+        """Fit the shape."""
+        moments = np.full((len(self.log), 3), np.nan)
+        for places, ascending in fit.blocks(self.log, 1):
             moments[places] = self._moments(ascending)
         self.moments = moments[np.isfinite(moments[:, 0])]
         self.shape = float(shape(*self.moments[:, 1:].sum(axis=0))) if len(self.moments) else np.nan
-        self.details = {"alpha": alpha, "shape": self.shape}
-        self.fill()
+        return {"alpha": self.alpha, "shape": self.shape}
 
     def group_values(self, ascending: Array) -> Array:
         """Return V̂_N of each group, shape (G, K); NaN for N < 2/α and m < 4."""
         moments = self._moments(ascending)
         factor = self._factors(ascending.shape[1], np.array(self.shape))
         # no excess at all: nothing to extrapolate, whatever the shape
-        factor = np.where((moments[:, 1:2] > 0.0) | ~told(self.grid, self.alpha), factor, 0.0)
+        factor = np.where(
+            (moments[:, 1:2] > 0.0) | ~within_tail(self.grid, self.alpha), factor, 0.0
+        )
         return moments[:, :1] + moments[:, 1:2] * factor
 
     def rollout_covariance(self, ascending: Array) -> Array:
         """Return covariances of u, l₁ and l₂ on the fitted law, shape (G, 3, 3).
 
-        Those of simulated groups of scale 1, times the squared scale that l₁ tells. A jackknife
-        would not do: of a single order statistic, as u is, it is inconsistent.
+        Those of simulated groups of scale 1, times the squared scale estimated by l₁. A
+        jackknife would not do: for a single order statistic such as u it is inconsistent.
         """
         m = ascending.shape[1]
         if m < LEAST:
@@ -117,7 +117,7 @@ class GenPareto(GroupFit):
 
     def reference_groups(self, m: int, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return sorted groups of generalised Pareto laws, and their true V_N."""
-        # without any excess there is no shape, and no scale that it could matter for
+        # without any excess there is no shape, and a scale of 0
         xi = float(_safe(np.minimum(np.nan_to_num(self.shape), LARGEST_SIMULATED)))
         e = rng.standard_exponential((count, m))
         groups = np.sort(e * special.exprel(xi * e), axis=1)
@@ -134,17 +134,17 @@ class GenPareto(GroupFit):
         if m < LEAST:
             return np.full((len(ascending), 3), np.nan)
         lowest = ascending[:, :1]
-        k = tails.tail_count(m, self.alpha)
-        found = (ascending - lowest) @ moment_weights(m, k)
-        found[:, :1] += lowest
-        return found
+        k = tail_count(m, self.alpha)
+        moments = (ascending - lowest) @ moment_weights(m, k)
+        moments[:, :1] += lowest
+        return moments
 
     def _factors(self, m: int, xi: Array) -> Array:
-        """Return A for each N, NaN where the tail says nothing of it; shape of xi and K."""
+        """Return A for each N, NaN where the best of N may lie below the tail."""
         if m < LEAST:
             return np.full(np.broadcast_shapes(xi.shape, self.grid.shape), np.nan)
-        found = excess_factors(m, tails.tail_count(m, self.alpha), self.grid, xi)
-        return np.where(told(self.grid, self.alpha), found, np.nan)
+        factors = excess_factors(m, tail_count(m, self.alpha), self.grid, xi)
+        return np.where(within_tail(self.grid, self.alpha), factors, np.nan)
 
 
 def shape(first: Any, second: Any) -> Array:
@@ -156,13 +156,13 @@ def shape(first: Any, second: Any) -> Array:
 def moment_weights(m: int, k: int) -> Array:
     """Return the weights of u, l₁ and l₂ on m sorted rewards, shape (m, 3)."""
     j = np.arange(1, k + 1)
-    found = np.zeros((m, 3))
-    found[m - k - 1, 0] = 1.0
-    found[m - k :, 1] = 1.0 / k
-    found[m - k - 1, 1] = -1.0
+    weights = np.zeros((m, 3))
+    weights[m - k - 1, 0] = 1.0
+    weights[m - k :, 1] = 1.0 / k
+    weights[m - k - 1, 1] = -1.0
     # half the mean distance of two excesses
-    found[m - k :, 2] = (2 * j - k - 1) / (k * (k - 1))
-    return found
+    weights[m - k :, 2] = (2 * j - k - 1) / (k * (k - 1))
+    return weights
 
 
 def log_best(N: Any, xi: Any) -> Array:
@@ -181,8 +181,8 @@ def excess_factors(m: int, k: int, N: Any, xi: Any) -> Array:
     xi = np.asarray(xi, dtype=float)
     safe = _safe(xi)
     log_u = _log_rise(m + 1.0, safe) - _log_rise(k + 1.0, safe)
-    found = (1.0 - safe) * np.expm1(log_best(N, safe) - log_u) / safe
-    return np.where(xi < 1.0, found, np.inf)
+    factors = (1.0 - safe) * np.expm1(log_best(N, safe) - log_u) / safe
+    return np.where(xi < 1.0, factors, np.inf)
 
 
 def _safe(xi: Array) -> Array:

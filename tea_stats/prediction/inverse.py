@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tea_stats._validation import as_real
+from tea_stats.families.law import Array
 from tea_stats.prediction.curves import Curve
-from tea_stats.prediction.fit import Array
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,6 @@ def budget_for(curve: Curve, target_reward: float) -> Reach:
     -------
     Reach
         N and its interval; between points of the grid V_N is interpolated linearly in log N.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If target_reward is not a finite number.
 
     Examples
     --------

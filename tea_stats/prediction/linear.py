@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tea_stats.families.law import Array
 from tea_stats.linear.design import linear_tea_design
-from tea_stats.prediction.fit import Array, Counts, GroupFit, left_out_covariance, told
+from tea_stats.prediction.fit import GroupFit, left_out_covariance, within_tail
 from tea_stats.prediction.u_statistic import spread
-from tea_stats.reward_log import RewardLog
 
 #: subsets beyond this size gain nothing on the Normal law
 LARGEST_DEGREE = 256
@@ -24,11 +24,6 @@ class Linear(GroupFit):
     the sum under every law; the extrapolation's own error is not in the intervals.
     """
 
-    def __init__(self, log: RewardLog, grid: Counts, alpha: float) -> None:
-        super().__init__(log, grid)
-        self.alpha = alpha
-        self.fill()
-
     def group_values(self, ascending: Array) -> Array:
         """Return V̂_N of each group, shape (G, K); NaN for N < 2/α and m < 4."""
         m = ascending.shape[1]
@@ -43,13 +38,13 @@ class Linear(GroupFit):
     def _weights(self, m: int, on: int) -> Array:
         """Return the weights of the design for groups of m on `on` sorted rewards, (on, K)."""
         degree = min(m // 2, LARGEST_DEGREE)
-        found = np.full((on, len(self.grid)), np.nan)
+        weights = np.full((on, len(self.grid)), np.nan)
         if m < LEAST:
-            return found
-        for place in np.flatnonzero(told(self.grid, self.alpha)):
+            return weights
+        for place in np.flatnonzero(within_tail(self.grid, self.alpha)):
             design = linear_tea_design(degree, int(self.grid[place]), k_min=lowest_k(degree))
-            found[:, place] = spread(design.value_weights, on)
-        return found
+            weights[:, place] = spread(design.value_weights, on)
+        return weights
 
 
 def lowest_k(degree: int) -> int:

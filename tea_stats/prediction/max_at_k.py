@@ -1,13 +1,13 @@
-"""max@k: the unbiased value of best-of-k for every k that the data hold, and no further."""
+"""max@k: the unbiased value of best-of-k for every k ≤ m."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import special
 
-from tea_stats.prediction.fit import Array, Counts, GroupFit, left_out_covariance
+from tea_stats.families.law import Array
+from tea_stats.prediction.fit import Counts, GroupFit, left_out_covariance
 from tea_stats.prediction.u_statistic import log_choose
-from tea_stats.reward_log import RewardLog
 
 
 class MaxAtK(GroupFit):
@@ -16,18 +16,13 @@ class MaxAtK(GroupFit):
     Unbiased for V_k under every law; NaN for k > m.
     """
 
-    def __init__(self, log: RewardLog, grid: Counts, alpha: float) -> None:
-        super().__init__(log, grid)
-        self.binary = bool(((log.rewards == 0.0) | (log.rewards == 1.0)).all())
-        self.fill()
-
     def group_values(self, ascending: Array) -> Array:
         """Return V̂_k of each group, shape (G, K)."""
         m = ascending.shape[1]
         inside = self.grid <= m
-        found = np.full((len(ascending), len(self.grid)), np.nan)
-        found[:, inside] = ascending @ weights(m, self.grid[inside])
-        return found
+        values = np.full((len(ascending), len(self.grid)), np.nan)
+        values[:, inside] = ascending @ weights(m, self.grid[inside])
+        return values
 
     def rollout_covariance(self, ascending: Array) -> Array:
         """Return jackknife covariances, shape (G, K, K); at k = m those of the best of m − 1."""
@@ -40,12 +35,12 @@ class MaxAtK(GroupFit):
 
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
         """Return draws of the average; a share of successes stays between 0 and 1."""
-        found = super().draws(target, count, rng)
-        return np.clip(found, 0.0, 1.0) if self.binary else found
+        draws = super().draws(target, count, rng)
+        return np.clip(draws, 0.0, 1.0) if self.log.is_binary else draws
 
     def prompt_bounds(self, level: float, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the ends of each prompt's interval; for 0/1 rewards by Jeffreys's for p."""
-        if not self.binary:
+        if not self.log.is_binary:
             return super().prompt_bounds(level, rng)
         successes = np.add.reduceat(self.log.rewards, self.log.offsets[:-1])
         failures = self.log.sizes - successes
@@ -53,7 +48,7 @@ class MaxAtK(GroupFit):
         for chance in ((1.0 - level) / 2.0, (1.0 + level) / 2.0):
             p = special.betaincinv(successes + 0.5, failures + 0.5, chance)[:, None]
             ends.append(np.where(np.isnan(self.values), np.nan, 1.0 - (1.0 - p) ** self.grid))
-        # all or none: the open side is certain to be inside
+        # all succeed or none: the interval includes 1 or 0 itself
         low = np.where((successes == 0.0)[:, None] & ~np.isnan(ends[0]), 0.0, ends[0])
         return low, np.where((failures == 0.0)[:, None] & ~np.isnan(ends[1]), 1.0, ends[1])
 

@@ -13,7 +13,7 @@ from tea_stats.prediction.gaussian_tail import GaussianTail
 from tea_stats.prediction.gen_pareto import GenPareto
 from tea_stats.prediction.linear import Linear
 from tea_stats.prediction.max_at_k import MaxAtK
-from tea_stats.reward_log import RewardLog
+from tea_stats.reward_log.log import RewardLog
 
 
 @dataclass(frozen=True)

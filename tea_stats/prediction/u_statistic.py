@@ -61,11 +61,6 @@ def linear_value(
         the laws of `tails`; `variance`, unbiased for the variance of `value` under every law; and
         `standard_error`. The extrapolation's own error is not in it.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or lies outside its range.
-
     Notes
     -----
     The variance of one group is itself uncertain, and can be negative in small groups; the mean
@@ -74,8 +69,8 @@ def linear_value(
     Examples
     --------
     >>> rewards = [0.3, 1.2, -0.4, 0.8, 2.1, 0.1, -1.0, 0.5]
-    >>> found = linear_value(rewards, N=16, k_min=1)
-    >>> float(found.value.round(3)), float(found.standard_error.round(3))
+    >>> predicted = linear_value(rewards, N=16, k_min=1)
+    >>> float(predicted.value.round(3)), float(predicted.standard_error.round(3))
     (2.255, 0.678)
     """
     array = as_rewards(rewards, at_least=4)
@@ -123,7 +118,7 @@ def product_of_disjoint(alpha: Array, m: int) -> Array:
     """Return K with rᵀKr the mean of h(S) h(T) over disjoint S and T of d, r ascending.
 
     The mean of h(T) over the subsets T of what S leaves is linear in the m − d rewards left. For
-    i < j, let S hold rank i as its b-th smallest and l rollouts below rank j, but not j: that has
+    i < j, let S have rank i as its b-th smallest and l rollouts below rank j, but not j: that has
     the chance C(i−1, b−1) C(j−i−1, l−b) C(m−j, d−l) / C(m, d), and j is then the (j−l)-th left.
     """
     d = len(alpha)
@@ -150,5 +145,5 @@ def log_choose(n: ArrayLike, k: ArrayLike) -> Array:
     inside = (k >= 0) & (k <= n)
     k = np.where(inside, k, 0.0)
     n = np.where(inside, n, 0.0)
-    found = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return np.where(inside, found, -np.inf)
+    logarithm = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return np.where(inside, logarithm, -np.inf)

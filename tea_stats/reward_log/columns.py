@@ -24,7 +24,7 @@ def parse(
 ) -> tuple[list[Hashable], NDArray[np.intp], Array]:
     """Return the labels of prompts, then, for each reward, the place of its label and itself."""
     file = LogFile(path)
-    found: dict[Hashable, int] = {}
+    places: dict[Hashable, int] = {}
     codes, rewards = [], []
     start = 0
     for frame in file.frames(prompt, reward, wide):
@@ -40,7 +40,7 @@ def parse(
                 f"the reward is {values[place]}, missing or not finite; repair it, or leave such "
                 "rewards out (--drop-missing)",
             )
-        own = np.array([found.setdefault(label, len(found)) for label in labels], dtype=np.intp)
+        own = np.array([places.setdefault(label, len(places)) for label in labels], dtype=np.intp)
         codes.append(own[rows - start][usable])
         rewards.append(values[usable])
         start += len(frame)
@@ -48,7 +48,7 @@ def parse(
         raise LogError(f"{file.name} is empty; give a file with a row for each rollout")
     if not any(map(len, rewards)):
         raise LogError(f"{file.name} has no reward that is a finite number; repair the file")
-    return list(found), np.concatenate(codes), np.concatenate(rewards)
+    return list(places), np.concatenate(codes), np.concatenate(rewards)
 
 
 def _long(
@@ -122,7 +122,7 @@ def _numbers(file: LogFile, column: NDArray[Any], rows: NDArray[np.intp], name: 
 
 
 def _labels(file: LogFile, entries: list[Any], start: int, prompt: str) -> list[Hashable]:
-    """Return what tells the rows' prompts apart; messages and other lists as their JSON."""
+    """Return the label of each row's prompt; messages and other lists as their JSON."""
     labels: list[Hashable] = []
     for place, entry in enumerate(entries):
         if isinstance(entry, list | dict | np.ndarray):

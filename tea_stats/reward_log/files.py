@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: rows parsed at a time
 CHUNK = 100_000
-#: what the text of a CSV file may say in the place of a missing reward
+#: texts that stand for a missing reward in a CSV file
 MISSING = ("", "NaN", "nan", "NA", "N/A", "n/a", "null", "NULL", "None", "none")
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
 ONE_EACH = 'write one {"prompt": ..., "reward": ...} in each line'
@@ -137,13 +137,13 @@ class LogFile:
             if name not in columns:
                 raise LogError(
                     f"{self.name} has no column {name!r}; it has: {listing(columns)}. Name the "
-                    f"right one ({option}), or say that each row is a prompt and each column a "
-                    "rollout (--wide)"
+                    f"right one ({option}), or give --wide if each row is a prompt and each column "
+                    "a rollout"
                 )
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Turn what pandas and pyarrow raise into one line that says what to do."""
+        """Turn what pandas and pyarrow raise into one line that names the cure."""
         try:
             yield
         except LogError:

@@ -65,16 +65,16 @@ class RewardLog:
             If a group is empty, not one-dimensional or not of finite real numbers, or the number
             of labels is not that of the groups.
         """
-        found = [_group(place, group) for place, group in enumerate(groups)]
-        if not found:
+        arrays = [_group(place, group) for place, group in enumerate(groups)]
+        if not arrays:
             raise ValueError("groups is empty; give at least one group of rewards")
-        labels = tuple(range(1, len(found) + 1)) if prompts is None else tuple(prompts)
-        if len(labels) != len(found):
+        labels = tuple(range(1, len(arrays) + 1)) if prompts is None else tuple(prompts)
+        if len(labels) != len(arrays):
             raise ValueError(
-                f"prompts has {len(labels)} labels for {len(found)} groups; give one for each"
+                f"prompts has {len(labels)} labels for {len(arrays)} groups; give one for each"
             )
-        offsets = np.cumsum([0, *(len(group) for group in found)])
-        return cls(labels, np.concatenate(found), offsets)
+        offsets = np.cumsum([0, *(len(group) for group in arrays)])
+        return cls(labels, np.concatenate(arrays), offsets)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -87,6 +87,11 @@ class RewardLog:
     def sizes(self) -> NDArray[np.intp]:
         """Number of rollouts of each prompt, shape (P,)."""
         return np.diff(self.offsets)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether every reward is 0 or 1."""
+        return bool(((self.rewards == 0.0) | (self.rewards == 1.0)).all())
 
     def matrix(self) -> Array:
         """Return the rewards as an array of shape (P, M); ValueError if groups differ in size."""
@@ -108,12 +113,14 @@ class RewardLog:
 
 def _group(place: int, group: ArrayLike) -> Array:
     try:
-        found = as_rewards(group)
+        rewards = as_rewards(group)
     except (TypeError, ValueError) as error:
         raise type(error)(f"groups[{place}]: {error}") from None
-    if found.ndim != 1:
-        raise ValueError(f"groups[{place}] has shape {found.shape}; give one dimension of rewards")
-    return found
+    if rewards.ndim != 1:
+        raise ValueError(
+            f"groups[{place}] has shape {rewards.shape}; give one dimension of rewards"
+        )
+    return rewards
 
 
 def read(
@@ -132,7 +139,7 @@ def read(
         File whose name ends in .csv, .jsonl, .ndjson or .parquet; the first three may be
         compressed (.csv.gz). "-" is standard input, as JSON lines.
     prompt : str
-        Column that tells prompts apart: numbers, text or, in JSON, lists of messages.
+        Column that identifies the prompt: numbers, text or, in JSON, lists of messages.
     reward : str, optional
         Column of the rewards, "reward" by default; a row may hold one reward, or a list of them.
         With `wide`, the pattern of the columns of rewards ("r_*"); by default every column of
@@ -167,9 +174,9 @@ def read(
     kept = sizes > 0  # a prompt all of whose rewards were missing is gone
     if sizes.max(initial=0) < 2:
         raise ValueError(
-            f"{path} has one rollout of each of its {kept.sum()} prompts; best-of-N asks for "
-            "several of the same prompt: name the column that tells prompts apart (--prompt), or "
-            "say that each row is a prompt and each column a rollout (--wide)"
+            f"{path} has one rollout of each of its {kept.sum()} prompts; best-of-N needs "
+            "several of the same prompt: name the column that identifies the prompt (--prompt), or "
+            "give --wide if each row is a prompt and each column a rollout"
         )
     offsets = np.concatenate([[0], np.cumsum(sizes[kept])])
     prompts: tuple[Any, ...] = tuple(

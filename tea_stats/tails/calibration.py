@@ -20,12 +20,11 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import legendre
-from numpy.typing import NDArray
 from scipy import special
 
-Array = NDArray[np.float64]
+from tea_stats.families.law import Array
 
-#: points in t, v and c; where k = m, the threshold's left tail is long and asks for most in t
+#: points in t, v and c; where k = m, the threshold's left tail is long and needs most points in t
 POINTS = (96, 64, 40)
 #: thresholds beyond these quantiles count for nothing
 RARE = 1e-22
@@ -129,10 +128,10 @@ def _above_zero(b: Array) -> tuple[Array, Array]:
     """Return E y^p, p = 0..4, of y ~ N(b, 1) given y > 0, and log of its probability Φ(b)."""
     log_mass = special.log_ndtr(b)
     at_zero = np.exp(-0.5 * b * b - log_mass) / math.sqrt(2.0 * math.pi)
-    found = [np.ones_like(b), b + at_zero]
+    moments = [np.ones_like(b), b + at_zero]
     for p in range(1, 4):
-        found.append(b * found[p] + p * found[p - 1])
-    return np.array(found), log_mass
+        moments.append(b * moments[p] + p * moments[p - 1])
+    return np.array(moments), log_mass
 
 
 def _tilted(t: Array, s: Array, c: Array) -> tuple[Array, Array]:

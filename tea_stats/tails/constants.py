@@ -1,4 +1,4 @@
-"""The upper tail of a group: how many rollouts it holds, and the constants that extrapolate it."""
+"""The upper tail of a group: how many rollouts are in it, and the constants that extrapolate it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import lru_cache
 
 from scipy import special
 
-from tea_stats import best_of_n
 from tea_stats._validation import as_count, as_real
-from tea_stats.families import Normal
+from tea_stats.best_of_n import exact
+from tea_stats.families.location_scale import Normal
 from tea_stats.tails import calibration
 
 #: κ, then the weights of the influences on μ_α and σ_α/κ in the base, and in the slope
@@ -51,7 +51,7 @@ def normal_max_mean(N: int) -> float:
     >>> round(normal_max_mean(16), 6), round(normal_max_mean(1024), 6)
     (1.765991, 3.24824)
     """
-    return best_of_n.value(Normal(), N)
+    return exact.value(Normal(), N)
 
 
 def gaussian_tail_moments(alpha: float) -> tuple[float, float, float]:
