@@ -99,7 +99,8 @@ def estimators() -> str:
     main = {name: e for name, e in ESTIMATORS.items() if e.mark and e.mark.main}
     lines = [[f"`{name}`", e.unbiased_for, e.reference] for name, e in main.items()]
     table = markdown(["name", "(1/m) Σ A ∇log π is unbiased for", "source"], lines)
-    return f"{table}\n\nThese are the main ones of {len(ESTIMATORS)}; `tea-stats estimators` lists all."
+    rest = f"These are the main ones of {len(ESTIMATORS)}; `tea-stats estimators` lists all."
+    return f"{table}\n\n{rest}"
 
 
 def shown(case: str, name: str) -> str:
