@@ -33,6 +33,7 @@ class Readme(MetadataHookInterface):
     def update(self, metadata: dict[str, Any]) -> None:
         """Set the field `readme`."""
         text = (Path(self.root) / "README.md").read_text(encoding="utf-8")
-        text = re.sub(r"<p>\s*(<img[^>]*>\s*)+</p>\s*", "", text)
+        text = re.sub(r"<!--.*?-->\n", "", text)
+        text = re.sub(r"!\[[^]]*\]\([^)]*\)\n+\*[^*]*\*\n+", "", text)  # a figure, its caption
         text = re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]+\)", r"\1", text)
         metadata["readme"] = {"content-type": "text/markdown", "text": text}

@@ -67,7 +67,7 @@ def _passed_on(name: str, study: Study) -> Callable[[typer.Context], None]:
     def command(context: typer.Context) -> None:
         reach()
         try:
-            target = _kind(context.args) if name == "figures" else study.target
+            target = kind(context.args) if name == "figures" else study.target
             run = _imported(target)
         except ModuleNotFoundError as missing:
             shared.fail(
@@ -79,7 +79,7 @@ def _passed_on(name: str, study: Study) -> Callable[[typer.Context], None]:
     return command
 
 
-def _kind(arguments: list[str]) -> str:
+def kind(arguments: list[str]) -> str:
     """Return the command that draws the figures of the first folder among the arguments."""
     located = importlib.import_module("analysis.core.read").located
     for argument in arguments:
