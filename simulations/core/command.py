@@ -36,8 +36,8 @@ Where = Annotated[Engine, typer.Option(help="Where jobs are computed.")]
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Dask scheduler, tcp://host:port, whose workers have this project (pip install -e; "
-        "for a grid, tea_stats alone); default: this machine."
+        help="Dask scheduler, tcp://host:port, whose workers have tea-stats of this version (for a "
+        "bandit, tea-stats[sim]); default: this machine."
     ),
 ]
 #: an executor, and how many jobs it computes at a time

@@ -1,25 +1,25 @@
 """How kernels are compiled."""
 
 import warnings
-from functools import cache
+from functools import cache, partial
 from multiprocessing import parent_process
 
 from numba import njit
 
 # The GIL released. Zero divisors are met by hand: Numba's own check at every division rules out
 # vector instructions.
-OPTIONS = {"nogil": True, "error_model": "numpy"}
+decorator = partial(njit, nogil=True, error_model="numpy")
 
 
 def compiled(function):
     """Return the compiled function; kept on disk where that is possible."""
     try:
-        return njit(cache=True, **OPTIONS)(function)
+        return decorator(cache=True)(function)
     except RuntimeError as problem:  # numba looks for a folder as soon as it decorates
         if "no locator available" not in str(problem):
             raise
         _warn_once()
-        return njit(**OPTIONS)(function)
+        return decorator()(function)
 
 
 @cache

@@ -53,14 +53,20 @@ KINDS: Mapping[str, str] = {
 }
 
 #: every argument goes to the study's own command, --help included
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+PASS_ON: Mapping[str, Any] = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+}
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of the studies to the command line."""
     for name, study in STUDIES.items():
-        settings = {"name": name, "help": study.help, "rich_help_panel": "Studies"}
-        app.command(**settings, context_settings=PASS_ON)(_passed_on(name, study))
+        add = app.command(
+            name, help=study.help, rich_help_panel="Studies", context_settings=dict(PASS_ON)
+        )
+        add(_passed_on(name, study))
 
 
 def _passed_on(name: str, study: Study) -> Callable[[typer.Context], None]:
