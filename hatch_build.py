@@ -36,4 +36,7 @@ class Readme(MetadataHookInterface):
         text = re.sub(r"<!--.*?-->\n", "", text)
         text = re.sub(r"!\[[^]]*\]\([^)]*\)\n+\*[^*]*\*\n+", "", text)  # a figure, its caption
         text = re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]+\)", r"\1", text)
+        text = text.replace("pip install '.[", "pip install 'tea-stats[").replace(
+            "in a clone, ", ""
+        )
         metadata["readme"] = {"content-type": "text/markdown", "text": text}

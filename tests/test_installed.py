@@ -115,6 +115,9 @@ def test_arguments_and_exit_codes_reach_the_studies(tmp_path, monkeypatch):
 def test_figures_knows_whose_results_they_are(folder, module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert studies.kind([folder, "--out", "x"]).startswith(module)
+    # an option's value that is the name of a summary
+    assert studies.kind(["--out", "bandit", folder]).startswith(module)
+    assert studies.kind(["--out=bandit", folder, "--out", "lm_pool"]).startswith(module)
 
 
 def test_one_line_names_the_missing_extra(monkeypatch):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -41,11 +42,13 @@ name = "tea"
 [estimators."max@m"]
 name = "max_at_k"
 """
-#: where the package came from, and what stands in site-packages under its names
+#: where the package came from, what stands in site-packages under its names, the index's page
 PLACES = """
-import importlib.util as u, json, tea_stats
+import importlib.metadata as m, importlib.util as u, json, tea_stats
 names = ("simulations", "analysis", "tests")
-print(json.dumps([tea_stats.__file__, tea_stats.__version__, [x for x in names if u.find_spec(x)]]))
+clashes = [x for x in names if u.find_spec(x)]
+text = m.metadata("tea-stats").get_payload()
+print(json.dumps([tea_stats.__file__, tea_stats.__version__, clashes, text]))
 """
 #: the part of the tests that needs nothing but the extra `sim`, two minutes of it
 FAST = (
@@ -100,9 +103,12 @@ def build(folder: Path) -> Path:
 def library(trial: Trial, wheel: Path) -> None:
     """Try the library without extras."""
     trial.install(str(wheel))
-    place, version, clashes = json.loads(trial.run("python", "-c", PLACES))
+    place, version, clashes, readme = json.loads(trial.run("python", "-c", PLACES))
     assert str(trial.bin.parent) in place and f"-{version}-" in wheel.name, (place, version)
     assert not clashes, f"top-level modules in site-packages: {clashes}"
+    assert readme.startswith("# tea_stats") and "pip install 'tea-stats[cli" in readme
+    relative = re.findall(r"\]\((?!https?:)[^)]*\)|<img", readme)
+    assert not relative, f"an index cannot show {relative}"
     error = trial.run("tea-stats", code=1, says="pip install 'tea-stats[cli]'")
     assert len(error.splitlines()) == 1, error
 

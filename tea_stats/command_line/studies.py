@@ -88,10 +88,13 @@ def _passed_on(name: str, study: Study) -> Callable[[typer.Context], None]:
 def kind(arguments: list[str]) -> str:
     """Return the command that draws the figures of the first folder among the arguments."""
     located = importlib.import_module("analysis.core.read").located
-    for argument in arguments:
-        for file, target in KINDS.items():
-            if (located(Path(argument)) / file).is_file():
-                return target
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("-"):
+            files = (file for file in KINDS if (located(Path(word)) / file).is_file())
+            return next((KINDS[file] for file in files), STUDIES["figures"].target)
+        if "=" not in word:  # each option of these commands has a value
+            next(words, None)
     return STUDIES["figures"].target
 
 
