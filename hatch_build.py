@@ -10,7 +10,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 #: where `tea_stats._studies.reach` looks for them
-STUDIES = "tea_stats/_studies"
+STUDIES = "tea_stats/_studies/top_level"
 
 
 class Studies(BuildHookInterface[Any]):

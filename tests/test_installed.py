@@ -56,7 +56,7 @@ def elsewhere(tmp_path_factory):
     skipped = shutil.ignore_patterns("__pycache__", "pools")
     shutil.copytree(ROOT / "tea_stats", folder / "site" / "tea_stats", ignore=skipped)
     for name in ("simulations", "analysis"):
-        inside = folder / "site" / "tea_stats" / "_studies" / name
+        inside = folder / "site" / "tea_stats" / "_studies" / "top_level" / name
         shutil.copytree(ROOT / name, inside, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tiny.toml").write_text(TINY)
     # a package of the user's own that has the name of one of ours

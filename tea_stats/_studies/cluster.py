@@ -8,6 +8,8 @@ from distributed import WorkerPlugin
 
 from tea_stats._studies import reach
 
+__all__ = ["Reach", "reach"]
+
 
 class Reach(WorkerPlugin):
     """Makes `simulations` importable on every worker, those that join later included."""
