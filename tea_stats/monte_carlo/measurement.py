@@ -137,7 +137,7 @@ def summarize(
                 None,
             )
             sums = moments.sums[one.keys[budget]]
-            found = summary.rows(law.parameters, sums, truths[budget], information, comparison)
+            measured = summary.rows(law.parameters, sums, truths[budget], information, comparison)
             head = {
                 "law": repr(law),
                 "estimator": one.label,
@@ -146,5 +146,5 @@ def summarize(
                 "N": budget,
             }
             finite = one.has_finite_second_moment(law, m)
-            rows += [{**head, **row, "finite_second_moment": finite} for row in found]
+            rows += [{**head, **row, "finite_second_moment": finite} for row in measured]
     return pd.DataFrame(rows)

@@ -65,7 +65,7 @@ def advantage_response(
     every, position = np.arange(reps), np.arange(reps) % m
     q, fixed = _response_points(law, points, max(budgets))
     exact = {budget: best_of_n.advantage(law, budget, fixed) for budget in budgets}
-    found = []
+    rows = []
     for j, reward in enumerate(fixed):
         groups[every, position] = reward
         order = np.argsort(groups, axis=-1)
@@ -84,8 +84,8 @@ def advantage_response(
                 for budget in served:
                     row = {"N": budget, "q": q[j], "reward": reward, "response": mean}
                     row |= {"response_mcse": se, "exact": exact[budget][j], "reps": reps}
-                    found.append(head | row)
-    return pd.DataFrame(found)
+                    rows.append(head | row)
+    return pd.DataFrame(rows)
 
 
 def _response_points(law: Law, points: int | ArrayLike, N: int) -> tuple[Array, Array]:
