@@ -150,7 +150,19 @@ def tests(trial: Trial) -> None:
     marks = "not slow and not torch and not dask and not browser"
     # matplotlib tries whether an array of one number is finite, of which numpy 2.0 warns
     quiet = "ignore:Conversion of an array with ndim:DeprecationWarning"
-    options = ("-q", "-p", "no:cacheprovider", "-n", "2", "--rootdir", str(ROOT), "-W", quiet)
+    options = (
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "2",
+        "--hypothesis-profile",
+        "fixed",
+        "--rootdir",
+        str(ROOT),
+        "-W",
+        quiet,
+    )
     output = trial.run(
         "python", "-m", "pytest", *options, "-m", marks, *files, says=" passed", **cache
     )
