@@ -95,9 +95,12 @@ def values(studies: Studies) -> dict[str, object]:
 
 
 def estimators() -> str:
-    """Return the table of estimators: name, what each is unbiased for, source."""
-    lines = [[f"`{n}`", e.unbiased_for, e.reference] for n, e in ESTIMATORS.items()]
-    return markdown(["name", "(1/m) Σ A ∇log π is unbiased for", "source"], lines)
+    """Return the table of the main estimators: name, what each is unbiased for, source."""
+    main = {name: e for name, e in ESTIMATORS.items() if e.mark and e.mark.main}
+    lines = [[f"`{name}`", e.unbiased_for, e.reference] for name, e in main.items()]
+    table = markdown(["name", "(1/m) Σ A ∇log π is unbiased for", "source"], lines)
+    rest = f"These are the main ones of {len(ESTIMATORS)}; `tea-stats estimators` lists all."
+    return f"{table}\n\n{rest}"
 
 
 def shown(case: str, name: str) -> str:
