@@ -192,7 +192,7 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
     def _last_tokens(self) -> set[int]:
         """Return the tokens that end what is not truncated, by TRL's own rule."""
         # before 1.7 the trainer has no `_tokenizer`, before 1.15 one end-of-sequence token
-        tokenizer = getattr(self, "_tokenizer", self.processing_class)
+        tokenizer: Any = getattr(self, "_tokenizer", self.processing_class)
         ends = getattr(self, "eos_token_ids", None) or [tokenizer.eos_token_id]
         return {*ends, tokenizer.pad_token_id}
 
