@@ -97,7 +97,9 @@ def test_the_report_sets_biases_beside_the_reference_of_the_theory(results, tmp_
     more = changed(results, scale("bias", 2.0, law="Normal", parameter="loc", estimator="TEA .25"))
     assert printed(more, tmp_path) != text
     # a Normal law that is not the standard one has no reference
-    other = changed(results, lambda t: t.assign(family=t["family"].str.replace("1.0", "2.0")))
+    other = changed(
+        results, lambda t: t.assign(law_parameters=t["law_parameters"].str.replace("1.0", "2.0"))
+    )
     assert "ref." in text and "ref." not in printed(other, tmp_path)
 
 
