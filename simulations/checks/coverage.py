@@ -131,7 +131,8 @@ def main(
     with store.run(out, store.describe({"reps": reps, "seed": seed})):
         for place, P, m in track(jobs, "coverage"):
             path = out / "jobs" / f"{store.slug(CASES[place].name)}-P{P}-m{m}.parquet"
-            tables.append(store.once(path, partial(coverage, place, P, m, reps, seed)))
+            job = store.digest([CASES[place].name, P, m, reps, seed])
+            tables.append(store.once(path, partial(coverage, place, P, m, reps, seed), job=job))
         table = pd.concat(tables, ignore_index=True)
         store.write(table, out / "table.parquet")
     for model, own in table[table["N"] != "band"].groupby("model"):
