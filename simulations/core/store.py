@@ -330,9 +330,7 @@ def _earlier_runs(out: Path, manifest: dict[str, Any], grows: Sequence[str]) -> 
         if changed and not other:
             raise ValueError(f"{changed[0]} is not that of its configuration")
     except ValueError as error:
-        raise Refused(
-            f"{path} is damaged ({error}); give another --out, or remove {out}"
-        ) from None
+        raise Refused(f"{path} is damaged ({error}); give another --out, or remove {out}") from None
     if other:
         raise Refused(
             f"{out} holds results of another configuration ({known}, this one is "
