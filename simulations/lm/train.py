@@ -28,7 +28,7 @@ from torch import Tensor
 
 from simulations.core import progress, store
 from simulations.core.command import one_line_errors
-from simulations.lm import engine, models, prompts, rewards
+from simulations.lm import engine, first_line, models, prompts, rewards
 from simulations.lm.policies import Policy
 from simulations.lm.prompts import Prompt
 from simulations.lm.rewards import Reward
@@ -259,10 +259,13 @@ def read_state(path: Path, job: str) -> dict[str, Any] | None:
     if sha256.decode(errors="replace") != hashlib.sha256(data).hexdigest():
         reason = "its content is not that of its hash"
     else:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        if state["job"] == job:
-            return state
-        reason = "it is of another job"
+        try:
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            if state["job"] == job:
+                return state
+            reason = "it is of another job"
+        except Exception as error:  # pickle and zip have no common kind of error
+            reason = first_line(error)
     progress.tell(f"{path} is damaged ({reason}): computing it again")
     return None
 

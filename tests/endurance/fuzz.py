@@ -26,7 +26,7 @@ BATCH = 500
 
 
 def groups(case: str, rng: np.random.Generator) -> Array:
-    """Draw groups of one size: of one magnitude, of mixed ones, with ties, as the estimator asks."""
+    """Draw groups of one size: of one magnitude, of mixed ones, or with ties."""
     record = ESTIMATORS[CASES[case][0]]
     m = int(rng.choice([max(3, record.min_m), 16, 24]))
     shape = (BATCH, m)
@@ -91,7 +91,7 @@ def _torch() -> tuple[Any, Any]:
 
 
 def check_loss(inputs: int, seed: int = 0) -> int:
-    """Check so many calls of the loss; AssertionError for a value or gradient that is not finite."""
+    """Check so many calls of the loss; AssertionError for one that is not finite."""
     torch, bridge = _torch()
     if torch is None:
         return 0

@@ -1,6 +1,6 @@
 """Kill studies at random moments, resume them, and compare every table with an undisturbed run's.
 
-python -m tests.endurance.kills --kills 20 --study grid --study bandit --study pools --study training
+python -m tests.endurance.kills --kills 20 --study grid --study training    # default: all
 
 A run is killed (SIGKILL, to the command alone or to its whole process group) after a random time,
 again and again, until the study is finished: then its tables must be those of a run that nobody
