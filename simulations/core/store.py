@@ -156,8 +156,8 @@ def seal(content: pd.DataFrame | Mapping[str, Any]) -> str:
     for name, values in content.items():
         if isinstance(values, pd.Series):
             # text is an object or a string, and missing as NaN or None, as pandas' version has it
-            missing = values.where(values.notna(), None)
-            values = values.to_numpy() if values.dtype.kind in "biuf" else missing.tolist()
+            text = values.astype(object).where(values.notna(), None)
+            values = values.to_numpy() if values.dtype.kind in "biuf" else text.tolist()
         if isinstance(values, np.ndarray):
             array = np.ascontiguousarray(values)
             parts.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
@@ -230,14 +230,15 @@ def digest(content: object) -> str:
 
 
 def slug(label: str) -> str:
-    """Return a label as a file name, unlike that of any other label.
+    """Return a label as a file name, unlike that of any other label; no label leaves its folder.
 
     Examples
     --------
     >>> slug("Student t(5)")
     'Student-t-5-8589'
     """
-    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', label).strip('-')}-{digest(label)[:4]}"
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", label).lstrip(".-").rstrip("-")[:100]
+    return f"{readable}-{digest(label)[:4]}"
 
 
 # --- manifest -----------------------------------------------------------------------------------
