@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,14 @@ def as_count(name: str, value: Any, *, at_least: int = 1) -> int:
     if count < at_least:
         raise ValueError(f"{name} is {count}; give an integer ≥ {at_least}")
     return count
+
+
+def as_counts(name: str, value: int | Sequence[int], *, at_least: int = 1) -> tuple[int, ...]:
+    """Return an integer, or a sequence of them, as a tuple of integers ≥ `at_least`."""
+    values = [value] if np.ndim(value) == 0 else list(value)  # type: ignore[arg-type]
+    if not values:
+        raise ValueError(f"{name} is empty; give at least one integer")
+    return tuple(as_count(name, entry, at_least=at_least) for entry in values)
 
 
 def as_real(

@@ -53,7 +53,7 @@ rows = results.cells[results.cells["estimator"] == "top two"]
 assert len(rows) == 1 and np.isfinite(rows["batch_nmse"]).all() and set(rows["law"]) == {{"secant"}}
 (line,) = [x for x in exact.rows(None)["methods"] if x.startswith("top two &")]
 assert lookup("top_two").objective in line and "example of the documentation" in line
-assert "| `top_two` | E[mean of the two best of m] - V_1 |" in pages.estimators()
+assert f"main ones of {{len(ESTIMATORS)}}" in pages.estimators()
 """
 
 LAW = """
@@ -100,7 +100,7 @@ def copy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("copy")
     contributed.copy(folder)
     assert len(contributed.apply(folder, "An estimator")) == 3
-    assert len(contributed.apply(folder, "A law")) == 5
+    assert len(contributed.apply(folder, "A law")) == 4
     (folder / "tiny.toml").write_text(GRID)
     run(folder, "-m", "simulations.grid", "tiny.toml", "--workers", "1", "--out", "results/tiny")
     return folder

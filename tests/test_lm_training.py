@@ -21,7 +21,7 @@ import typer
 from analysis.core.read import ResultsError
 from analysis.lm import training as lm_training
 from simulations import validate_lm
-from simulations.core import schema, store
+from simulations.core import manifests, schema, store
 from simulations.lm import engine, evaluation, models, oracle, rewards, study, summary, train
 from simulations.lm.prompts import Prompt
 from simulations.lm.schema import Study
@@ -342,7 +342,7 @@ def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path):
     plan = schema.read(Study, SMOKE).model_copy(update={"seeds": 1})
     with pytest.raises(Killed):
         study.run(plan, tmp_path / "part", Tally(stop=61))
-    manifest = store.describe(plan.model_dump(mode="json"))
+    manifest = manifests.describe(plan.model_dump(mode="json"))
     store.write(manifest, tmp_path / "part" / "manifest.json")
     result = command("--preset", "smoke", "--out", tmp_path / "part")
     assert result.exit_code == 0, result.output
@@ -422,7 +422,7 @@ def test_figures_and_report_of_the_smoke_preset(smoke, tmp_path):
 
 
 def test_results_that_cannot_be_drawn_end_with_one_line(tmp_path):
-    with pytest.raises(ResultsError, match="no such folder; run `python -m simulations"):
+    with pytest.raises(ResultsError, match="no such folder; run `tea-stats validate"):
         lm_training.load(tmp_path / "nothing")
     with pytest.raises(ResultsError, match=r"tuning\.parquet: missing; run .*validate_lm` again$"):
         lm_training.load(tmp_path)

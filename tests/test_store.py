@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import typer
 
-from simulations.core import command, engines, jobs, store
+from simulations.core import command, engines, jobs, manifests, store
 from tests.studies import replace_by_text, truncate
 
 TABLE = pd.DataFrame({"value": np.arange(3.0)})
@@ -115,7 +115,9 @@ IDENTITY = {"seed": 3, "laws": {"a": "Normal", "b": "Gumbel"}, "reps": {"8": 4}}
 
 
 def opened(out, configuration=IDENTITY, **more):
-    with store.run(out, store.describe(configuration, seeds={"master": 3}), **more) as manifest:
+    with manifests.run(
+        out, manifests.describe(configuration, seeds={"master": 3}), **more
+    ) as manifest:
         return manifest
 
 
@@ -170,6 +172,11 @@ def test_the_order_of_laws_is_part_of_the_identity_and_that_of_other_keys_is_not
     other = IDENTITY | {"laws": {"b": "Gumbel", "a": "Normal"}}
     with pytest.raises(store.Refused, match=r"its laws are in the order a, b\); give them in that"):
         opened(tmp_path, other)
+
+
+def test_a_run_killed_while_its_first_manifest_was_written_is_begun_again(tmp_path):
+    (tmp_path / ".manifest.json.4242").write_text("{")
+    assert len(opened(tmp_path)["runs"]) == 1
 
 
 # --- the machine --------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-from simulations.core import store
+from simulations.core import manifests, store
 from simulations.core.progress import console
 
 #: the damaged bytes of a file, its siblings' being at hand
@@ -91,9 +91,9 @@ def written(folder: Path) -> dict[Path, tuple[Callable[[], Any], Path]]:
             mark = {"job": store.digest([place, name])}
             store.write(content, path, **mark)
             kept[path] = (lambda path=path, mark=mark: store.kept(path, **mark)), sibling
-        manifest = store.describe({"seed": place, "laws": {"a": "x", "b": "y"}}, seeds=[place])
+        manifest = manifests.describe({"seed": place, "laws": {"a": "x", "b": "y"}}, seeds=[place])
         out = folder / f"study{place}"
-        with store.run(out, manifest):
+        with manifests.run(out, manifest):
             pass
         sibling = folder / f"study{1 - place}" / "manifest.json"
         kept[out / "manifest.json"] = (
@@ -106,7 +106,7 @@ def written(folder: Path) -> dict[Path, tuple[Callable[[], Any], Path]]:
 def _reopened(out: Path, manifest: dict[str, Any]) -> Any:
     """Return the identity that a folder is taken for, or None where it is refused."""
     try:
-        with store.run(out, manifest) as opened:
+        with manifests.run(out, manifest) as opened:
             return {key: value for key, value in opened.items() if key != "runs"}
     except store.Refused:
         return None

@@ -116,10 +116,10 @@ STUDIES = {
 }
 
 
-def started(command: list[str]) -> subprocess.Popen[bytes]:
-    """Start a command in a process group of its own, with its messages thrown away."""
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(command, cwd=ROOT, stdout=quiet, stderr=quiet, start_new_session=True)
+def started(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a command in a process group of its own, with its messages in a file."""
+    with log.open("wb") as file:
+        return subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
 
 
 def results(study: Study, folder: Path) -> dict[str, str]:
@@ -156,19 +156,18 @@ def killed(name: str, kills: int, seed: int = 0) -> tuple[int, int]:
     study, rng = STUDIES[name], np.random.default_rng([seed, *name.encode()])
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "config.toml").write_text(study.config, encoding="utf-8")
-        whole = Path(place) / "whole"
+        whole, log = Path(place) / "whole", Path(place) / "messages"
         begun = time.monotonic()
-        assert started(study.arguments(whole)).wait() == 0, f"{name} does not run"
+        assert started(study.arguments(whole), log).wait() == 0, log.read_text()
         seconds, expected = time.monotonic() - begun, results(study, whole)
         done = finished = 0
         while done < kills:
             folder = Path(place) / f"killed{finished}"
             while True:
-                process = started(study.arguments(folder))
+                process = started(study.arguments(folder), log)
                 try:
-                    # half of them in the last part, where tables are merged and written
                     moment = rng.uniform(0.1, 1.0) * seconds
-                    assert process.wait(moment) == 0, f"{name}: a resumed run fails"
+                    assert process.wait(moment) == 0, log.read_text()[-3000:]
                     break
                 except subprocess.TimeoutExpired:
                     # the command alone, or its workers with it

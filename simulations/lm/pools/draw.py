@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from simulations.core import store
+from simulations.core import manifests, store
 from simulations.core.progress import Account
 from simulations.core.store import once
 from simulations.lm import engine, models, packages, prompts, rewards
@@ -64,8 +64,8 @@ def draw(pools: Pools, work: Path, out: Path, account: Account) -> None:
     provenance = {
         "what": "rollouts of a language model: rewards, and scores as in "
         "simulations/lm/pools/sketch.py",
-        **store.describe(pools.drawing(), pools=described),
-        "runs": [store.circumstances(packages=packages())],
+        **manifests.describe(pools.drawing(), pools=described),
+        "runs": [manifests.circumstances(packages=packages())],
     }
     store.write(provenance, out / "provenance.json")
 

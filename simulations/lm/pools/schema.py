@@ -121,7 +121,7 @@ def read_pools(folder: Path) -> dict[str, tuple[dict[str, Array], Array]]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{folder / 'provenance.json'}: {error}; draw pools with "
-            "`python -m simulations.lm_pool draw`, or give another --pools"
+            "`tea-stats pools draw`, or give another --pools"
         ) from None
     pools = {}
     for name, sha256 in hashes.items():
