@@ -85,7 +85,13 @@ def dask(workers: int, address: str | None) -> Iterator[tuple[Executor, int]]:
         threads = _threads(client, address)
         from tea_stats._studies.cluster import Reach, reach
 
-        client.run_on_scheduler(reach)  # it unpickles jobs too
+        try:
+            client.run_on_scheduler(reach)  # it unpickles jobs too
+        except ModuleNotFoundError:
+            raise ValueError(
+                f"the scheduler at {client.scheduler.address} has no tea_stats; "
+                f"pip install 'tea-stats=={__version__}' there, and start it again"
+            ) from None
         client.register_plugin(Reach())
         yield client.get_executor(), threads
 
