@@ -20,7 +20,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from simulations.core import progress, schema, store
+from simulations.core import manifests, progress, schema, store
 from simulations.core.command import one_line_errors, tell
 from simulations.lm import INSTALL
 from simulations.lm.pools import measure as measuring
@@ -72,7 +72,10 @@ def draw_pools(plan: Pools, out: Path, pools: Path) -> None:
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name or error} is not installed; {INSTALL}") from None
     work, total = out / "parts", plan.count * plan.rollouts
-    with store.run(work, store.describe(plan.drawing())), progress.bar(total, "drawing") as account:
+    with (
+        manifests.run(work, manifests.describe(plan.drawing())),
+        progress.bar(total, "drawing") as account,
+    ):
         drawing.draw(plan, work, pools, account)
 
 
@@ -86,7 +89,7 @@ def measure_pools(plan: Pools, folder: Path, out: Path, workers: int) -> None:
                     f"{folder / name}.npz has no reward {reward!r}; it has {', '.join(rewards)}"
                 )
     drawn = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    begun, run = time.monotonic(), store.circumstances(pools=drawn.get("hash"))
+    begun, run = time.monotonic(), manifests.circumstances(pools=drawn.get("hash"))
     with progress.bar(len(measuring.jobs(plan.measure, pools)) + 1, "measuring") as account:
         table, response, model = measuring.measure(plan.measure, pools, workers, account.done)
         normal = measuring.predicted(plan.measure)
@@ -100,7 +103,7 @@ def measure_pools(plan: Pools, folder: Path, out: Path, workers: int) -> None:
         account.done()
     for name, content in tables.items():
         store.write(content, out / f"{name}.parquet")
-    manifest = store.describe(plan.model_dump(mode="json"))
+    manifest = manifests.describe(plan.model_dump(mode="json"))
     manifest["informed"] = {
         name: {r: measuring.informed(rewards[r], scores) for r in rewards}
         for name, (rewards, scores) in pools.items()

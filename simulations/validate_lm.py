@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from simulations.core import progress, schema, store
+from simulations.core import manifests, progress, schema
 from simulations.core.command import one_line_errors, tell
 from simulations.lm import INSTALL, packages
 from simulations.lm.schema import Study
@@ -55,8 +55,8 @@ def run_study(study: Study, out: Path) -> None:
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name or error} is not installed; {INSTALL}") from None
     # a further training run of each arm is a job of its own
-    plan = store.describe(study.model_dump(mode="json"))
-    with store.run(out, plan, ["seeds"], packages=packages()) as manifest:
+    plan = manifests.describe(study.model_dump(mode="json"))
+    with manifests.run(out, plan, ["seeds"], packages=packages()) as manifest:
         with progress.bar(jobs.work(study)) as account:
             jobs.run(study, out, account)
         summary.summarise(study, out)

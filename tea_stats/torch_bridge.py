@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -175,10 +176,11 @@ def policy_gradient_loss(
     mask : Tensor of bool, shape of `logprobs`, optional
         False for padding, which may hold anything, −inf and NaN included.
     rollouts : Tensor of bool, shape (..., m), optional
-        True for the rollouts that exist; a group is averaged over its own, one without any counts
-        as zero. For `logprobs` of whole rollouts, `mask` does the same.
+        True for the rollouts that exist; the others may hold anything. A group is averaged over its
+        own, one without any counts as zero. For `logprobs` of whole rollouts, `mask` does the same.
     old_logprobs : Tensor, shape of `logprobs`, optional
-        Those of the policy that drew the rollouts, constants: ρ = π/π_old replaces log π.
+        Those of the policy that drew the rollouts, constants: ρ = π/π_old replaces log π. ρ has no
+        gradient above the root of the dtype's largest number (255 in float16, 2e19 in float32).
     clip : float or (float, float), optional
         ε, or ε below and above 1: min(ρA, clip(ρ, 1 − ε, 1 + ε)A) replaces ρA.
     length_normalised : bool
@@ -229,14 +231,20 @@ def policy_gradient_loss(
         raise ValueError(f"clip is {clip}; give old_logprobs, which the ratio needs, or no clip")
 
     dtype = torch.float64 if logprobs.dtype == torch.float64 else torch.float32
-    a = advantages.detach().to(dtype)[..., None] if by_token else advantages.detach().to(dtype)
+    a = advantages.detach().to(dtype)
     # before any arithmetic: 0 · (−inf) and the derivative of exp at a NaN are NaN
+    if rollouts is not None:
+        a = a.masked_fill(~rollouts, 0.0)
+        padding = padding | ~(rollouts[..., None] if by_token else rollouts)
+    a = a[..., None] if by_token else a
     log_pi = logprobs.to(dtype).masked_fill(padding, 0.0)
     if old_logprobs is None:
         gain = a * log_pi
     else:
         check_tensor("old_logprobs", old_logprobs, shape)
-        ratio = torch.exp(log_pi - old_logprobs.detach().to(dtype).masked_fill(padding, 0.0))
+        log_ratio = log_pi - old_logprobs.detach().to(dtype).masked_fill(padding, 0.0)
+        # so that the ratio, times an advantage, is finite in the dtype of the gradient
+        ratio = torch.exp(log_ratio.clamp(max=0.5 * math.log(torch.finfo(logprobs.dtype).max)))
         gain = a * ratio
         if clip is not None:
             low, high = clip if isinstance(clip, list | tuple) and len(clip) == 2 else (clip, clip)
@@ -249,7 +257,6 @@ def policy_gradient_loss(
         gain = gain / (~padding).sum(-1).clamp(min=1)
     if rollouts is None:
         return -gain.mean()
-    gain = gain.masked_fill(~rollouts, 0.0)
     return -(gain.sum(-1) / rollouts.sum(-1).clamp(min=1)).mean()
 
 

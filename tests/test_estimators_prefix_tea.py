@@ -167,3 +167,16 @@ def test_bad_options_name_argument_value_and_cure(options, error, message):
 def test_a_group_too_small_for_the_order_is_refused():
     with pytest.raises(ValueError, match=r"m is 8: at alpha = 0.25 only 1 default prefixes"):
         prefix_tea(np.arange(8.0), 64)
+
+
+@pytest.mark.parametrize("crossfit", [False, True])
+def test_any_mixture_of_magnitudes_gives_finite_advantages(crossfit):
+    """A tail of rewards near 1e-293 in a group with one of 1e287: e²/σ̂ is beyond 1e308."""
+    rng = np.random.default_rng(0)
+    r = 10.0 ** rng.uniform(-293, 287, (400, 16)) * rng.choice([-1.0, 1.0], (400, 16))
+    assert np.isfinite(prefix_tea(r, 128, alpha=0.5, crossfit=crossfit)).all()
+    # and groups of a single magnitude keep their advantages, whatever it is
+    plain = np.exp2(40 * rng.uniform(size=(50, 16)))
+    scaled = prefix_tea(plain * 2.0**900, 128, alpha=0.5, crossfit=crossfit)
+    unscaled = prefix_tea(plain, 128, alpha=0.5, crossfit=crossfit)
+    np.testing.assert_array_equal(scaled, unscaled * 2.0**900)

@@ -82,9 +82,9 @@ def test_grid_and_figures_run_from_an_installed_package(elsewhere):
     (run,) = manifest["runs"]
     assert run["revision"] is None and not run["dirty"]
     # the same hash of the source as in the repository
-    from simulations.core import store
+    from simulations.core import manifests
 
-    assert run["code"] == store.code_hash()
+    assert run["code"] == manifests.code_hash()
     command = ["-m", "tea_stats", "figures", "results/tiny", "--only", "responses"]
     assert "give one of bias_vs_m" in ended(command, elsewhere, code=1)[1]
     command = ["-m", "tea_stats", "figures", "league", "--only", "performance_profile"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ import typer
 from analysis.core.read import ResultsError
 from analysis.lm import training as lm_training
 from simulations import validate_lm
-from simulations.core import schema, store
+from simulations.core import manifests, schema, store
 from simulations.lm import engine, evaluation, models, oracle, rewards, study, summary, train
 from simulations.lm.prompts import Prompt
 from simulations.lm.schema import Study
@@ -149,19 +151,58 @@ def test_killed_and_resumed_gives_the_same_digits(tmp_path, rank):
     policy, tally = adapted(rank=rank), Tally(stop=3)  # after the checkpoint of step 2
     with pytest.raises(Killed):
         train.train(policy, ARM, course(5), letters(policy), tmp_path / "part", tally.after)
-    assert len(train.read_state(tmp_path / "part" / "state.pt")["log"]) == 2
+    job = train.job_of(policy, ARM, course(5), letters(policy))
+    assert len(train.read_state(tmp_path / "part" / "state.pt", job)["log"]) == 2
     resumed_policy, resumed = log_of(tmp_path / "part", 5, rank=rank)
     assert same(whole, resumed)
     for ours, theirs in zip(whole_policy.trainable(), resumed_policy.trainable(), strict=True):
         assert torch.equal(ours, theirs)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def edited(change):
+    """Change a checkpoint's state and give it a hash that fits, as no damage would."""
+
+    def edit(file):
+        state = torch.load(io.BytesIO(file.read_bytes().partition(b"\n")[2]), weights_only=True)
+        train.write_state(file, {**state, **change}, job="another")
+
+    return edit
+
+
+CHECKPOINT_DAMAGE = {
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[:200]),
+    "empty": lambda file: file.write_bytes(b""),
+    "bit": flip_a_bit,
+    "other weights": edited({"weights": [torch.zeros(3)]}),
+    "no weights": edited({"weights": []}),
+    "nan": edited({"weights": [torch.full((3,), torch.nan)]}),
+    "plain pickle": lambda file: file.write_bytes(pickle.dumps({"weights": []})),
+}
+
+
+@pytest.mark.parametrize("damage", CHECKPOINT_DAMAGE.values(), ids=CHECKPOINT_DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_training_begins_again(damage, tmp_path, capsys):
+    _, whole = log_of(tmp_path, 3)
+    damage(tmp_path / "state.pt")
+    _, again = log_of(tmp_path, 3)
+    assert f"{tmp_path / 'state.pt'} is damaged" in capsys.readouterr().err
+    assert same(whole, again)
+
+
+def test_a_checkpoint_of_another_arm_is_not_taken(tmp_path, capsys):
     log_of(tmp_path, 2)
-    file = tmp_path / "state.pt"
-    file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"state\.pt is damaged .* remove it to train again"):
-        log_of(tmp_path, 3)
+    policy = adapted()
+    other = train.Arm("rloo", {}, m=8, N=32, rate=0.01, kl=0.05)
+    log = train.train(policy, other, course(2), letters(policy), tmp_path)
+    fresh = adapted()
+    assert same(log, train.train(fresh, other, course(2), letters(fresh)))
+    assert "state.pt is damaged (it is of another job)" in capsys.readouterr().err
 
 
 # --- evaluation -----------------------------------------------------------------------------------
@@ -301,7 +342,7 @@ def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path):
     plan = schema.read(Study, SMOKE).model_copy(update={"seeds": 1})
     with pytest.raises(Killed):
         study.run(plan, tmp_path / "part", Tally(stop=61))
-    manifest = store.describe(plan.model_dump(mode="json"))
+    manifest = manifests.describe(plan.model_dump(mode="json"))
     store.write(manifest, tmp_path / "part" / "manifest.json")
     result = command("--preset", "smoke", "--out", tmp_path / "part")
     assert result.exit_code == 0, result.output
@@ -329,6 +370,30 @@ def test_one_step_size_needs_no_tuning(tmp_path):
     summary.summarise(plan, tmp_path)
     assert store.read(tmp_path / "tuning.parquet").empty
     assert store.read(tmp_path / "steps.parquet")["rate"].unique() == [0.01]
+
+
+def test_an_evaluation_of_another_arm_or_study_is_noticed(tmp_path, capsys):
+    content = configuration(tuning__rates=[0.01]) | {"seeds": 1, "oracle": None}
+    content["estimators"] = {"RLOO": {"name": "rloo"}, "TEA": {"name": "tea"}}
+    plan, other = (Study.model_validate(content | {"seed": seed}) for seed in (1, 2))
+    study.run(plan, tmp_path / "out", Tally())
+    study.run(other, tmp_path / "other", Tally())
+    first, second = sorted((tmp_path / "out").rglob("arms/*/evaluation.parquet"))
+    before = store.read(first), store.read(second)
+    swapped = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(swapped)
+    foreign = next((tmp_path / "other").rglob("start/evaluation.parquet"))
+    start = next((tmp_path / "out").rglob("start/evaluation.parquet"))
+    start_before = store.read(start)
+    start.write_bytes(foreign.read_bytes())
+    capsys.readouterr()
+    study.run(plan, tmp_path / "out", Tally())
+    messages = capsys.readouterr().err.replace("\n", "")
+    for file in (first, second, start):
+        assert f"{file} is damaged (its mark job is not" in messages
+    assert store.read(first).equals(before[0]) and store.read(second).equals(before[1])
+    assert store.read(start).equals(start_before)
 
 
 @pytest.mark.slow

@@ -264,6 +264,35 @@ def test_a_missing_rollout_has_no_part_whatever_its_tokens(batch: Batch) -> None
     assert np.isfinite(gradient(result, batch.logits)).all()
 
 
+@pytest.mark.parametrize("filler", [torch.nan, -torch.inf, 1e30])
+def test_a_missing_rollout_may_hold_anything_with_a_ratio_too(batch: Batch, filler: float) -> None:
+    rollouts = torch.arange(6) < torch.tensor((6, 4, 2, 3))[:, None]
+    missing = ~rollouts[..., None]
+    old = {"old_logprobs": batch.old_logprobs, "clip": 0.2}
+    clean = batch.logprobs.detach().requires_grad_()
+    expected = policy_gradient_loss(clean, batch.advantages, rollouts=rollouts, **old)
+    filled = clean.detach().masked_fill(missing, filler).requires_grad_()
+    a = batch.advantages.masked_fill(~rollouts, filler)
+    old["old_logprobs"] = batch.old_logprobs.masked_fill(missing, -filler)
+    result = policy_gradient_loss(filled, a, rollouts=rollouts, **old)
+    assert torch.equal(result, expected)
+    assert np.array_equal(gradient(result, filled), gradient(expected, clean))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("clip", [None, 0.2])
+def test_a_ratio_beyond_the_dtype_leaves_finite_gradients(dtype: str, clip: float | None) -> None:
+    logprobs = torch.tensor([[-1.0, -2.0], [-1.0, -2.0]], dtype=getattr(torch, dtype))
+    logprobs.requires_grad_()
+    old = torch.tensor([[-9000.0, -2.0], [-9000.0, -2.0]], dtype=getattr(torch, dtype))
+    a = torch.tensor([[3.0, -3.0], [-3.0, 3.0]])
+    loss = policy_gradient_loss(logprobs, a, old_logprobs=old, clip=clip)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(logprobs.grad).all()
+    # the ratio of the others is 1
+    assert logprobs.grad[:, 1].tolist() == [0.75, -0.75]
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_half_precision_is_summed_in_float32(dtype: str) -> None:
     logprobs = torch.full((2, 5000), -0.5, dtype=getattr(torch, dtype), requires_grad=True)

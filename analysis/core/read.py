@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from simulations.core import store
+
 #: rollout groups (prompts) per optimiser step, for "the error of a batch"
 BATCH = 64
 
@@ -202,10 +204,9 @@ def read_table(path: Path, columns: list[str], cure: str = CURE) -> pd.DataFrame
     if not path.is_file():
         raise ResultsError(f"{path}: missing; {cure}")
     try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as problem:
-        reason = (str(problem).splitlines() or ["empty"])[0]
-        raise ResultsError(f"{path}: not readable ({reason}); delete it and {cure}") from None
+        frame = store.read(path)
+    except store.Damaged as problem:
+        raise ResultsError(f"{path}: not readable ({problem}); delete it and {cure}") from None
     absent = [name for name in columns if name not in frame.columns]
     if absent:
         raise ResultsError(f"{path}: no column {', '.join(absent)}; {cure}")
@@ -222,4 +223,9 @@ def read_manifest(path: Path, cure: str = CURE) -> dict[str, Any]:
         raise ResultsError(f"{path}: not JSON ({problem}); {cure}") from None
     if not isinstance(manifest, dict):
         raise ResultsError(f"{path}: not a JSON object; {cure}")
+    runs = manifest.get("runs", [])
+    if not isinstance(manifest.get("configuration", {}), dict):
+        raise ResultsError(f"{path}: its configuration is not a JSON object; {cure}")
+    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+        raise ResultsError(f"{path}: its runs are not JSON objects; {cure}")
     return manifest

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from analysis.core import style
 from analysis.core.read import Absent, Results, ResultsError, load
+from simulations.core.store import Refused, explained, whole
 
 Folder = Annotated[Path, typer.Argument(help="Results folder of simulations.grid.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the PNG and PDF files.")]
@@ -32,11 +33,17 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for the PNG and PDF fil
 
 @contextmanager
 def one_line_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """End the program with one line on stderr, and exit status 1, where results cannot be used."""
+    """End the program with one line on stderr, and exit status 1, for what the user can correct.
+
+    Results that cannot be used, files that cannot be written, and errors of these kinds.
+    """
     try:
         yield
-    except (ResultsError, Absent, *kinds) as problem:
+    except (ResultsError, Absent, Refused, *kinds) as problem:
         typer.echo(f"error: {problem}", err=True)
+        raise typer.Exit(1) from None
+    except OSError as problem:
+        typer.echo(f"error: {explained(problem)}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -54,14 +61,15 @@ def save(
 ) -> list[Path]:
     """Draw each figure and write `<out>/<name>.<kind>`; the same numbers give the same bytes."""
     matplotlib.use("Agg")
-    out.mkdir(parents=True, exist_ok=True)
     files = []
     with matplotlib.rc_context(style.RC):
         for name, draw in figures.items():
             figure = draw()
             for kind in kinds:
                 files.append(out / f"{name}.{kind}")
-                figure.savefig(files[-1], metadata={"CreationDate": None} if kind == "pdf" else {})
+                metadata = {"CreationDate": None} if kind == "pdf" else {}
+                with one_line_errors(), whole(files[-1]) as partial:
+                    figure.savefig(partial, format=kind, metadata=metadata)
                 # the layout is computed once, so that all files show the same
                 figure.set_layout_engine("none")
             plt.close(figure)

@@ -18,10 +18,11 @@ from numpy.typing import ArrayLike
 
 from analysis.core import style
 from analysis.core.read import BATCH, Results
-from analysis.core.write import Folder, opened
+from analysis.core.write import Folder, one_line_errors, opened
 from analysis.explorer.svg import night, outline
 from analysis.grid import responses as curves_of
 from analysis.grid.frontier import FAR
+from simulations.core.store import whole
 
 PAGE = Path(__file__).parent
 #: in the order in which they run
@@ -205,6 +206,6 @@ def main(
 ) -> None:
     """Write one HTML page that shows a grid's results, to be opened in a browser."""
     results = opened(folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(results), encoding="utf-8", newline="\n")
+    with one_line_errors(), whole(out) as partial:
+        partial.write_text(page(results), encoding="utf-8", newline="\n")
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")

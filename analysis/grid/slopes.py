@@ -20,7 +20,8 @@ from rich.table import Table
 
 from analysis.core import style
 from analysis.core.read import Results, add_errors
-from analysis.core.write import Folder, opened
+from analysis.core.write import Folder, one_line_errors, opened
+from simulations.core.store import whole
 
 #: rates are asymptotic: smaller groups are left out of the fit
 FROM_M = 256
@@ -182,6 +183,6 @@ def main(
     laws = law or results.theory_laws or results.laws
     show(slopes, laws, budget or results.middle[1], Console(markup=False))
     if csv is not None:
-        csv.parent.mkdir(parents=True, exist_ok=True)
-        slopes.to_csv(csv, index=False, float_format="%.6g")
+        with one_line_errors(), whole(csv) as partial:
+            slopes.to_csv(partial, index=False, float_format="%.6g")
         typer.echo(f"every slope: {csv}")

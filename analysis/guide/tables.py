@@ -231,7 +231,11 @@ def markdown(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     |---|---|
     | 1 | 2 |
     """
-    rows = [list(head), *lines]
+    # no label can begin a tag or end its cell
+    rows = [
+        [re.sub(r"<(?=[A-Za-z/!?])", "&lt;", cell).replace("|", r"\|") for cell in row]
+        for row in [list(head), *lines]
+    ]
     text = [f"| {' | '.join(row)} |" for row in rows]
     table = "\n".join([text[0], "|" + "---|" * len(rows[0]), *text[1:]])
     # a number stays on one line with its standard error, and the ends of an interval together

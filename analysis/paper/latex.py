@@ -98,17 +98,28 @@ def span(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+#: what TeX would read as a command, in a label
+SPECIAL = {x: rf"\{x}" for x in "{}#$%&_"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
 def name(label: str) -> str:
-    r"""Write the name of a law or an estimator.
+    r"""Write the name of a law or an estimator; none of it is a command of TeX.
 
     Examples
     --------
     >>> name("linear TEA, k ≥ 1"), name("2 % good mode"), name("GenPareto(-0.3)")
     ('linear TEA, $k\\ge 1$', '2\\,\\% good mode', 'GenPareto($-0.3$)')
+    >>> name(r"\input{a_b}")
+    '\\textbackslash{}input\\{a\\_b\\}'
     """
-    text = re.sub(r"k ≥ (\d+)", r"$k\\ge \1$", label)
+    text = " ".join("".join(SPECIAL.get(x, x) for x in label).split("\n"))
+    text = re.sub(r"k ≥ (\d+)", r"$k\\ge \1$", text)
     text = re.sub(r"(?<=\()-([\d.]+)", r"$-\1$", text)
-    text = re.sub(r"@([km])\b", r"@$\1$", text.replace(" % ", r"\,\% "))
+    text = re.sub(r"@([km])\b", r"@$\1$", text.replace(r" \% ", r"\,\% "))
     return re.sub(r"Student t\b", "Student $t$", text)
 
 

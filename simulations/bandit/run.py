@@ -52,7 +52,7 @@ import pandas as pd
 from simulations.bandit.jobs import Scenario, jobs
 from simulations.bandit.schema import Study, read_study
 from simulations.bandit.summary import summarize
-from simulations.core import command, store
+from simulations.core import command, manifests, store
 from simulations.core.jobs import compute
 from simulations.core.progress import bar, tell
 
@@ -65,8 +65,8 @@ def run(study: Study, out: Path, machine: command.Machine, **circumstances: Any)
     ValueError
         If `out` holds another configuration, or the machine is not available.
     """
-    manifest = store.describe(study.identity, seeds=_seeds(study))
-    with store.run(out, manifest, **circumstances) as manifest:
+    manifest = manifests.describe(study.identity, seeds=_seeds(study))
+    with manifests.run(out, manifest, **circumstances) as manifest:
         every = jobs(study, out)
         missing = [job for job in every.values() if not job.kept()]
         manifest["runs"][-1]["jobs"] = {

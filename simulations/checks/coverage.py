@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-from simulations.core import store
+from simulations.core import manifests, store
 from simulations.core.command import one_line_errors
 from simulations.core.progress import track
 from tea_stats import best_of_n
@@ -128,10 +128,11 @@ def main(
     """Measure the coverage of every method on every law; what is finished already is kept."""
     jobs = [(place, P, m) for place in range(len(CASES)) for P, m in SHAPES]
     tables = []
-    with store.run(out, store.describe({"reps": reps, "seed": seed})):
+    with manifests.run(out, manifests.describe({"reps": reps, "seed": seed})):
         for place, P, m in track(jobs, "coverage"):
             path = out / "jobs" / f"{store.slug(CASES[place].name)}-P{P}-m{m}.parquet"
-            tables.append(store.once(path, partial(coverage, place, P, m, reps, seed)))
+            job = store.digest([CASES[place].name, P, m, reps, seed])
+            tables.append(store.once(path, partial(coverage, place, P, m, reps, seed), job=job))
         table = pd.concat(tables, ignore_index=True)
         store.write(table, out / "table.parquet")
     for model, own in table[table["N"] != "band"].groupby("model"):

@@ -14,7 +14,7 @@ import typer
 
 from simulations.core import engines
 from simulations.core.progress import tell
-from simulations.core.store import Damaged
+from simulations.core.store import Damaged, explained
 
 
 class Engine(enum.StrEnum):
@@ -60,6 +60,9 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (ValueError, Damaged) as error:
         tell(f"error: {error}")
+        raise typer.Exit(2) from None
+    except OSError as error:
+        tell(f"error: {explained(error)}")
         raise typer.Exit(2) from None
     except BrokenProcessPool:
         tell("error: a worker process died (out of memory?); run the same command to go on")

@@ -59,7 +59,7 @@ def dask(workers: int, address: str | None) -> Iterator[tuple[Executor, int]]:
     ------
     ValueError
         If dask.distributed is not installed, the address does not answer, no worker is there, or
-        a worker has another version of tea_stats.
+        a worker has no tea_stats, or another version of it.
     """
     try:
         from distributed import Client, LocalCluster
@@ -85,19 +85,27 @@ def dask(workers: int, address: str | None) -> Iterator[tuple[Executor, int]]:
         threads = _threads(client, address)
         from tea_stats._studies.cluster import Reach, reach
 
-        client.run_on_scheduler(reach)  # it unpickles jobs too
+        try:
+            client.run_on_scheduler(reach)  # it unpickles jobs too
+        except ModuleNotFoundError:
+            raise ValueError(
+                f"the scheduler at {client.scheduler.address} has no tea_stats; "
+                f"pip install 'tea-stats=={__version__}' there, and start it again"
+            ) from None
         client.register_plugin(Reach())
         yield client.get_executor(), threads
 
 
 def _threads(client: Client, address: str | None) -> int:
-    """Return the number of threads of a cluster; ValueError if a worker has another version."""
-    versions = client.run(version, "tea-stats")
+    """Return a cluster's threads; ValueError if a worker has no tea_stats, or another version."""
+    versions = client.run(version, "tea-stats", on_error="return")
     if not versions:
         raise ValueError(f"address is {address!r}, which has no worker; start `dask worker` there")
     for worker, theirs in versions.items():
         if theirs != __version__:
+            has = f"tea_stats {theirs}" if isinstance(theirs, str) else "no tea_stats"
             raise ValueError(
-                f"worker {worker} has tea_stats {theirs}, not {__version__}; install the same one"
+                f"worker {worker} has {has}, not {__version__}; "
+                f"pip install 'tea-stats=={__version__}' there, and start it again"
             )
     return sum(client.nthreads().values())

@@ -60,5 +60,12 @@ def compute(jobs: list[Job], executor: Executor, parallel: int) -> Iterator[Job]
             running[executor.submit(job.function, *job.arguments, **job.settings)] = job
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             job = running.pop(future)
-            store.write(job.table(future.result()), job.path, **job.marks)
+            try:
+                result = future.result()
+            except ModuleNotFoundError as error:
+                raise ValueError(
+                    f"a worker lacks the module {error.name}; pip install this project there, and "
+                    "start the worker again"
+                ) from None
+            store.write(job.table(result), job.path, **job.marks)
             yield job

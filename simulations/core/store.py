@@ -1,21 +1,20 @@
-"""Results on disk: files that exist whole or not at all, work done once, a manifest beside them.
+"""Results on disk: files that exist whole or not at all, and work that is done once.
 
 A study is a set of files, each a pure function of its configuration. `once` makes such a file, or
 returns what an earlier run left; nothing else is needed for a killed run to go on where it was.
+Every file carries the hash of its content, and the marks of the job that it belongs to.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
-import platform
 import re
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import tea_stats
 from simulations.core.progress import tell
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("numpy", "scipy", "numba", "pandas", "pyarrow")
+#: what to do about an error of the operating system
+WRITABLE = "make it writable, or give another --out"
+ROOM = "free some space there, then run the same command to go on"
+FILES = "allow more open files (`ulimit -n 1024`), then run the same command to go on"
+FOLDER = "give a folder, or a path where one can be made, as --out"
+CURES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), ROOM),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), WRITABLE),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), FILES),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP), FOLDER),
+    errno.ENAMETOOLONG: "give a shorter path as --out",
+}
 
 
 class Refused(ValueError):
@@ -39,53 +47,116 @@ class Damaged(Exception):
     """A file is not what was written; the message gives the reason."""
 
 
+def explained(error: OSError, path: Path | None = None) -> str:
+    """Return one line for an error of the operating system: where, what, cure."""
+    where = path or error.filename or "this machine"
+    reason = os.strerror(error.errno) if error.errno else (str(error).splitlines() or ["error"])[0]
+    cure = CURES.get(error.errno or 0, "mend that, then run the same command to go on")
+    return f"{where}: {reason[:1].lower()}{reason[1:]}; {cure}"
+
+
 # --- files --------------------------------------------------------------------------------------
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a file name to write to; the file becomes `path` when the block ends without error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Give a file name to write to; the file becomes `path` when the block ends without error.
+
+    Raises
+    ------
+    Refused
+        If the file cannot be written; nothing of it is left then.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    yield partial
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise Refused(explained(error, path)) from None
+        raise
 
 
 def write(content: pd.DataFrame | Mapping[str, Any], path: Path, **marks: str) -> None:
     """Write a table (.parquet), a mapping (.json) or arrays by name (.npz), whole or not at all.
 
-    `marks` go into the Parquet file's metadata; `read` checks them.
+    `marks` are stored with a hash of the content, and `read` checks both. A mapping without marks
+    is written as it is: a manifest is for people to read.
     """
+    data = io.BytesIO()
+    if isinstance(content, pd.DataFrame):
+        table = pa.Table.from_pandas(content, preserve_index=False)
+        marks["sha256"] = seal(table.to_pandas())
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **marks})
+        pq.write_table(table, data, compression="zstd", write_page_checksum=True)
+    elif path.suffix == ".npz":
+        arrays = {name: np.asarray(values) for name, values in content.items()}
+        np.savez(data, **arrays, marks=np.array(json.dumps({**marks, "sha256": seal(arrays)})))
+    else:
+        if marks:
+            content = {**content, "marks": {**marks, "sha256": seal(content)}}
+        data.write((json.dumps(content, indent=2) + "\n").encode())
     with whole(path) as partial:
-        if isinstance(content, pd.DataFrame):
-            table = pa.Table.from_pandas(content, preserve_index=False)
-            table = table.replace_schema_metadata({**(table.schema.metadata or {}), **marks})
-            pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
-        elif path.suffix == ".npz":
-            with partial.open("wb") as file:
-                np.savez(file, **content)
-        else:
-            partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        partial.write_bytes(data.getbuffer())
 
 
 def read(path: Path, columns: list[str] | None = None, **marks: str) -> Any:
-    """Read what `write` wrote; Damaged if its bytes or its marks are not those."""
+    """Read what `write` wrote; Damaged if its content or its marks are not those.
+
+    Files of earlier versions have no hash, and are accepted without. Of some `columns` only the
+    checksums of their pages are checked.
+    """
     try:
-        if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
-        if path.suffix == ".npz":
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        parquet = pq.ParquetFile(path, page_checksum_verification=True)
-        known = parquet.schema_arrow.metadata or {}
-        for name, value in marks.items():
-            if known.get(name.encode()) != value.encode():
-                raise Damaged(f"its mark {name} is not {value}")
-        return parquet.read(columns=columns).to_pandas()
-    except Damaged:
-        raise
+        content, known = _read(path, columns)
     except Exception as error:  # zip, zlib, json, numpy and Arrow have no common kind of error
         raise Damaged((str(error).splitlines() or ["not readable"])[0]) from None
+    for name, value in marks.items():
+        if known.get(name) != value:
+            raise Damaged(f"its mark {name} is not {value}")
+    if columns is None and "sha256" in known and known["sha256"] != seal(content):
+        raise Damaged("its content is not that of its hash")
+    return content
+
+
+def _read(path: Path, columns: list[str] | None) -> tuple[Any, dict[str, str]]:
+    """Return content and marks."""
+    if path.suffix == ".json":
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content, dict(content.pop("marks", {}))
+    if path.suffix == ".npz":
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        return arrays, json.loads(str(arrays.pop("marks", "{}")))
+    with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+        marks = {k.decode(): v.decode() for k, v in (parquet.schema_arrow.metadata or {}).items()}
+        return parquet.read(columns=columns).to_pandas(), marks
+
+
+def seal(content: pd.DataFrame | Mapping[str, Any]) -> str:
+    """Return the hash of a table, of arrays by name, or of anything else JSON can hold.
+
+    Examples
+    --------
+    >>> seal(pd.DataFrame({"N": [1, 2]})) == seal({"N": np.array([1, 2])})
+    True
+    >>> seal({"N": [1, 2]}) == seal({"N": [2, 1]})
+    False
+    """
+    parts = hashlib.sha256()
+    for name, values in content.items():
+        if isinstance(values, pd.Series):
+            # text is an object or a string, and missing as NaN or None, as pandas' version has it
+            text = values.astype(object).where(values.notna(), None)
+            values = values.to_numpy() if values.dtype.kind in "biuf" else text.tolist()
+        if isinstance(values, np.ndarray):
+            array = np.ascontiguousarray(values)
+            parts.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+        else:
+            parts.update(f"{name} {json.dumps(values, default=np.ndarray.tolist)}".encode())
+    return parts.hexdigest()
 
 
 def kept(path: Path, **marks: str) -> Any | None:
@@ -119,8 +190,8 @@ def once(
     skipped : callable
         Called instead of `make`, such as to count the work as done.
     **marks : str
-        Hashes that the file must carry to be accepted, such as `digest` of a configuration;
-        Parquet only.
+        Hashes that the file must carry to be accepted, such as `digest` of a configuration: then
+        a file of another job put in its place is noticed.
 
     Returns
     -------
@@ -140,7 +211,7 @@ def once(
     content = kept(path, **marks)
     if content is None:
         write(make(), path, **marks)
-        return read(path)
+        return read(path, **marks)
     skipped()
     return content
 
@@ -152,126 +223,12 @@ def digest(content: object) -> str:
 
 
 def slug(label: str) -> str:
-    """Return a label as a file name, unlike that of any other label.
+    """Return a label as a file name, unlike that of any other label; no label leaves its folder.
 
     Examples
     --------
     >>> slug("Student t(5)")
     'Student-t-5-8589'
     """
-    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', label).strip('-')}-{digest(label)[:4]}"
-
-
-# --- manifest -----------------------------------------------------------------------------------
-
-
-def describe(configuration: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """Return a manifest: the configuration and its hash, and whatever else a study adds."""
-    return {"hash": digest(configuration), "configuration": dict(configuration), **more, "runs": []}
-
-
-def circumstances(**more: Any) -> dict[str, Any]:
-    """Return what a run is made with: code, versions, machine, time."""
-    return {
-        "started": now(),
-        "revision": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "code": code_hash(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in PACKAGES},
-        "machine": {
-            "platform": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-        },
-        **more,
-    }
-
-
-@contextmanager
-def run(
-    out: Path, manifest: dict[str, Any], grows: Sequence[str] = (), **more: Any
-) -> Iterator[dict[str, Any]]:
-    """Keep the manifest of a results folder while a study runs; give the manifest.
-
-    Its last entry of `runs` is this run, with `circumstances(**more)`. What the block adds is
-    written when it ends without error, with the time and the seconds it took.
-
-    Raises
-    ------
-    Refused
-        If the folder holds results of another configuration, or files but no manifest. Counts
-        named in `grows` may exceed those of the folder: all its jobs are then of use.
-    """
-    this = circumstances(**more)
-    manifest = {**manifest, "runs": [*_earlier_runs(out, manifest, grows), this]}
-    if any(old.get("code") != this["code"] for old in manifest["runs"]):
-        tell(f"{out} was begun with other source code of tea_stats; what is finished is kept")
-    write(manifest, out / "manifest.json")
-    begun = time.monotonic()
-    yield manifest
-    this |= {"finished": now(), "seconds": round(time.monotonic() - begun, 1)}
-    write(manifest, out / "manifest.json")
-
-
-def _earlier_runs(out: Path, manifest: dict[str, Any], grows: Sequence[str]) -> list[Any]:
-    path = out / "manifest.json"
-    if not path.exists():
-        if out.is_dir() and any(out.iterdir()):
-            raise Refused(
-                f"{out} is not empty and has no manifest.json; give another --out, or empty it"
-            )
-        return []
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        known, runs, configuration = old["hash"], old["runs"], old["configuration"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Refused(
-            f"{path} is damaged ({type(error).__name__}: {error}); give another --out, or remove "
-            f"{out}"
-        ) from None
-    if known != manifest["hash"] and not _grown(configuration, manifest["configuration"], grows):
-        raise Refused(
-            f"{out} holds results of another configuration ({known}, this one is "
-            f"{manifest['hash']}); give another --out, or remove that folder"
-        )
-    return runs
-
-
-def _grown(old: dict[str, Any], new: dict[str, Any], grows: Sequence[str]) -> bool:
-    """Return whether two configurations differ in nothing but larger counts."""
-    more = {name: new[name] for name in grows}
-    return {**old, **more} == new and all(old[name] <= more[name] for name in more)
-
-
-def now() -> str:
-    """Return the time in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def code_hash() -> str:
-    """Return a hash of tea_stats' source: results made with different ones may differ."""
-    text = hashlib.sha256()
-    package = Path(tea_stats.__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        name = path.relative_to(package.parent).as_posix()
-        if not name.startswith("tea_stats/_studies/top_level/"):  # in a wheel they are inside
-            text.update(name.encode() + path.read_bytes())
-    return text.hexdigest()[:16]
-
-
-def _git(*command: str) -> str | None:
-    if not (ROOT / ".git").exists():  # an installed package, perhaps inside another repository
-        return None
-    try:
-        done = subprocess.run(["git", "-C", ROOT, *command], capture_output=True, text=True)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _processor() -> str:
-    """Return the processor's name on Linux, elsewhere what Python knows."""
-    known = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", known.read_text()) if known.exists() else []
-    return names[0] if names else platform.processor()
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", label).lstrip(".-").rstrip("-")[:100]
+    return f"{readable}-{digest(label)[:4]}"

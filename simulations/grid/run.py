@@ -33,7 +33,7 @@ from typing import Any
 
 import pandas as pd
 
-from simulations.core import command, store
+from simulations.core import command, manifests, store
 from simulations.core.jobs import Job, compute
 from simulations.core.progress import Account, bar, tell
 from simulations.grid.blocks import Labels, Pair, live, pairs
@@ -122,8 +122,8 @@ def run(grid: Grid, out: Path, machine: command.Machine, **circumstances: Any) -
     ValueError
         If `out` holds another configuration, or the machine is not available.
     """
-    manifest = store.describe(grid.identity, seeds=_seeds(grid))
-    with store.run(out, manifest, **circumstances) as manifest:
+    manifest = manifests.describe(grid.identity, seeds=_seeds(grid))
+    with manifests.run(out, manifest, **circumstances) as manifest:
         everywhere = list(pairs(grid, out))
         with machine as (executor, parallel):
             queue = blocks(everywhere, executor, parallel)

@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from simulations.core import store
 from simulations.lm import engine
 from simulations.lm.evaluation import rated
 from simulations.lm.policies import Policy
@@ -27,8 +26,10 @@ from simulations.lm.train import (
     Arm,
     Course,
     flat_gradient,
+    job_of,
     read_state,
     scaled_advantages,
+    write_state,
 )
 from tea_stats import torch_bridge
 
@@ -79,9 +80,8 @@ def oracle(
     """
     path = folder / "oracle.pt"
     halves = [torch.zeros(sum(w.numel() for w in policy.trainable()), dtype=torch.float64)] * 2
-    done = 0
-    if path.exists():
-        state = read_state(path)
+    job, done = job_of(policy, Arm("max_at_k", {}, count, N, 0.0), course, reward), 0
+    if state := read_state(path, job):
         halves, done = state["halves"], state["done"]
         after(done * count, 0)
     for p, prompt in enumerate(course.prompts[done:], done):
@@ -96,8 +96,7 @@ def oracle(
             weights[-1][part] = A[0] / (half * len(course.prompts))
         new = gradients(policy, rollouts, weights, course.train_rows)
         halves = [total + part for total, part in zip(halves, new, strict=True)]
-        with store.whole(path) as partial:
-            torch.save({"halves": halves, "done": p + 1}, partial)
+        write_state(path, {"halves": halves, "done": p + 1}, job)
         after(count, int(rollouts.mask.sum()))
     return halves[0], halves[1]
 

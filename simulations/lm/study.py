@@ -66,6 +66,8 @@ class _Jobs:
     ):
         self.study, self.label, self.scenario = study, label, scenario
         self.folder, self.account = folder, account
+        # a further training run of each arm is a job of its own
+        self.identity = store.digest(study.model_dump(mode="json", exclude={"seeds"}))
         record = rewards.REWARDS.get(scenario.reward)
         if record is not None and not record.trainable:
             raise ValueError(
@@ -92,12 +94,17 @@ class _Jobs:
             [p.text for p in (*self.heldout, *self.tuning, *self.train)], study.new_tokens
         )
 
+    def mark(self, *names: object) -> dict[str, str]:
+        """Return the mark of a job's files: without it another arm's could take their place."""
+        return {"job": store.digest([self.identity, self.label, *names])}
+
     def evaluate_start(self) -> None:
         plan = self.study.evaluation
         once(
             self.folder / "start" / "evaluation.parquet",
             lambda: self.evaluated(START, 0),
             skipped=lambda: self.account.kept(plan.count * plan.rollouts),
+            **self.mark(START, "evaluation"),
         )
 
     def evaluated(self, label: str, seed: int) -> pd.DataFrame:
@@ -120,14 +127,16 @@ class _Jobs:
         folder = self.folder / "arms" / slug(label, seed)
         log, judged = folder / "steps.parquet", folder / "evaluation.parquet"
         plan, held_out = self.study.training, self.study.evaluation
-        if store.kept(log) is not None and store.kept(judged) is not None:
+        logs, judges = self.mark(label, seed, "steps"), self.mark(label, seed, "evaluation")
+        if store.kept(log, **logs) is not None and store.kept(judged, **judges) is not None:
             trained = plan.batch * self.scenario.m * plan.steps
             return self.account.kept(trained + held_out.count * held_out.rollouts)
         self.account.doing(f"{self.label}: {label}, seed {seed}")
         course = self.course(self.train, plan.batch, plan.steps, TRAIN, seed)
         steps = self.trained(label, rate, course, folder)
-        store.write(steps.assign(scenario=self.label, estimator=label, seed=seed, rate=rate), log)
-        return store.write(self.evaluated(label, seed), judged)
+        steps = steps.assign(scenario=self.label, estimator=label, seed=seed, rate=rate)
+        store.write(steps, log, **logs)
+        return store.write(self.evaluated(label, seed), judged, **judges)
 
     def course(self, on: list[Prompt], batch: int, steps: int, *key: int) -> Course:
         study = self.study
@@ -159,6 +168,7 @@ class _Jobs:
                 folder / "score.json",
                 partial(self.score, label, rate, folder),
                 skipped=lambda: self.account.kept(cost),
+                **self.mark(label, "tuning", rate),
             )["value"]
             (folder / "state.pt").unlink(missing_ok=True)
         return max(scores, key=scores.__getitem__)
@@ -180,6 +190,7 @@ class _Jobs:
             self.folder / "oracle.parquet",
             partial(self.cosines, plan),
             skipped=lambda: self.account.kept(cost),
+            **self.mark("oracle"),
         )
 
     def cosines(self, plan: Oracle) -> pd.DataFrame:
@@ -206,6 +217,7 @@ class _Jobs:
                 return table
 
             part = self.folder / "oracle" / f"{batch}.parquet"
-            tables.append(once(part, compare, skipped=lambda: self.account.kept(cost)))
+            mark = self.mark("oracle", batch)
+            tables.append(once(part, compare, skipped=lambda: self.account.kept(cost), **mark))
         table = pd.concat(tables, ignore_index=True)
         return table.assign(scenario=self.label, reliability=oracle.reliability(halves))

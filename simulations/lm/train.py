@@ -12,9 +12,11 @@ checkpoint to the same digits.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -116,7 +118,11 @@ def train(
     """
     weights = policy.trainable()
     adam = torch.optim.Adam(weights, lr=arm.rate)
-    log = _resumed(folder / "state.pt", weights, adam) if folder else []
+    job, log = job_of(policy, arm, course, reward), []
+    if folder and (state := read_state(folder / "state.pt", job)):
+        put(weights, state["weights"])
+        adam.load_state_dict(state["optimiser"])
+        log = list(state["log"])
     after(len(log) * course.batch * arm.m, 0)
     for step in range(len(log), course.steps):
         clock = Clock()
@@ -152,7 +158,9 @@ def train(
         log.append({"step": step, **row, **clock.laps})
         after(len(completions), tokens)
         if folder and ((step + 1) % course.save_every == 0 or step + 1 == course.steps):
-            _save(folder / "state.pt", weights, adam, log)
+            values = [weight.detach().cpu() for weight in weights]
+            state = {"weights": values, "optimiser": adam.state_dict(), "log": log}
+            write_state(folder / "state.pt", state, job)
     return pd.DataFrame(log)
 
 
@@ -223,30 +231,43 @@ class Clock:
 # --- checkpoints ----------------------------------------------------------------------------------
 
 
-def _save(path: Path, weights: list[Any], adam: Any, log: list[dict[str, Any]]) -> None:
-    values = [weight.detach().cpu() for weight in weights]
-    with store.whole(path) as partial:
-        torch.save({"weights": values, "optimiser": adam.state_dict(), "log": log}, partial)
+def job_of(policy: Policy, arm: Arm, course: Course, reward: Reward) -> str:
+    """Return a hash of what a checkpoint depends on, but for the number of steps."""
+    shapes = [tuple(weight.shape) for weight in policy.trainable()]
+    sizes = (course.batch, course.new_tokens, course.rows, course.train_rows)
+    return store.digest(
+        [policy.name, shapes, asdict(arm), reward.name, course.seed, course.key, sizes]
+        + [prompt.text for prompt in course.prompts]
+    )
 
 
-def _resumed(path: Path, weights: list[Any], adam: Any) -> list[dict[str, Any]]:
-    """Restore weights and optimiser from a checkpoint, and return its log; [] for a new run."""
+def write_state(path: Path, state: Mapping[str, Any], job: str) -> None:
+    """Write a checkpoint: the hash of what follows, a line break, and torch's own format."""
+    data = io.BytesIO()
+    torch.save({**state, "job": job}, data)
+    with store.whole(path) as partial, partial.open("wb") as file:
+        file.write(hashlib.sha256(data.getbuffer()).hexdigest().encode() + b"\n")
+        file.write(data.getbuffer())
+
+
+def read_state(path: Path, job: str) -> dict[str, Any] | None:
+    """Read a checkpoint; None if it is missing or (with a message) damaged or another job's."""
     if not path.exists():
-        return []
-    state = read_state(path)
-    put(weights, state["weights"])
-    adam.load_state_dict(state["optimiser"])
-    return list(state["log"])
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; ValueError for a damaged one."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle and zip have no common kind of error
-        raise ValueError(
-            f"{path} is damaged ({first_line(error)}); remove it to train again"
-        ) from None
+        return None
+    sha256, _, data = path.read_bytes().partition(b"\n")
+    # nothing is unpickled that is not what was written
+    if sha256.decode(errors="replace") != hashlib.sha256(data).hexdigest():
+        reason = "its content is not that of its hash"
+    else:
+        try:
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            if state["job"] == job:
+                return state
+            reason = "it is of another job"
+        except Exception as error:  # pickle and zip have no common kind of error
+            reason = first_line(error)
+    progress.tell(f"{path} is damaged ({reason}): computing it again")
+    return None
 
 
 def put(weights: Sequence[Tensor], values: Sequence[Tensor]) -> None:

@@ -17,6 +17,8 @@ from tea_stats._kernels._compiler import compiled
 TINY = 1e-300
 #: so do tails of this share of their group's range: e²/σ̂ of a rollout outside them would overflow
 NARROW = 1e-100
+#: and so do tails for which e²/σ̂ exceeds this: times its coefficients it would overflow
+LARGEST = 1e302
 
 
 @compiled
@@ -120,7 +122,8 @@ def prefix_tea(r, order, masks, sizes, tail_counts, table, factors, crossfit, ba
             coefficients = table[t, 0], table[t, 1], table[t, 2], table[t, 3], table[t, 4]
             first = top_of_subset(group, words, bit, count, tail)
             mean, sd = tail_excess(tail[:count], narrow)
-            if sd > 0.0:
+            reach = group[m - 1] - group[first]
+            if sd > 0.0 and reach * (reach / sd) < LARGEST:
                 weight = factors[t] * sizes[t] / count
                 add_influence(
                     group[first:], words[first:], bit, side, mean, sd, coefficients, weight,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from simulations.core import store
+from simulations.core import manifests, store
 from simulations.core.progress import Account
 from simulations.core.store import once
 from simulations.lm import engine, models, packages, prompts, rewards
@@ -44,7 +44,8 @@ def draw(pools: Pools, work: Path, out: Path, account: Account) -> None:
                 return arrays
 
             path = work / f"{prompt.id}-{k:03d}.npz"
-            drawn.append(once(path, part, skipped=lambda size=size: account.kept(size)))
+            mark = {"part": store.digest([pools.drawing(), prompt.id, k])}
+            drawn.append(once(path, part, skipped=lambda size=size: account.kept(size), **mark))
     described = {}
     for prompt in every:
         own = [drawn.pop(0) for _ in parts(pools)]
@@ -63,8 +64,8 @@ def draw(pools: Pools, work: Path, out: Path, account: Account) -> None:
     provenance = {
         "what": "rollouts of a language model: rewards, and scores as in "
         "simulations/lm/pools/sketch.py",
-        **store.describe(pools.drawing(), pools=described),
-        "runs": [store.circumstances(packages=packages())],
+        **manifests.describe(pools.drawing(), pools=described),
+        "runs": [manifests.circumstances(packages=packages())],
     }
     store.write(provenance, out / "provenance.json")
 
@@ -100,7 +101,8 @@ class _Model:
             chosen = sketch.choose(self.policy, self.encoded, pools.core, pools.seed, values)
             return {name: getattr(chosen, name).double().cpu().numpy() for name in ("U", "V")}
 
-        arrays = once(self.work / "sketch.npz", choose)
+        mark = store.digest([pools.drawing(), "sketch"])
+        arrays = once(self.work / "sketch.npz", choose, part=mark)
         head = self.policy.model.get_output_embeddings().weight
         return sketch.Sketch(*(torch.from_numpy(arrays[name]).to(head) for name in ("U", "V")))
 

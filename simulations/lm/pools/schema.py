@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,16 +116,20 @@ def read_pools(folder: Path) -> dict[str, tuple[dict[str, Array], Array]]:
     """
     try:
         provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        first, names = provenance["configuration"]["rewards"][0], list(provenance["pools"])
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        first = provenance["configuration"]["rewards"][0]
+        hashes = {name: pool.get("sha256") for name, pool in provenance["pools"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{folder / 'provenance.json'}: {error}; draw pools with "
             "`tea-stats pools draw`, or give another --pools"
         ) from None
     pools = {}
-    for name in names:
+    for name, sha256 in hashes.items():
         try:
-            content = store.read(folder / f"{name}.npz")
+            file = folder / f"{name}.npz"
+            content = store.read(file)
+            if sha256 not in (None, hashlib.sha256(file.read_bytes()).hexdigest()):
+                raise store.Damaged("its hash is not that of provenance.json")
             arrays = {key: values.astype(np.float64) for key, values in content.items()}
             scores, rewards = arrays.pop("scores"), {first: arrays.pop("rewards")}
         except (store.Damaged, KeyError) as error:

@@ -1,0 +1,50 @@
+"""A little of what `tests/endurance` does for hours: kills, damage, random groups, troubles."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulations.core.progress import console
+from tests.endurance import damage, environment, fuzz, kills
+from tests.test_estimators_properties import CASES
+
+
+def test_a_damaged_file_is_noticed_or_changes_nothing(monkeypatch):
+    monkeypatch.setattr(console, "quiet", True)
+    counts = damage.damaged(150, seed=1)
+    assert counts.total() > 100
+    # a flipped bit may be one that nothing depends on; another job's file never is
+    assert counts["flip", True] > counts["flip", False]
+    assert counts["another's", True] > 0 == counts["another's", False]
+
+
+def test_damage_that_is_not_noticed_would_be_reported(monkeypatch):
+    monkeypatch.setattr(console, "quiet", True)
+    monkeypatch.setattr(damage.store, "seal", lambda content: "")
+    with pytest.raises(AssertionError, match=r"json|npz"):
+        damage.damaged(300, seed=1)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_random_groups_of_every_magnitude(case):
+    assert fuzz.check_estimator(case, 500, seed=1) >= 500
+
+
+@pytest.mark.torch
+def test_random_calls_of_the_loss():
+    pytest.importorskip("torch")
+    fuzz.check_loss(300, seed=1)
+
+
+@pytest.mark.slow
+def test_a_grid_killed_at_random_moments():
+    done, finished = kills.killed("grid", 2, seed=1)
+    assert done >= 2 and finished >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", environment.TROUBLES)
+def test_a_trouble_of_the_machine_ends_in_one_line(name, tmp_path):
+    if environment.TROUBLES[name][1] and not environment.may_mount():
+        pytest.skip("needs root, to mount a disk")
+    environment.check(name, tmp_path)
