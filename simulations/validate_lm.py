@@ -1,7 +1,7 @@
 """Train language models for best-of-N, arm by arm, to see whether better gradients train better.
 
 python -m simulations.validate_lm --preset smoke|cpu|gpu      completions of some length
-python -m simulations.validate_lm --preset exact [--core]     three tokens, every one enumerated
+python -m simulations.validate_lm --preset exact [--part core]  three tokens, every one enumerated
 
 Aim: rank estimators by the policies they train. Data: rollouts of a language model on prompts
 written for this project. Estimand: unbiased best-of-N on held-out prompts, N = 1 … 256. Methods:
@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from simulations.core import progress, schema, store
 from simulations.core.command import one_line_errors, tell
 from simulations.lm import INSTALL, packages
-from simulations.lm.exact.schema import ExactStudy
+from simulations.lm.exact.schema import ExactStudy, Part
 from simulations.lm.schema import Study
 
 GRIDS = Path(__file__).parent / "grids"
@@ -78,13 +78,13 @@ def run_study(study: Study, out: Path) -> None:
         manifest["runs"][-1]["tokens"] = account.drawn
 
 
-def run_exact(study: ExactStudy, out: Path, core: bool) -> None:
-    """Run what `out` lacks of an exact study, or of its core; then write its tables."""
+def run_exact(study: ExactStudy, out: Path, part: Part) -> None:
+    """Run what `out` lacks of an exact study, or of a part; then write its tables."""
     try:
         from simulations.lm.exact import run
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name or error} is not installed; {INSTALL}") from None
-    run.run_study(study, out, core)
+    run.run_study(study, out, part)
 
 
 def main(
@@ -100,7 +100,7 @@ def main(
     train_rows: Annotated[int | None, typer.Option(help="The same, training.")] = None,
     device: Annotated[str | None, typer.Option(help="Such as cuda.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Such as bfloat16.")] = None,
-    core: Annotated[bool, typer.Option("--core", help="Exact study: its main part alone.")] = False,
+    part: Annotated[Part | None, typer.Option(help="Of an exact study; default: all.")] = None,
 ) -> None:
     """Train language models by a preset or a configuration; whatever is finished is kept."""
     path = config or GRIDS / f"lm_{preset}.toml"
@@ -110,9 +110,9 @@ def main(
     with one_line_errors():
         study = changed(schema.read(kind(path), path), **changes)
         if isinstance(study, ExactStudy):
-            run_exact(study, out, core)
-        elif core:
-            raise ValueError(f"core is given and {path} is no exact study; leave --core out")
+            run_exact(study, out, part or Part.all)
+        elif part is not None:
+            raise ValueError(f"part is {part.value!r} and {path} is no exact study; leave it out")
         else:
             run_study(study, out)
     tell(f"{out}: tables are written")

@@ -21,7 +21,7 @@ from simulations import validate_lm
 from simulations.core import schema
 from simulations.lm import engine, models, rewards, tree
 from simulations.lm.exact import checks, law, run, study, summary, train
-from simulations.lm.exact.schema import ExactStudy
+from simulations.lm.exact.schema import ExactStudy, Part
 from simulations.lm.pools.sketch import Sketch
 from simulations.lm.train import Arm, put
 from tea_stats import Discrete, EmpiricalPool, advantages, best_of_n, monte_carlo
@@ -230,7 +230,7 @@ def test_a_killed_study_continues_to_the_same_bits(tmp_path, monkeypatch):
     for stop in (1, 5):
         killed = study.Study(plan, tmp_path / "killed", Tally(stop))
         with pytest.raises(Killed):
-            for one in study.runs(plan, core=False):
+            for one in study.runs(plan, Part.all):
                 killed.begin(one.scenario)
                 killed.arm(one)
     (tmp_path / "killed" / "manifest.json").write_bytes(
@@ -262,10 +262,10 @@ def test_arms_that_are_the_same_at_several_N_are_trained_once():
 
 def test_core_is_the_first_scenario_and_step_size_with_the_main_arms_seed_by_seed():
     plan = schema.read(ExactStudy, validate_lm.GRIDS / "lm_exact.toml")
-    core = list(study.runs(plan, core=True))
+    core = list(study.runs(plan, Part.core))
     assert len(core) == 12 * 10 and {one.scenario for one in core} == {"tone, N = 128"}
     assert [one.seed for one in core] == sorted(one.seed for one in core)
-    everything = list(study.runs(plan, core=False))
+    everything = list(study.runs(plan, Part.all))
     assert everything[: len(core)] == core
     assert len(set(everything)) == len(everything) == 12 * 2 * 4 * 14
 
@@ -358,8 +358,10 @@ def test_a_wrong_configuration_is_one_line(tmp_path, old, new, words):
     assert result.exit_code == 2 and words in result.output.replace("\n", " ")
 
 
-def test_core_is_for_exact_studies(tmp_path):
+def test_a_part_is_of_exact_studies(tmp_path):
     app = typer.Typer()
     app.command()(validate_lm.main)
-    result = CliRunner().invoke(app, ["--preset", "smoke", "--core", "--out", str(tmp_path)])
-    assert result.exit_code == 2 and "leave --core out" in result.output
+    result = CliRunner().invoke(
+        app, ["--preset", "smoke", "--part", "core", "--out", str(tmp_path)]
+    )
+    assert result.exit_code == 2 and "leave it out" in result.output

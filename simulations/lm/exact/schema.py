@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -12,6 +13,14 @@ from simulations.lm.schema import Adapter, Positive
 
 #: the arms that follow an exact gradient: labels, and the N of the objective (None: the scenario's)
 EXACT: dict[str, int | None] = {"exact ∇V_N": None, "exact ∇V_1": 1}
+
+
+class Part(StrEnum):
+    """What of a study is run: its first main arms, the estimators before training, or all."""
+
+    core = "core"
+    quality = "quality"
+    all = "all"
 
 
 class Scenario(schema.Scenario):
@@ -39,10 +48,24 @@ class Training(Table):
     evaluate: tuple[int, ...] = Field(min_length=1)
 
 
+class Quality(Table):
+    """Estimators before training: prompts, group sizes, budgets, rollouts a prompt and m.
+
+    `directions` are random ones of the adapters, `core` the size of the head's.
+    """
+
+    count: int = Field(16, ge=2, description="Trained prompts.")
+    m: tuple[int, ...] = (8, 16, 64)
+    N: tuple[int, ...] = (32, 128, 512)
+    reps: int = Field(2**18, ge=256, description="Rollouts for every m.")
+    directions: int = Field(96, ge=1)
+    core: tuple[int, int] = (8, 4)
+
+
 class ExactStudy(Table):
     """The whole file.
 
-    `main` names the estimators that are run first: with `--core`, these alone, in the first
+    `main` names the estimators that are run first: with `--part core`, these alone, in the first
     scenario, at the first step size. `N` are the budgets at which policies are evaluated.
     """
 
@@ -54,6 +77,7 @@ class ExactStudy(Table):
     trees: Trees
     adapter: Adapter = Adapter(rank=8, layers=2)
     training: Training
+    quality: Quality = Quality()
     estimators: dict[str, EstimatorTable] = Field(min_length=1)
 
     @model_validator(mode="after")

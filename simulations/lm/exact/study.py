@@ -19,8 +19,9 @@ from simulations.core import store
 from simulations.core.progress import Account
 from simulations.core.store import once, slug
 from simulations.lm import models, prompts, rewards
-from simulations.lm.exact import checks, train
-from simulations.lm.exact.schema import EXACT, ExactStudy, Scenario
+from simulations.lm.exact import checks, law, quality, train
+from simulations.lm.exact.schema import EXACT, ExactStudy, Part, Scenario
+from simulations.lm.pools import sketch
 from simulations.lm.prompts import Prompt
 from simulations.lm.train import TRAIN, Arm, Course, put
 from simulations.lm.tree import Array, Enumerated, Tree, build
@@ -37,7 +38,7 @@ class Run:
     seed: int
 
 
-def runs(study: ExactStudy, core: bool) -> Iterator[Run]:
+def runs(study: ExactStudy, part: Part) -> Iterator[Run]:
     """Yield training runs, those first that a shortened study needs most.
 
     Main arms before others, the first scenario and step size before others, all arms of a seed
@@ -45,7 +46,8 @@ def runs(study: ExactStudy, core: bool) -> Iterator[Run]:
     """
     main = [*EXACT, *study.main]
     others = [label for label in study.estimators if label not in main]
-    for labels in (main,) if core else (main, others):
+    core = part is Part.core
+    for labels in {Part.core: (main,), Part.quality: (), Part.all: (main, others)}[part]:
         for scenario in list(study.scenarios)[: 1 if core else None]:
             for rate in study.training.rates[: 1 if core else None]:
                 for seed in range(study.seeds):
@@ -72,6 +74,12 @@ def serving(study: ExactStudy, scenario: Scenario, label: str) -> int:
     return min(other for other in family if same(constants(other), constants(N)))
 
 
+def folder_of(study: ExactStudy, label: str) -> str:
+    """Return the name of a scenario's folder: all but N."""
+    scenario = study.scenarios[label].model_dump(exclude={"N"})
+    return f"{scenario['reward']}-{store.digest(scenario)[:6]}"
+
+
 class Study:
     """The jobs of a study; a policy and its trees are in memory, one scenario at a time."""
 
@@ -92,9 +100,7 @@ class Study:
 
     def folder(self, label: str) -> Path:
         """Return the folder of a scenario; those that differ in N alone share it."""
-        scenario = self.study.scenarios[label].model_dump(exclude={"N"})
-        name = f"{scenario['reward']}-{store.digest(scenario)[:6]}"
-        return self.out / "jobs" / name
+        return self.out / "jobs" / folder_of(self.study, label)
 
     def load(self, label: str) -> None:
         """Load a scenario's policy, trees and rewards."""
@@ -184,6 +190,35 @@ class Study:
                 for j, N in enumerate(budgets)
             ]
         return pd.DataFrame(rows)
+
+    def quality(self, label: str) -> None:
+        """Measure every estimator on the first prompts, as laws, before training."""
+        plan, folder = self.study.quality, self.folder(label) / "quality"
+        for place, prompt in enumerate(self.trained[: plan.count]):
+            path = folder / f"{slug(prompt.id)}.parquet"
+            self.account.doing(f"{label}: the law of {prompt.id}")
+            once(path, partial(self.measured, label, place), skipped=self.account.kept)
+
+    def measured(self, label: str, place: int) -> pd.DataFrame:
+        """Return every estimator's mean and variance along the scores of one prompt."""
+        self.load(label)
+        put(self.weights, self.start)
+        plan, seed = self.study.quality, self.study.seed
+        rated = self.prompts[place]
+        along = law.directions(self.model, plan.directions, seed)
+        tokens = [self.policy.tokenizer(one.tree.prompt)["input_ids"] for one in self.prompts]
+        head = sketch.choose(self.policy, tokens, plan.core, seed)
+        scores = np.concatenate(
+            [
+                law.adapter_scores(self.model, rated.tree, along),
+                law.head_scores(self.model, rated.tree, head),
+            ],
+            axis=1,
+        )
+        leaves = law.Leaves(rated.rewards, rated.tree.start, scores)
+        table = quality.measured(plan, leaves, self.study.estimators, seed)
+        self.account.done()
+        return table
 
     def arm(self, run: Run) -> None:
         """Train one arm from the start."""

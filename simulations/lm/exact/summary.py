@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from simulations.core import store
+from simulations.lm.exact import quality
 from simulations.lm.exact.schema import EXACT, ExactStudy
 from simulations.lm.exact.study import Run, Study
 from simulations.lm.tree import Array
@@ -31,6 +32,8 @@ def summarise(jobs: Study, out: Path) -> None:
     if len(curves):
         gain = gains(curves, start, study.N)
         tables |= {"curves": curves, "gains": gain, "differences": differences(gain, study)}
+    if before := _quality(jobs, begun):
+        tables["quality"] = pd.concat(before, ignore_index=True)
     for name, table in tables.items():
         store.write(table, out / f"{name}.parquet")
 
@@ -41,6 +44,20 @@ def _every(jobs: Study, labels: list[str], name: str) -> pd.DataFrame:
         for label in labels
     ]
     return pd.concat(tables, ignore_index=True)
+
+
+def _quality(jobs: Study, labels: list[str]) -> list[pd.DataFrame]:
+    """Return the estimators' figures before training, of scenarios whose prompts are all there."""
+    some = [prompt.id for prompt in jobs.trained[: jobs.study.quality.count]]
+    tables = []
+    for label in labels:
+        paths = {
+            name: jobs.folder(label) / "quality" / f"{store.slug(name)}.parquet" for name in some
+        }
+        if all(path.exists() for path in paths.values()):
+            measured = {name: store.read(path) for name, path in paths.items()}
+            tables.append(quality.judged(measured).assign(scenario=label))
+    return tables
 
 
 def _curves(jobs: Study, labels: list[str]) -> pd.DataFrame:
