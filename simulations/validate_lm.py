@@ -78,13 +78,13 @@ def run_study(study: Study, out: Path) -> None:
         manifest["runs"][-1]["tokens"] = account.drawn
 
 
-def run_exact(study: ExactStudy, out: Path, part: Part) -> None:
+def run_exact(study: ExactStudy, out: Path, part: Part, workers: int) -> None:
     """Run what `out` lacks of an exact study, or of a part; then write its tables."""
     try:
         from simulations.lm.exact import run
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name or error} is not installed; {INSTALL}") from None
-    run.run_study(study, out, part)
+    run.run_study(study, out, part, workers)
 
 
 def main(
@@ -101,6 +101,7 @@ def main(
     device: Annotated[str | None, typer.Option(help="Such as cuda.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Such as bfloat16.")] = None,
     part: Annotated[Part | None, typer.Option(help="Of an exact study; default: all.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Exact study: worker processes.")] = 1,
 ) -> None:
     """Train language models by a preset or a configuration; whatever is finished is kept."""
     path = config or GRIDS / f"lm_{preset}.toml"
@@ -110,7 +111,7 @@ def main(
     with one_line_errors():
         study = changed(schema.read(kind(path), path), **changes)
         if isinstance(study, ExactStudy):
-            run_exact(study, out, part or Part.all)
+            run_exact(study, out, part or Part.all, workers)
         elif part is not None:
             raise ValueError(f"part is {part.value!r} and {path} is no exact study; leave it out")
         else:

@@ -25,8 +25,8 @@ from simulations.lm.exact.schema import ExactStudy, Part
 from simulations.lm.pools.sketch import Sketch
 from simulations.lm.train import Arm, put
 from tea_stats import Discrete, EmpiricalPool, advantages, best_of_n, monte_carlo
-from tests.studies import contents
-from tests.tally import Killed, Tally
+from tests.studies import contents, one_thread, truncate
+from tests.tally import Tally
 
 pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("lm_tree")]
 
@@ -224,24 +224,30 @@ def test_a_step_along_the_exact_gradient_raises_its_value_and_losses_agree_in_th
     assert flat @ mean / np.linalg.norm(flat) / np.linalg.norm(mean) > 0.8
 
 
-def test_a_killed_study_continues_to_the_same_bits(tmp_path, monkeypatch):
-    plan = small()
-    run.run_study(plan, tmp_path / "whole")
-    for stop in (1, 5):
-        killed = study.Study(plan, tmp_path / "killed", Tally(stop))
-        with pytest.raises(Killed):
-            for one in study.runs(plan, Part.all):
-                killed.begin(one.scenario)
-                killed.arm(one)
-    (tmp_path / "killed" / "manifest.json").write_bytes(
-        (tmp_path / "whole" / "manifest.json").read_bytes()
-    )
-    run.run_study(plan, tmp_path / "killed")
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    curves = pd.read_parquet(tmp_path / "whole" / "curves.parquet")
+def ran(plan, out):
+    with one_thread() as (executor, parallel):
+        run._loaded.cache_clear()
+        run.run(plan, out, Part.all, executor, parallel, Tally())
+    return contents(out)
+
+
+def test_a_killed_study_continues_to_the_same_bits(tmp_path):
+    plan, out = small(), tmp_path / "out"
+    before = ran(plan, out)
+    curves = pd.read_parquet(out / "curves.parquet")
     arms = 2 * 2 * (len(plan.estimators) + 2)  # scenarios, seeds
     assert len(curves) == arms * 2 * 3 and curves.notna().all(axis=None)
     assert (curves["kl"] > 0.0).all()
+    assert set(pd.read_parquet(out / "quality.parquet")["prompt"]) == {
+        *("opening-001", "opening-002", "batch")
+    }
+    # what a kill leaves: some jobs, no tables, and a file that was cut by a failing disk
+    files = sorted((out / "jobs").rglob("*.parquet"))
+    for path in [*files[::2], *out.glob("*.parquet")]:
+        path.unlink()
+    truncate(next(path for path in files[1::2] if path.parent.name == "arms"))
+    next((out / "jobs" / "trees").rglob("*.npz")).unlink()
+    assert ran(plan, out) == before
 
 
 def test_arms_that_are_the_same_at_several_N_are_trained_once():
@@ -332,7 +338,7 @@ def test_a_reward_that_is_not_finite_names_the_response(tmp_path, monkeypatch):
         )
 
     monkeypatch.setitem(rewards.REWARDS, "letters", rewards.Record(broken, ""))
-    jobs = study.Study(small(), tmp_path, Tally())
+    jobs = study.Study(small(), tmp_path)
     with pytest.raises(ValueError, match="is nan for prompt 'The weather.*completion 'The weather"):
         jobs.load("tiny, N = 16")
 

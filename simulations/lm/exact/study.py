@@ -5,7 +5,7 @@ An estimator whose advantages are the same at several N is trained once and serv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 
 from simulations.core import store
-from simulations.core.progress import Account
 from simulations.core.store import once, slug
 from simulations.lm import models, prompts, rewards
 from simulations.lm.exact import checks, law, quality, train
@@ -83,8 +82,8 @@ def folder_of(study: ExactStudy, label: str) -> str:
 class Study:
     """The jobs of a study; a policy and its trees are in memory, one scenario at a time."""
 
-    def __init__(self, study: ExactStudy, out: Path, account: Account):
-        self.study, self.out, self.account = study, out, account
+    def __init__(self, study: ExactStudy, out: Path):
+        self.study, self.out = study, out
         self.loaded: Path | None = None
         self.checks: dict[str, dict[str, float]] = {}
         trees = study.trees
@@ -102,13 +101,13 @@ class Study:
         """Return the folder of a scenario; those that differ in N alone share it."""
         return self.out / "jobs" / folder_of(self.study, label)
 
-    def load(self, label: str) -> None:
-        """Load a scenario's policy, trees and rewards."""
+    def load(self, label: str, doing: Callable[[str], None] = lambda text: None) -> None:
+        """Load a scenario's policy, trees and rewards; those that are missing are made."""
         if self.folder(label) == self.loaded:
             return
         self.loaded = self.folder(label)
         scenario, adapter = self.study.scenarios[label], self.study.adapter
-        self.account.doing(f"{label}: loading")
+        doing(f"{label}: loading")
         self.policy = models.load(scenario.model, temperature=scenario.temperature)
         reward = rewards.load(scenario.reward, self.policy)
         models.adapt(self.policy, **adapter.model_dump(), seed=self.study.seed)
@@ -118,7 +117,7 @@ class Study:
         self.prompts = []
         for split, some in (("trained", self.trained), ("held out", self.heldout)):
             for prompt in some:
-                self.account.doing(f"{label}: the tree of {prompt.id}")
+                doing(f"{label}: the tree of {prompt.id}")
                 tree = self.tree(prompt, scenario)
                 rated = self.rated(prompt, tree, scenario, reward)
                 self.prompts.append(train.Rated(prompt.id, split, tree, rated))
@@ -154,11 +153,11 @@ class Study:
         path = self.loaded / "rewards" / f"{slug(prompt.id)}.npz"
         return once(path, judged)["rewards"]
 
-    def begin(self, label: str) -> None:
+    def begin(self, label: str, doing: Callable[[str], None] = lambda text: None) -> None:
         """Write what holds before training: values, gradients' cosines, checks of exactness."""
-        self.load(label)
+        self.load(label, doing)
         folder = self.folder(label)
-        self.account.doing(f"{label}: exact gradients")
+        doing(f"{label}: exact gradients")
         put(self.weights, self.start)
         once(folder / "start.parquet", self.values)
         once(folder / "gradients.parquet", self.cosines)
@@ -191,13 +190,10 @@ class Study:
             ]
         return pd.DataFrame(rows)
 
-    def quality(self, label: str) -> None:
-        """Measure every estimator on the first prompts, as laws, before training."""
-        plan, folder = self.study.quality, self.folder(label) / "quality"
-        for place, prompt in enumerate(self.trained[: plan.count]):
-            path = folder / f"{slug(prompt.id)}.parquet"
-            self.account.doing(f"{label}: the law of {prompt.id}")
-            once(path, partial(self.measured, label, place), skipped=self.account.kept)
+    def laws(self, label: str) -> list[Path]:
+        """Return the files of the estimators' moments on the first prompts, before training."""
+        some = self.trained[: self.study.quality.count]
+        return [self.folder(label) / "quality" / f"{slug(x.id)}.parquet" for x in some]
 
     def measured(self, label: str, place: int) -> pd.DataFrame:
         """Return every estimator's mean and variance along the scores of one prompt."""
@@ -216,35 +212,19 @@ class Study:
             axis=1,
         )
         leaves = law.Leaves(rated.rewards, rated.tree.start, scores)
-        table = quality.measured(plan, leaves, self.study.estimators, seed)
-        self.account.done()
-        return table
-
-    def arm(self, run: Run) -> None:
-        """Train one arm from the start."""
-        path = self.path(run)
-        once(path, partial(self.curve, run), skipped=self.account.kept)
+        return quality.measured(plan, leaves, self.study.estimators, seed)
 
     def curve(self, run: Run) -> pd.DataFrame:
         """Train one arm from the start; return its exact evaluations along the way."""
         self.load(run.scenario)
-        self.account.doing(f"{run.scenario}: {run.label}, {run.rate:g}, seed {run.seed}")
         scenario, training = self.study.scenarios[run.scenario], self.study.training
         depth, key = len(self.study.trees.sizes), (TRAIN, run.seed)
         course = Course(
             self.trained, training.batch, training.steps, depth, self.study.seed, key, 1, 1
         )
         put(self.weights, self.start)
-        table = train.train(
-            self.model,
-            self.prompts,
-            self.built(run, scenario),
-            course,
-            self.study.N,
-            training.evaluate,
-        )
-        self.account.done()
-        return table
+        arm, N = self.built(run, scenario), self.study.N
+        return train.train(self.model, self.prompts, arm, course, N, training.evaluate)
 
     def built(self, run: Run, scenario: Scenario) -> Arm | train.Exact:
         """Return what a training run follows."""

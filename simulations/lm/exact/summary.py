@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,8 +19,8 @@ from simulations.lm.tree import Array
 ROOM = 0.5
 
 
-def summarise(jobs: Study, out: Path) -> None:
-    """Write start, gradients, curves, gains and differences."""
+def summarise(jobs: Study) -> None:
+    """Write start, gradients, curves, their means over prompts, differences and quality."""
     study = jobs.study
     begun = [label for label in study.scenarios if (jobs.folder(label) / "start.parquet").exists()]
     start = _every(jobs, begun, "start")
@@ -31,11 +30,12 @@ def summarise(jobs: Study, out: Path) -> None:
     tables = {"start": start, "gradients": _every(jobs, begun, "gradients")}
     if len(curves):
         gain = gains(curves, start, study.N)
-        tables |= {"curves": curves, "gains": gain, "differences": differences(gain, study)}
+        tables |= {"curves": curves, "runs": means(gain)}
+        tables["differences"] = differences(gain, study)
     if before := _quality(jobs, begun):
         tables["quality"] = pd.concat(before, ignore_index=True)
     for name, table in tables.items():
-        store.write(table, out / f"{name}.parquet")
+        store.write(table, jobs.out / f"{name}.parquet")
 
 
 def _every(jobs: Study, labels: list[str], name: str) -> pd.DataFrame:
@@ -48,14 +48,12 @@ def _every(jobs: Study, labels: list[str], name: str) -> pd.DataFrame:
 
 def _quality(jobs: Study, labels: list[str]) -> list[pd.DataFrame]:
     """Return the estimators' figures before training, of scenarios whose prompts are all there."""
-    some = [prompt.id for prompt in jobs.trained[: jobs.study.quality.count]]
     tables = []
     for label in labels:
-        paths = {
-            name: jobs.folder(label) / "quality" / f"{store.slug(name)}.parquet" for name in some
-        }
-        if all(path.exists() for path in paths.values()):
-            measured = {name: store.read(path) for name, path in paths.items()}
+        paths = jobs.laws(label)
+        if all(path.exists() for path in paths):
+            names = [prompt.id for prompt in jobs.trained[: len(paths)]]
+            measured = dict(zip(names, map(store.read, paths), strict=True))
             tables.append(quality.judged(measured).assign(scenario=label))
     return tables
 
@@ -83,6 +81,12 @@ def gains(curves: pd.DataFrame, start: pd.DataFrame, N: tuple[int, ...]) -> pd.D
     for name in values:
         table[name] -= table.pop(f"{name}_start")
     return table
+
+
+def means(gain: pd.DataFrame) -> pd.DataFrame:
+    """Return the means over prompts of every run: gains, divergence and entropy."""
+    key = ["scenario", "estimator", "rate", "seed", "step", "split"]
+    return gain.drop(columns="prompt").groupby(key, sort=False, as_index=False).mean()
 
 
 def differences(gain: pd.DataFrame, study: ExactStudy) -> pd.DataFrame:
