@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import product
 
@@ -17,10 +18,12 @@ pytest.importorskip("peft")
 import torch
 import typer
 
+from analysis.core.read import ResultsError
+from analysis.lm import exact
 from simulations import validate_lm
-from simulations.core import schema
+from simulations.core import schema, store
 from simulations.lm import engine, models, rewards, tree
-from simulations.lm.exact import checks, law, run, study, summary, train
+from simulations.lm.exact import checks, law, quality, run, study, summary, train
 from simulations.lm.exact.schema import ExactStudy, Part
 from simulations.lm.pools.sketch import Sketch
 from simulations.lm.train import Arm, put
@@ -225,29 +228,86 @@ def test_a_step_along_the_exact_gradient_raises_its_value_and_losses_agree_in_th
 
 
 def ran(plan, out):
+    run._loaded.cache_clear()
     with one_thread() as (executor, parallel):
-        run._loaded.cache_clear()
-        run.run(plan, out, Part.all, executor, parallel, Tally())
-    return contents(out)
+        manifest = store.describe(plan.model_dump(mode="json"))
+        manifest["checks"] = run.run(plan, out, Part.all, executor, parallel, Tally())
+    store.write(manifest, out / "manifest.json")
 
 
-def test_a_killed_study_continues_to_the_same_bits(tmp_path):
-    plan, out = small(), tmp_path / "out"
-    before = ran(plan, out)
-    curves = pd.read_parquet(out / "curves.parquet")
-    arms = 2 * 2 * (len(plan.estimators) + 2)  # scenarios, seeds
-    assert len(curves) == arms * 2 * 3 and curves.notna().all(axis=None)
-    assert (curves["kl"] > 0.0).all()
-    assert set(pd.read_parquet(out / "quality.parquet")["prompt"]) == {
-        *("opening-001", "opening-002", "batch")
-    }
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Return the folder of a finished small study."""
+    out = tmp_path_factory.mktemp("exact")
+    ran(small(), out)
+    return out
+
+
+def test_a_killed_study_continues_to_the_same_bits(results, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(results, out)
     # what a kill leaves: some jobs, no tables, and a file that was cut by a failing disk
     files = sorted((out / "jobs").rglob("*.parquet"))
     for path in [*files[::2], *out.glob("*.parquet")]:
         path.unlink()
     truncate(next(path for path in files[1::2] if path.parent.name == "arms"))
     next((out / "jobs" / "trees").rglob("*.npz")).unlink()
-    assert ran(plan, out) == before
+    ran(small(), out)
+    assert contents(out) == contents(results)
+
+
+def test_tables_have_every_run_and_the_start(results):
+    plan, curves = small(), pd.read_parquet(results / "curves.parquet")
+    arms = 2 * 2 * (len(plan.estimators) + 2)  # scenarios, seeds
+    assert len(curves) == arms * 2 * 3 and curves.notna().all(axis=None)
+    assert (curves["kl"] > 0.0).all()
+    quality = pd.read_parquet(results / "quality.parquet")
+    assert set(quality["prompt"]) == {"opening-001", "opening-002", "batch"}
+    for checked in store.read(results / "manifest.json")["checks"].values():
+        assert checked["logprob_error"] < 1e-4 and checked["derivative_error"] < 0.05
+    gradients = pd.read_parquet(results / "gradients.parquet")
+    assert gradients.loc[gradients["N"] == 1, "cosine"].to_numpy() == pytest.approx(1.0)
+
+
+def test_figures_and_report_are_the_same_from_the_summary(results, tmp_path):
+    # prompts of the tiny model lie at the ceiling; here they are all shown
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    start = store.read(copy / "start.parquet").assign(ceiling=False)
+    curves = store.read(copy / "curves.parquet")
+    gain = summary.gains(curves, start, small().N)
+    store.write(summary.means(gain), copy / "runs.parquet")
+    store.write(summary.differences(gain, small()), copy / "differences.parquet")
+    app = typer.Typer()
+    app.command()(exact.main)
+    words = [str(copy), "--out", str(tmp_path / "figures"), "--summary", str(tmp_path / "small")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "figures").iterdir())) == 6
+    assert exact.report(exact.load(tmp_path / "small")) == exact.report(exact.load(copy))
+    assert "differ at 1 of 1 step sizes" in result.output
+    with pytest.raises(ResultsError, match="no such folder; run .*--preset exact` again"):
+        exact.load(tmp_path / "nothing")
+
+
+def test_quality_is_that_of_the_definitions():
+    """Two prompts, one direction each: every figure by hand."""
+    columns = {"estimator": "x", "m": 8, "N": 16, "scores": "adapter", "bias_mcse": 0.0}
+    one = pd.DataFrame({"parameter": ["a", "b"], "mean": [2.0, 0.0], "exact": [1.0, 0.0]})
+    two = pd.DataFrame({"parameter": ["a", "b"], "mean": [0.0, 0.0], "exact": [0.0, 1.0]})
+    tables = {
+        "p": one.assign(variance=32.0, **columns),
+        "q": two.assign(variance=64.0, **columns),
+    }
+    rows = quality.judged(tables).set_index("prompt")
+    # s = (2, 0), t = (1, 0), v = 64 of one group
+    assert rows.loc["p", "bias2"] == pytest.approx(1.0)
+    assert rows.loc["p", "cosine"] == pytest.approx(1.0)
+    assert rows.loc["p", "gain"] == pytest.approx(4.0 / (4.0 + 64.0 / 64.0))
+    # the batch: s = (1, 0), t = (½, ½), v = 96
+    assert rows.loc["batch", "bias2"] == pytest.approx(0.5 / 0.5)
+    assert rows.loc["batch", "cosine"] == pytest.approx(0.5**0.5)
+    assert rows.loc["batch", "gain"] == pytest.approx(0.25 / (0.5 * (1.0 + 96.0 / 64.0)))
 
 
 def test_arms_that_are_the_same_at_several_N_are_trained_once():
@@ -264,6 +324,12 @@ def test_arms_that_are_the_same_at_several_N_are_trained_once():
         "exact ∇V_N": [16, 64],
         "exact ∇V_1": [16, 16],
     }
+
+
+@pytest.mark.parametrize("name", ["lm_exact", "lm_exact_smoke"])
+def test_configurations_are_valid(name):
+    plan = schema.read(ExactStudy, validate_lm.GRIDS / f"{name}.toml")
+    assert len(list(study.runs(plan, Part.all))) > len(list(study.runs(plan, Part.core))) > 0
 
 
 def test_core_is_the_first_scenario_and_step_size_with_the_main_arms_seed_by_seed():
@@ -348,6 +414,7 @@ def test_a_reward_that_is_not_finite_names_the_response(tmp_path, monkeypatch):
     [
         ('main = ["RLOO"', 'main = ["RLO"', "main has 'RLO'"),
         ("evaluate = [2, 4]", "evaluate = [2, 5]", "training.evaluate has 5"),
+        ("N = [1, 4, 16, 64]", "N = [1, 4, 16]", "N lacks 64"),
         ("rank = 2", "rank = 0", "adapter.rank is 0"),
         ('[estimators."RLOO"]', '[estimators."exact ∇V_1"]', "is an exact arm's"),
         ("sizes = [6, 3, 4]", "size = [6, 3, 4]", "trees.size is an unknown key"),

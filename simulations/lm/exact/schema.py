@@ -95,6 +95,9 @@ class ExactStudy(Table):
             raise ValueError(
                 f"training.evaluate has {late[0]}; give steps from 1 to {self.training.steps}"
             )
+        needed = {1, *(scenario.N for scenario in self.scenarios.values())} - set(self.N)
+        if needed:
+            raise ValueError(f"N lacks {min(needed)}; give 1 and every scenario's N")
         for label, scenario in self.scenarios.items():
             for arm, table in self.estimators.items():
                 if reason := undefined(table, scenario.m, (scenario.N,)):
