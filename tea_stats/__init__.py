@@ -4,53 +4,20 @@ from tea_stats import best_of_n, diagnosis, monte_carlo, prediction, reward_log,
 from tea_stats.best_of_n import efficiency
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, advantages
 from tea_stats.estimators.table import *  # noqa: F403  # each estimator, as a value and a function
-from tea_stats.families import (
-    FAMILIES,
-    Affine,
-    Beta,
-    Discrete,
-    EmpiricalPool,
-    Gamma,
-    GaussianTail,
-    GenPareto,
-    Gumbel,
-    GumbelMin,
-    Law,
-    Logistic,
-    LogNormal,
-    Normal,
-    NormalMixture,
-    SoftmaxBandit,
-    StudentT,
-    Weibull,
-)
+from tea_stats.families import *  # noqa: F403
+from tea_stats.families import FAMILIES, Affine, Law
 from tea_stats.linear.design import LinearDesign, linear_tea_design
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Affine",
-    "Beta",
-    "Discrete",
     "ESTIMATORS",
-    "EmpiricalPool",
     "Estimator",
     "FAMILIES",
-    "Gamma",
-    "GaussianTail",
-    "GenPareto",
-    "Gumbel",
-    "GumbelMin",
     "Law",
     "LinearDesign",
-    "LogNormal",
-    "Logistic",
-    "Normal",
-    "NormalMixture",
     "RECOMMENDED",
-    "SoftmaxBandit",
-    "StudentT",
-    "Weibull",
     "advantages",
     "best_of_n",
     "diagnosis",
@@ -61,4 +28,5 @@ __all__ = [
     "reward_log",
     "tails",
     *ESTIMATORS,
+    *FAMILIES,
 ]

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; without its packages, say what to install."""
+    """Run the command line; without its packages, name what to install."""
     try:
         from tea_stats.command_line import app
     except ModuleNotFoundError as missing:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def as_rewards(rewards: ArrayLike, *, at_least: int = 1) -> NDArray[np.float64]:
         )
     with np.errstate(over="ignore"):  # a long double may be infinite in float64
         array = array.astype(np.float64, copy=False)
-    # false for NaN, too; the two ends are found without an array of the same size
+    # false for NaN, too; the two ends need no array of the same size
     if array.size and not (array.max() <= LARGEST_REWARD and array.min() >= -LARGEST_REWARD):
         usable = np.abs(array) <= LARGEST_REWARD
         where = tuple(int(i) for i in np.argwhere(~usable)[0])
@@ -85,8 +86,8 @@ def as_array(
     name: str, value: ArrayLike, shape: tuple[int | None, ...], cure: str = ""
 ) -> NDArray[np.float64]:
     """Return value as a finite float64 array of this shape (None: any length ≥ 1)."""
-    wanted = ", ".join("any" if n is None else str(n) for n in shape)
-    wanted = f"({wanted},)" if len(shape) == 1 else f"({wanted})"
+    expected = ", ".join("any" if n is None else str(n) for n in shape)
+    expected = f"({expected},)" if len(shape) == 1 else f"({expected})"
     array = as_reals(name, value)
     fits = array.ndim == len(shape) and all(
         have == want if want is not None else have > 0
@@ -94,7 +95,7 @@ def as_array(
     )
     if not fits:
         hint = f" ({cure})" if cure else ""
-        raise ValueError(f"{name} has shape {array.shape}; give shape {wanted}{hint}")
+        raise ValueError(f"{name} has shape {array.shape}; give shape {expected}{hint}")
     return as_finite(name, array)
 
 
@@ -125,6 +126,14 @@ def as_count(name: str, value: Any, *, at_least: int = 1) -> int:
     if count < at_least:
         raise ValueError(f"{name} is {count}; give an integer ≥ {at_least}")
     return count
+
+
+def as_counts(name: str, value: int | Sequence[int], *, at_least: int = 1) -> tuple[int, ...]:
+    """Return an integer, or a sequence of them, as a tuple of integers ≥ `at_least`."""
+    values = [value] if np.ndim(value) == 0 else list(value)  # type: ignore[arg-type]
+    if not values:
+        raise ValueError(f"{name} is empty; give at least one integer")
+    return tuple(as_count(name, entry, at_least=at_least) for entry in values)
 
 
 def as_real(

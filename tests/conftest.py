@@ -20,6 +20,14 @@ settings.register_profile("fixed", deadline=None, derandomize=True, database=Non
 settings.load_profile("fixed" if CI else "local")
 
 
+@pytest.fixture(scope="session")
+def small_grid(tmp_path_factory):
+    """Return the results folder of a small grid that tests of figures and reports share."""
+    from tests.analysis_grid import measure
+
+    return measure(tmp_path_factory.mktemp("small_grid"))
+
+
 def _forbid_missing_package(report):
     """Turn a skip by `pytest.importorskip` into a failure in CI."""
     if CI and report.skipped and isinstance(report.longrepr, tuple):

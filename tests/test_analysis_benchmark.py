@@ -24,8 +24,9 @@ from analysis.grid import sample_efficiency
 from simulations.grid import run
 from simulations.grid.schema import read_grid
 from tea_stats import Normal, best_of_n, monte_carlo
-from tests.analysis_grid import changed, measure, one_thread
+from tests.analysis_grid import changed, one_thread
 
+pytestmark = pytest.mark.xdist_group("small grid")
 BENCHMARK = """
 seed = 3
 m = [8, 16]
@@ -144,9 +145,9 @@ def test_blocks_hold_whole_batches(results):
     assert [plan.groups_per_block(m) for m in plan.m] == [496, 240]  # not 500 and 250
 
 
-def test_nothing_is_compared_with_an_infinite_error(tmp_path):
+def test_nothing_is_compared_with_an_infinite_error(small_grid):
     """Under a tail without a second moment only GRPO has an error."""
-    rows = ratios.performance_ratios(read.load(measure(tmp_path)))
+    rows = ratios.performance_ratios(read.load(small_grid))
     heavy = rows[rows["law"] == "heavy tail"]
     assert set(heavy.loc[heavy["to_best"] < np.inf, "estimator"]) == {"GRPO"}
     assert heavy["to_tea"].isna().all()

@@ -32,6 +32,7 @@ from analysis.explorer import page as explorer, svg
 
 ROOT = Path(__file__).parents[1]
 SUMMARIES = ROOT / "analysis" / "summaries"
+pytestmark = pytest.mark.xdist_group("explorer")
 CELL = ["law", "estimator", "m", "N"]
 
 

@@ -23,22 +23,17 @@ from analysis.core import read, style
 from analysis.core.panels import MARKS
 from analysis.core.write import save
 from analysis.grid import responses, winners
-from tests.analysis_grid import changed, finding, measure, scale
+from tests.analysis_grid import changed, finding, scale
 from tests.readable import check_text
 
+pytestmark = pytest.mark.xdist_group("small grid")
 NAMES = list(figures.FIGURES)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Return the folder of the small grid."""
-    return measure(tmp_path_factory.mktemp("analysis"))
-
-
-@pytest.fixture(scope="module")
-def results(folder):
+def results(small_grid):
     """Return the small grid's results."""
-    return read.load(folder)
+    return read.load(small_grid)
 
 
 @pytest.fixture(autouse=True)
@@ -109,13 +104,13 @@ def test_every_figure_is_in_these_tests():
     assert {*CHANGES, "response", "response_laws"} == set(NAMES)
 
 
-def test_only_the_named_figures_are_drawn(folder, tmp_path):
+def test_only_the_named_figures_are_drawn(small_grid, tmp_path):
     app = typer.Typer()
     app.command()(figures.main)
 
     def run(*names):
         options = [word for name in names for word in ("--only", name)]
-        return CliRunner().invoke(app, [str(folder), "--out", str(tmp_path), *options])
+        return CliRunner().invoke(app, [str(small_grid), "--out", str(tmp_path), *options])
 
     assert run("winners", "cosine").exit_code == 0
     assert {path.stem for path in tmp_path.iterdir()} == {"winners", "cosine"}

@@ -24,8 +24,9 @@ from typer.testing import CliRunner
 from analysis import figures
 from analysis.core import read, style, write
 from analysis.grid import report, summary, winners
-from tests.analysis_grid import changed, finding, measure, scale
+from tests.analysis_grid import changed, finding, scale
 
+pytestmark = pytest.mark.xdist_group("small grid")
 app = typer.Typer()
 app.command("figures")(figures.main)
 app.command("report")(report.main)
@@ -38,15 +39,9 @@ def run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Return the folder of the small grid."""
-    return measure(tmp_path_factory.mktemp("analysis"))
-
-
-@pytest.fixture(scope="module")
-def results(folder):
+def results(small_grid):
     """Return the small grid's results."""
-    return read.load(folder)
+    return read.load(small_grid)
 
 
 # --- commands -----------------------------------------------------------------------------------
@@ -59,8 +54,8 @@ def test_a_folder_that_is_missing_is_one_line(command, tmp_path):
     assert re.fullmatch(r"error: \S*nowhere: no such folder; make it with .*\n", done.output)
 
 
-def test_a_law_that_is_not_there_is_one_line(folder):
-    done = run("report", folder, "--law", "Cauchy")
+def test_a_law_that_is_not_there_is_one_line(small_grid):
+    done = run("report", small_grid, "--law", "Cauchy")
     assert done.exit_code == 1
     assert done.output.startswith("error: law is 'Cauchy'; give one of Normal, GaussianTail")
 
@@ -119,12 +114,12 @@ def test_the_report_names_the_files(results, tmp_path):
 # --- summary ------------------------------------------------------------------------------------
 
 
-def test_a_summary_is_small_and_draws_the_same(results, folder, tmp_path):
-    done = run("summary", folder, tmp_path / "small")
+def test_a_summary_is_small_and_draws_the_same(results, small_grid, tmp_path):
+    done = run("summary", small_grid, tmp_path / "small")
     assert done.exit_code == 0, done.output
     small = read.load(tmp_path / "small")
     size = sum(path.stat().st_size for path in (tmp_path / "small").iterdir())
-    whole = sum((folder / f"{x}.parquet").stat().st_size for x in ("table", "response"))
+    whole = sum((small_grid / f"{x}.parquet").stat().st_size for x in ("table", "response"))
     assert size < 0.6 * whole
     assert len(small.cells) == len(results.cells)
     assert set(small.response["m"]) == {16}
@@ -134,8 +129,8 @@ def test_a_summary_is_small_and_draws_the_same(results, folder, tmp_path):
         assert finding(name, small) == finding(name, results)
 
 
-def test_a_summary_does_not_replace_its_results(folder):
-    done = run("summary", folder, folder / ".." / folder.name)
+def test_a_summary_does_not_replace_its_results(small_grid):
+    done = run("summary", small_grid, small_grid / ".." / small_grid.name)
     assert done.exit_code == 1 and "is the results folder itself" in done.output
 
 

@@ -1,12 +1,14 @@
 """Value, gradient and advantage of every continuous law against mpmath at 40 digits.
 
 The truth at 40 digits takes a minute, so it is kept in `mpmath_truth.json`; slow tests compute it
-again. To renew the file, for a new law: `python -m tests.test_best_of_n_exact`.
+again. `python -m tests.test_best_of_n_exact` adds the laws that the file lacks, or computes those
+that are named again.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,8 +174,8 @@ def test_two_draws_of_student_t(df):
 
 
 if __name__ == "__main__":
-    lines = [
-        f"{json.dumps(label)}: {json.dumps({N: rounded(*rest) for N, *rest in compute(law)})}"
-        for label, law in ALL.items()
-    ]
+    kept = json.loads(FILE.read_text(encoding="utf-8"))
+    again = sys.argv[1:] or [label for label in ALL if label not in kept]
+    kept |= {x: {N: rounded(*rest) for N, *rest in compute(ALL[x])} for x in again}
+    lines = [f"{json.dumps(label)}: {json.dumps(kept[label])}" for label in ALL]
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

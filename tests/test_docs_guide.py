@@ -21,6 +21,7 @@ from analysis.guide import (
 from analysis.guide.situations import SITUATIONS
 from analysis.guide.sources import Sources
 
+pytestmark = pytest.mark.xdist_group("guide")
 M_AT_LEAST_N = next(s for s in SITUATIONS if s.grid == "paper")
 
 

@@ -31,32 +31,32 @@ LOADED = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src")
 
 
 class Page(HTMLParser):
-    """Links, names of places, and loaded files of a page; `told` are the links of its own text."""
+    """Links, anchors and loaded files of a page; `own` are the links of its own text."""
 
     def __init__(self, path):
         super().__init__()
-        self.links, self.told, self.places, self.loaded, self.tags = [], [], {""}, [], []
+        self.links, self.own, self.places, self.loaded, self.tags = [], [], {""}, [], []
         self.inside = False
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        found = dict(attributes)
-        self.places.add(found.get("id"))
+        values = dict(attributes)
+        self.places.add(values.get("id"))
         self.inside |= tag == "article"
-        if tag == "a" and found.get("href"):
-            self.links.append(found["href"])
-            self.told += [found["href"]] * self.inside
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+            self.own += [values["href"]] * self.inside
         for element, name in LOADED:
-            if tag == element and found.get(name):
-                self.loaded.append(found[name])
+            if tag == element and values.get(name):
+                self.loaded.append(values[name])
 
     def handle_endtag(self, tag):
         self.inside &= tag != "article"
 
 
 def build(source, out):
-    """Build a site; return what Sphinx says."""
+    """Build a site; return the finished process."""
     return subprocess.run(
         [sys.executable, "-m", "sphinx", *BUILD, source, out],
         cwd=ROOT,
@@ -86,7 +86,7 @@ def test_every_estimator_has_a_page_with_a_formula(pages, site, name):
     page = pages[site / "reference" / "estimators" / f"{name}.html"]
     assert "math" in page.tags
     assert f"tea_stats.{name}" in page.places
-    assert f"{name}.html" in pages[site / "reference" / "estimators" / "index.html"].told
+    assert f"{name}.html" in pages[site / "reference" / "estimators" / "index.html"].own
 
 
 @pytest.mark.parametrize("name", [*tea_stats.FAMILIES, "Affine"])
@@ -94,21 +94,21 @@ def test_every_law_has_a_page_with_a_formula(pages, site, name):
     page = pages[site / "reference" / "laws" / f"{name}.html"]
     assert "math" in page.tags
     assert f"tea_stats.{name}" in page.places
-    assert f"{name}.html" in pages[site / "reference" / "laws" / "index.html"].told
+    assert f"{name}.html" in pages[site / "reference" / "laws" / "index.html"].own
 
 
-def test_every_method_of_prediction_is_told_with_its_formula(site):
+def test_every_method_of_prediction_has_its_formula(site):
     text = html.unescape((site / "reference" / "methods" / "index.html").read_text("utf-8"))
-    told = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", text))
+    words = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", text))
     for name, method in tea_stats.prediction.METHODS.items():
-        assert all(x in told for x in (name, method.title, method.formula, method.reference))
+        assert all(x in words for x in (name, method.title, method.formula, method.reference))
 
 
-def test_pages_say_what_the_record_says(site):
+def test_pages_show_what_the_record_has(site):
     text = (site / "reference" / "estimators" / "max_rl.html").read_text(encoding="utf-8")
     record = tea_stats.ESTIMATORS["max_rl"]
-    for told in (record.reference, "rewards 0 or 1", "of its own"):
-        assert told in text
+    for words in (record.reference, "rewards 0 or 1", "its own"):
+        assert words in text
 
 
 def test_no_link_is_dead(pages):

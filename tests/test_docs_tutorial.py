@@ -1,4 +1,4 @@
-"""The tutorial: every block is run, and prints what the page shows."""
+"""Pages whose every block is run, and prints what the page shows: the tutorial, and a finding."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ pytest.importorskip("markdown_it")
 
 from tests.page_blocks import run_page
 
-PAGE = Path(__file__).parents[1] / "docs" / "tutorial.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
-def test_every_block_prints_what_the_page_shows(tmp_path):
-    assert run_page(PAGE, tmp_path) >= 8
+@pytest.mark.parametrize(("name", "least"), [("tutorial.md", 8), ("findings/mixed_rewards.md", 7)])
+def test_every_block_prints_what_the_page_shows(tmp_path, name, least):
+    assert run_page(DOCS / name, tmp_path) >= least
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from analysis.paper.studies import SUMMARIES, ClaimError, Studies, one
 from tea_stats import ESTIMATORS
 from tests import article
 
+pytestmark = pytest.mark.xdist_group("paper")
 ROOT = Path(__file__).parents[1]
 #: tails of TEA; the only decimals that stand in the text's formulas
 ALPHAS = {".1", ".25", ".5"}

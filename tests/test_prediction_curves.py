@@ -23,7 +23,7 @@ CONTINUOUS = ["max_at_k", "gaussian_tail", "linear", "gen_pareto"]
 
 
 def fit(name, rewards, grid=GRID, alpha=0.25):
-    return METHODS[name].fit(RewardLog.from_groups(rewards), np.asarray(grid), alpha)
+    return METHODS[name](RewardLog.from_groups(rewards), np.asarray(grid), alpha)
 
 
 # --- values --------------------------------------------------------------------------------------

@@ -108,7 +108,10 @@ def theory(results: Results) -> Iterator[Table | str]:
         rows = results.table[(results.table["estimator"] == tea) & (results.table["N"] == N)]
         rows = rows[(rows["law"] == law) & (rows["parameter"] != "all")]
         parameters = list(rows["parameter"].unique())
-        standard = N == REFERENCE_N and set(rows["family"]) == {"Normal(loc=0.0, scale=1.0)"}
+        standard = N == REFERENCE_N and (results.families[law], results.law_parameters[law]) == (
+            "Normal",
+            {"loc": 0.0, "scale": 1.0},
+        )
         yield f"{law}, N = {N}: bias of {tea}; in theory m · bias tends to a constant"
         heads = [[name, f"m · {name}", *(["ref."] if standard else [])] for name in parameters]
         table = text_table("m", *(text for head in heads for text in head))

@@ -66,7 +66,7 @@ def needed(m: np.ndarray, error: np.ndarray, goal: float) -> float:
 def exact_error(cell: pd.Series) -> float | None:
     """Return the exact error of a batch for linear TEA on standard normal rewards; else None.
 
-    There it is unbiased, and a thousand simulated batches know its variance to 5 % only.
+    There it is unbiased, and a thousand simulated batches determine its variance only to 5 %.
     """
     options = json.loads(cell["options"])
     if options.pop("name") != "linear_tea" or cell["family"] != repr(Normal()):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
-from analysis.benchmark.ratios import performance_ratios, reference
+from analysis.benchmark.ranking import ranking as by_worst
+from analysis.benchmark.ratios import CELL, performance_ratios, reference
 from analysis.core.read import Absent
-from analysis.guide.situations import Situation
+from analysis.guide.situations import SITUATIONS, Situation
 from analysis.studies import Studies
 from tea_stats import RECOMMENDED
 
@@ -37,6 +39,11 @@ class Sources(Studies):
         """Label of the paper's TEA, the reference of the others."""
         return reference(self.league)
 
+    @cached_property
+    def rankings(self) -> Mapping[str, pd.DataFrame]:
+        """The `ranking` of each situation by its name."""
+        return {situation.name: ranking(self.cells(situation)) for situation in SITUATIONS}
+
     def cells(self, situation: Situation) -> pd.DataFrame:
         """Return the rows of `ratios` that belong to a situation."""
         rows = self.ratios[situation.grid]
@@ -49,3 +56,20 @@ def label_of(options: Mapping[str, Mapping[str, object]], name: str, where: obje
         if given == {"name": name}:
             return label
     raise Absent(f"{where} has no {name} at its defaults")
+
+
+def ranking(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the ranking of estimators defined in every cell, least mean performance ratio first.
+
+    `mean_to_best_mcse` and `mean_to_tea_mcse` are those of the geometric means, as if cells and
+    estimators were independent.
+    """
+    table = by_worst(rows)
+    table = table[table["cells"] == len(rows[CELL].drop_duplicates())]
+    for name in ("to_best", "to_tea"):
+        share = (rows[f"{name}_mcse"] / rows[name]) ** 2
+        spread = np.sqrt(share.groupby(rows["estimator"]).sum()) / len(rows[CELL].drop_duplicates())
+        table[f"mean_{name}_mcse"] = table[f"mean_{name}"] * table["estimator"].map(spread)
+    return table.sort_values(["mean_to_best", "worst_to_best"], kind="stable").set_index(
+        "estimator"
+    )

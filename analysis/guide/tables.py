@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.bandit import read, report
-from analysis.benchmark.ranking import MUCH, ranking as by_worst
+from analysis.benchmark.ranking import MUCH
 from analysis.benchmark.ratios import CELL
 from analysis.core import style
 from analysis.core.style import plus_minus, size_and_error
 from analysis.grid import sample_efficiency
 from analysis.guide.situations import SITUATIONS, Situation
-from analysis.guide.sources import Sources, label_of
+from analysis.guide.sources import Sources, label_of, ranking
 from analysis.lm import pool_tables
 from tea_stats import RECOMMENDED
 
@@ -29,23 +29,6 @@ TARGET = read.OWN
 
 
 # --- a situation --------------------------------------------------------------------------------
-
-
-def ranking(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the ranking of estimators defined in every cell, least mean performance ratio first.
-
-    `mean_to_best_mcse` and `mean_to_tea_mcse` are those of the geometric means, as if cells and
-    estimators were independent.
-    """
-    table = by_worst(rows)
-    table = table[table["cells"] == len(rows[CELL].drop_duplicates())]
-    for name in ("to_best", "to_tea"):
-        share = (rows[f"{name}_mcse"] / rows[name]) ** 2
-        spread = np.sqrt(share.groupby(rows["estimator"]).sum()) / len(rows[CELL].drop_duplicates())
-        table[f"mean_{name}_mcse"] = table[f"mean_{name}"] * table["estimator"].map(spread)
-    return table.sort_values(["mean_to_best", "worst_to_best"], kind="stable").set_index(
-        "estimator"
-    )
 
 
 def advised(table: pd.DataFrame, default: str) -> str:
@@ -75,7 +58,7 @@ def decisions(sources: Sources) -> str:
     """Return the table of situations: the estimator to take, and its performance ratio."""
     tea, default, lines = sources.tea, sources.default, []
     for situation in SITUATIONS:
-        table = ranking(sources.cells(situation))
+        table = sources.rankings[situation.name]
         take = advised(table, sources.default)
         lines.append(
             [
@@ -93,7 +76,7 @@ def decisions(sources: Sources) -> str:
 
 def leaders(sources: Sources, situation: Situation) -> str:
     """Return the best estimators of a situation, then the default and TEA if not among them."""
-    table, tea = ranking(sources.cells(situation)), sources.tea
+    table, tea = sources.rankings[situation.name], sources.tea
     shown = list(table.index[:BEST])
     shown += [x for x in (sources.default, tea) if x in table.index and x not in shown]
     lines = []

@@ -94,7 +94,7 @@ def coverage(place: int, P: int, m: int, reps: int, seed: int) -> pd.DataFrame:
     intervals = []
     for _, (log, truth) in zip(range(reps), logs(case, P, m, rng), strict=False):
         for method in case.inside + case.outside:
-            fit = METHODS[method].fit(log, GRID, 0.25)
+            fit = METHODS[method](log, GRID, 0.25)
             for target in TARGETS:
                 draws, exact = fit.draws(target, DRAWS, rng), truth[target]
                 low, high = bands.pointwise(draws, LEVEL)

@@ -10,14 +10,6 @@ import numpy as np
 from tea_stats.prediction import METHODS, Forecast
 
 SUFFIXES = (".png", ".pdf", ".svg")
-#: hues of Okabe and Ito; black is not extrapolated
-COLOURS = {
-    "max_at_k": "#000000",
-    "gaussian_tail": "#0072B2",
-    "linear": "#CC0044",
-    "gen_pareto": "#E69F00",
-    "beta_binomial": "#00868B",
-}
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -60,7 +52,7 @@ def draw(forecast: Forecast, path: Path, target_reward: float | None) -> None:
 
 def _curves(axes: Any, forecast: Forecast, target_reward: float | None) -> None:
     best = forecast.curves[forecast.recommended]
-    colour = COLOURS[best.method]
+    colour = METHODS[best.method].colour
     finite = np.isfinite(best.band_low) & np.isfinite(best.band_high)
     for low, high, shade, label in (
         (best.band_low, best.band_high, 0.13, f"{forecast.level:.0%} band, all N at once"),
@@ -74,7 +66,7 @@ def _curves(axes: Any, forecast: Forecast, target_reward: float | None) -> None:
         axes.plot(
             curve.grid,
             np.where(np.isfinite(curve.value), curve.value, np.nan),
-            color=COLOURS[name],
+            color=METHODS[name].colour,
             lw=2.0 if chosen else 1.2,
             ls="-" if chosen or name == "max_at_k" else "--",
             marker="o" if name == "max_at_k" else None,
@@ -109,7 +101,7 @@ def _backtest(axes: Any, forecast: Forecast) -> None:
         axes.plot(
             test.grid,
             line,
-            color=COLOURS[name],
+            color=METHODS[name].colour,
             lw=2.0 if name == forecast.recommended else 1.2,
             ls=":" if name == "max_at_k" else "-" if name == forecast.recommended else "--",
             label="no extrapolation" if name == "max_at_k" else METHODS[name].title,

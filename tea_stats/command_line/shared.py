@@ -58,7 +58,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random num
 
 
 def console() -> Console:
-    """Return where tables go; made at each call, so that a test's capture is seen."""
+    """Return where tables go; made at each call, so that tests can capture them."""
     terminal = Console(highlight=False)
     # in a pipe or a file nothing need be cut
     return terminal if terminal.is_terminal else Console(highlight=False, width=PIPE_WIDTH)

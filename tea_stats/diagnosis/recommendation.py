@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tea_stats._validation import as_count, as_seed
+from tea_stats._validation import as_count, as_counts, as_seed
 from tea_stats.diagnosis import sets as _sets, simulation, values as _values
 from tea_stats.diagnosis.findings import check_log
 from tea_stats.diagnosis.simulation import Score, Setting, Simulated
 from tea_stats.diagnosis.values import Kind
 from tea_stats.estimators import RECOMMENDED
-from tea_stats.monte_carlo.measurement import as_counts
 from tea_stats.reward_log.log import RewardLog
 
 #: group sizes tried besides the log's own

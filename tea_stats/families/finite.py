@@ -26,6 +26,17 @@ class SoftmaxLaw(FiniteLaw):
     def _logits(self) -> Array:
         """Logits of the outcomes in the order given."""
 
+    @property
+    def _features(self) -> Array:
+        """Their derivatives in the parameters, shape (K, d)."""
+        return np.eye(len(self._logits))
+
+    @cached_property
+    def scores(self) -> Array:
+        """Score vectors of the outcomes in order of reward, shape (K, d)."""
+        features = self._features
+        return frozen(features[self._order] - special.softmax(self._logits) @ features)
+
     @cached_property
     def probabilities(self) -> Array:
         """Probabilities of the outcomes in order of reward, shape (K,)."""
@@ -112,11 +123,6 @@ class Discrete(SoftmaxLaw):
     def _logits(self) -> Array:
         return self.logits
 
-    @cached_property
-    def scores(self) -> Array:
-        """Score vectors 1{y = k} − p_k of the outcomes in order of reward, shape (K, K)."""
-        return frozen((np.eye(len(self.logits)) - special.softmax(self.logits))[self._order])
-
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SoftmaxBandit(SoftmaxLaw):
@@ -197,11 +203,9 @@ class SoftmaxBandit(SoftmaxLaw):
         assert self.logits is not None
         return self.logits
 
-    @cached_property
-    def scores(self) -> Array:
-        """Score vectors of the outcomes in order of reward, shape (K, d)."""
-        features = np.eye(len(self.rewards)) if self.features is None else self.features
-        return frozen(features[self._order] - special.softmax(self._logits) @ features)
+    @property
+    def _features(self) -> Array:
+        return super()._features if self.features is None else self.features
 
 
 def _alias_table(probabilities: Array) -> tuple[Array, NDArray[np.intp]]:

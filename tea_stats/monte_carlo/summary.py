@@ -37,11 +37,11 @@ def rows(
     comparison: PowerSums | None,
 ) -> list[Row]:
     """Return one row per parameter and the cell's row ("all")."""
-    found = [
+    each = [
         {"parameter": name, **_parameter(sums, truth, j, comparison)}
         for j, name in enumerate(parameters)
     ]
-    return [*found, {"parameter": "all", **_cell(sums, truth, information, comparison)}]
+    return [*each, {"parameter": "all", **_cell(sums, truth, information, comparison)}]
 
 
 def _parameter(sums: PowerSums, truth: Array, j: int, comparison: PowerSums | None) -> Row:

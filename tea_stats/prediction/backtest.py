@@ -91,7 +91,7 @@ def run(
     grid = grid[within_tail(grid, alpha)]
     if not grid.size:
         return None
-    unbiased = METHODS["max_at_k"].fit(_log(groups), grid, alpha).values
+    unbiased = METHODS["max_at_k"](_log(groups), grid, alpha).values
     truth = column_means(unbiased)
     splits = min(SPLITS, M // m)
     predicted, errors, biases, standard_errors = {}, {}, {}, {}
@@ -103,7 +103,7 @@ def run(
         for split in range(splits):
             own = _log(groups[:, split * m : (split + 1) * m])
             # without extrapolation: the best of m for every k
-            fit = method.fit(own, grid if method.extrapolates else np.minimum(grid, m), alpha)
+            fit = method(own, grid if method.extrapolates else np.minimum(grid, m), alpha)
             last += (fit.values[:, -1] - unbiased[:, -1]) / splits
             curves += fit.average("these_prompts") / splits
         predicted[name] = curves

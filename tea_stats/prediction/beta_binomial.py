@@ -16,7 +16,7 @@ from scipy import special
 from tea_stats.estimators.beta_binomial import EVENNESS, log_beta, priors
 from tea_stats.families.law import Array
 from tea_stats.prediction import fit
-from tea_stats.prediction.fit import Counts, Fit, column_means
+from tea_stats.prediction.fit import Counts, Method, column_means
 from tea_stats.reward_log.log import RewardLog
 
 #: support of the prior: log odds of the mean and log evenness
@@ -29,8 +29,15 @@ NEGLIGIBLE = 12.0
 MOST_LAWS = 500
 
 
-class BetaBinomial(Fit):
+class BetaBinomial(Method):
     """Beta-binomial fit; the value of a prompt is E[1 − (1 − p)^N] given its own successes too."""
+
+    title = "beta-binomial"
+    colour = "#00868B"
+    unbiased_on = "0/1 rewards with p of a beta law, as the number of prompts grows"
+    formula = "V̂_N = E[1 − B(a, b + N)/B(a, b)] over the posterior of (a, b)"
+    reference = "conjugate beta-binomial model; for N → ∞ as in SABER, arXiv:2601.22636"
+    binary = True
 
     def __init__(self, log: RewardLog, grid: Counts, alpha: float) -> None:
         self.grid = grid

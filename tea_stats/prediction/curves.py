@@ -14,7 +14,7 @@ from tea_stats._validation import as_choice, as_count, as_flag, as_real, as_seed
 from tea_stats.families.law import Array
 from tea_stats.prediction import backtest as _backtest, bands
 from tea_stats.prediction.backtest import Backtest
-from tea_stats.prediction.fit import Counts, Fit
+from tea_stats.prediction.fit import Counts, Method
 from tea_stats.prediction.methods import METHODS
 from tea_stats.reward_log.log import RewardLog
 
@@ -194,7 +194,7 @@ def predict(
         allowance = np.zeros(len(grid))
         if extrapolation_error and backtest is not None and METHODS[name].extrapolates:
             allowance = backtest.allowance(name, grid, alpha)
-        fit, rng = METHODS[name].fit(log, grid, alpha), np.random.default_rng(seeds[name])
+        fit, rng = METHODS[name](log, grid, alpha), np.random.default_rng(seeds[name])
         curves[name] = _curve(name, fit, level, target, allowance, prompt_intervals, rng)
     return Forecast(
         log=log,
@@ -209,7 +209,7 @@ def predict(
 
 def _curve(
     name: str,
-    fit: Fit,
+    fit: Method,
     level: float,
     target: str,
     allowance: Array,

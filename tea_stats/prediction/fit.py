@@ -10,7 +10,7 @@ rollouts are random: Σ Var(v_i | prompt i)/P², estimated by a jackknife over e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,24 @@ REFERENCE_GROUPS = 4000
 LARGEST_BLOCK = 4_000_000
 
 
-class Fit(ABC):
-    """A method fitted to a log.
+class Method(ABC):
+    """A method of prediction, fitted to a log.
 
     Attributes
     ----------
+    title, colour : str
+        Name in tables and figures, and colour: of Okabe and Ito, black where nothing is
+        extrapolated.
+    unbiased_on : str
+        The laws on which the predicted V_N is exact on average.
+    formula, reference : str
+        V̂_N in one line, and its source.
+    least : int
+        Fewest rollouts of a prompt.
+    extrapolates : bool
+        Whether it predicts beyond the group's size.
+    binary : bool
+        Whether rewards must be 0 or 1.
     grid : ndarray of int, shape (K,)
         Budgets N.
     values : ndarray, shape (P, K)
@@ -41,9 +54,20 @@ class Fit(ABC):
         What else was fitted, by name.
     """
 
+    title: ClassVar[str]
+    colour: ClassVar[str]
+    unbiased_on: ClassVar[str]
+    formula: ClassVar[str]
+    reference: ClassVar[str]
+    least: ClassVar[int] = 1
+    extrapolates: ClassVar[bool] = True
+    binary: ClassVar[bool] = False
     grid: Counts
     values: Array
     details: dict[str, Any]
+
+    @abstractmethod
+    def __init__(self, log: RewardLog, grid: Counts, alpha: float) -> None: ...
 
     def average(self, target: str) -> Array:
         """Return the predicted average over prompts, shape (K,); NaN where there is none."""
@@ -58,7 +82,7 @@ class Fit(ABC):
         """Return the ends of each prompt's interval, shape (P, K) each."""
 
 
-class GroupFit(Fit):
+class GroupFit(Method):
     """A method whose value of a prompt is a location-scale equivariant function of its rewards.
 
     Subclasses give `group_values`; `reference_groups` is the law under which an interval for one

@@ -11,9 +11,6 @@ from tea_stats.prediction.fit import GroupFit, within_tail
 from tea_stats.tails import calibration
 from tea_stats.tails.constants import normal_max_mean, tail_count
 
-#: least number of rollouts: two in the tail, and one below it
-LEAST = 4
-
 
 class GaussianTail(GroupFit):
     """V̂_N = μ̂ + c σ̂, mean and standard deviation (ddof 0) of the k = ⌈αm⌉ best of m rollouts.
@@ -21,6 +18,15 @@ class GaussianTail(GroupFit):
     c = (c_N − E μ̂)/E σ̂ with the expectations of m standard normals: V̂_N is unbiased on the Normal
     law at every m. As m grows c tends to TEA's c̃_N = (c_N − λ)/κ.
     """
+
+    title = "Gaussian tail"
+    colour = "#0072B2"
+    unbiased_on = "Normal; a Gaussian upper tail, nearly"
+    formula = "V̂_N = μ̂_α + (c_N − E μ̂_α)/E σ̂_α · σ̂_α over the best αm rollouts"
+    reference = (
+        "Li, Qian and Mou (2026), arXiv:2605.10716, the functional of TEA; finite-m constants ours"
+    )
+    least = 4  # two in the tail, and one below it
 
     def fit_shared(self) -> dict[str, Any]:
         """Return the tail fraction; nothing is shared."""
@@ -38,7 +44,7 @@ class GaussianTail(GroupFit):
         Without one of the best k the next one below moves up; without another, nothing changes.
         """
         m = ascending.shape[1]
-        if m < LEAST:
+        if m < self.least:
             return np.zeros((len(ascending), len(self.grid), len(self.grid)))
         k = min(tail_count(m, self.alpha), m - 1)
         top = ascending[:, m - k - 1 :] - ascending[:, -1:]
@@ -57,7 +63,7 @@ class GaussianTail(GroupFit):
     def _factors(self, m: int) -> Array:
         """Return c for each N, NaN where the best of N may lie below the tail."""
         factors = np.full(len(self.grid), np.nan)
-        if m < LEAST:
+        if m < self.least:
             return factors
         mean, spread = calibration.tail_means(m, tail_count(m, self.alpha))
         for place in np.flatnonzero(within_tail(self.grid, self.alpha)):

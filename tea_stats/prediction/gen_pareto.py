@@ -26,8 +26,6 @@ from tea_stats.prediction import fit
 from tea_stats.prediction.fit import GroupFit, within_tail
 from tea_stats.tails.constants import tail_count
 
-#: least number of rollouts: two excesses over a third reward, and one below
-LEAST = 4
 #: shapes below end at a point just above the best reward
 SMALLEST_SHAPE = -5.0
 #: beyond, the variance of simulated groups means nothing; it is infinite from ½ on
@@ -40,6 +38,13 @@ LARGEST_LOG = 40.0
 
 class GenPareto(GroupFit):
     """V̂_N = u + A l₁; the excesses are those over the (k + 1)-th largest reward."""
+
+    title = "generalised Pareto"
+    colour = "#E69F00"
+    unbiased_on = "generalised Pareto, as the number of prompts grows"
+    formula = "V̂_N = u + A(ξ̂) l₁ over the best αm rollouts, ξ̂ = 2 − Σ l₁/Σ l₂ over prompts"
+    reference = "Pickands (1975); L-moments: Hosking (1990), Hosking and Wallis (1997)"
+    least = 4  # two excesses over a third reward, and one below
 
     def fit_shared(self) -> dict[str, Any]:
         """Fit the shape."""
@@ -67,7 +72,7 @@ class GenPareto(GroupFit):
         jackknife would not do: for a single order statistic such as u it is inconsistent.
         """
         m = ascending.shape[1]
-        if m < LEAST:
+        if m < self.least:
             return np.zeros((len(ascending), 3, 3))
         groups, _ = self.reference_groups(m, COVARIANCE_GROUPS, np.random.default_rng(m))
         standard = self._moments(groups)
@@ -125,13 +130,13 @@ class GenPareto(GroupFit):
 
     def _sizes(self) -> Iterator[Array]:
         for _, rewards in self.log.by_size():
-            if rewards.shape[1] >= LEAST:
+            if rewards.shape[1] >= self.least:
                 yield np.sort(rewards, axis=1)
 
     def _moments(self, ascending: Array) -> Array:
         """Return u, l₁ and l₂ of each group, shape (G, 3)."""
         m = ascending.shape[1]
-        if m < LEAST:
+        if m < self.least:
             return np.full((len(ascending), 3), np.nan)
         lowest = ascending[:, :1]
         k = tail_count(m, self.alpha)
@@ -141,7 +146,7 @@ class GenPareto(GroupFit):
 
     def _factors(self, m: int, xi: Array) -> Array:
         """Return A for each N, NaN where the best of N may lie below the tail."""
-        if m < LEAST:
+        if m < self.least:
             return np.full(np.broadcast_shapes(xi.shape, self.grid.shape), np.nan)
         factors = excess_factors(m, tail_count(m, self.alpha), self.grid, xi)
         return np.where(within_tail(self.grid, self.alpha), factors, np.nan)

@@ -11,8 +11,6 @@ from tea_stats.prediction.u_statistic import spread
 
 #: subsets beyond this size gain nothing on the Normal law
 LARGEST_DEGREE = 256
-#: least number of rollouts: two disjoint subsets of two
-LEAST = 4
 
 
 class Linear(GroupFit):
@@ -23,6 +21,13 @@ class Linear(GroupFit):
     m = 64, N = 1024 falls from .05 standard deviations to less than .0001. Unbiased for
     the sum under every law; the extrapolation's own error is not in the intervals.
     """
+
+    title = "linear"
+    colour = "#CC0044"
+    unbiased_on = "Normal; elsewhere for Σ w_k V_k"
+    formula = "V̂_N = Σ_k w_k V̂_k over k ≤ m/2"
+    reference = "this project: linear TEA"
+    least = 4  # two disjoint subsets of two
 
     def group_values(self, ascending: Array) -> Array:
         """Return V̂_N of each group, shape (G, K); NaN for N < 2/α and m < 4."""
@@ -39,7 +44,7 @@ class Linear(GroupFit):
         """Return the weights of the design for groups of m on `on` sorted rewards, (on, K)."""
         degree = min(m // 2, LARGEST_DEGREE)
         weights = np.full((on, len(self.grid)), np.nan)
-        if m < LEAST:
+        if m < self.least:
             return weights
         for place in np.flatnonzero(within_tail(self.grid, self.alpha)):
             design = linear_tea_design(degree, int(self.grid[place]), k_min=lowest_k(degree))

@@ -16,6 +16,16 @@ class MaxAtK(GroupFit):
     Unbiased for V_k under every law; NaN for k > m.
     """
 
+    title = "unbiased max@k"
+    colour = "#000000"
+    unbiased_on = "every law, N ≤ m only"
+    formula = "V̂_k = Σ_j C(j−1, k−1)/C(m, k) r_(j)"
+    reference = (
+        "Chen et al. (2021), arXiv:2107.03374, for 0/1; Walder and Karkhanis (2025), "
+        "arXiv:2505.15201"
+    )
+    extrapolates = False
+
     def group_values(self, ascending: Array) -> Array:
         """Return V̂_k of each group, shape (G, K)."""
         m = ascending.shape[1]

@@ -65,28 +65,28 @@ class LogFile:
 
     def frames(self, prompt: str, reward: str | None, wide: bool) -> Iterator[pd.DataFrame]:
         """Yield the rows in chunks, in long files with no more than the two columns."""
-        wanted = None if wide else [prompt, reward or "reward"]
+        needed = None if wide else [prompt, reward or "reward"]
         with self._readable():
             if self.kind == ".csv":
-                frames = self._csv(wanted)
+                frames = self._csv(needed)
             elif self.kind == ".parquet":
-                frames = self._parquet(wanted)
+                frames = self._parquet(needed)
             else:
-                frames = self._json_lines(wanted)
+                frames = self._json_lines(needed)
             yield from frames
 
-    def _csv(self, wanted: list[str] | None) -> Iterator[pd.DataFrame]:
+    def _csv(self, needed: list[str] | None) -> Iterator[pd.DataFrame]:
         import pandas as pd
 
         with self._open() as stream:
             header = next(csv.reader(stream), None)
         if header is None:
             return
-        self._require(header, wanted)
-        missing = {name: list(MISSING) for name in header if not wanted or name != wanted[0]}
+        self._require(header, needed)
+        missing = {name: list(MISSING) for name in header if not needed or name != needed[0]}
         yield from pd.read_csv(
             self.path,
-            usecols=wanted,
+            usecols=needed,
             chunksize=CHUNK,
             keep_default_na=False,  # a prompt may be the word "null"
             na_values=missing,
@@ -94,7 +94,7 @@ class LogFile:
             encoding="utf-8-sig",
         )
 
-    def _json_lines(self, wanted: list[str] | None) -> Iterator[pd.DataFrame]:
+    def _json_lines(self, needed: list[str] | None) -> Iterator[pd.DataFrame]:
         import pandas as pd
 
         with self._open() as stream:
@@ -102,12 +102,12 @@ class LogFile:
             while chunk := list(itertools.islice(rows, CHUNK)):
                 records = [self._record(row, line) for row, line in chunk]
                 columns = list(dict.fromkeys(itertools.chain(*records)))
-                own = wanted or columns
+                own = needed or columns
                 # lists of rewards may do without labels
-                if wanted and wanted[0] not in columns and _holds_list(records, wanted[1]):
-                    own = wanted[1:]
-                elif wanted:
-                    self._require(columns, wanted)
+                if needed and needed[0] not in columns and _holds_list(records, needed[1]):
+                    own = needed[1:]
+                elif needed:
+                    self._require(columns, needed)
                 yield pd.DataFrame({name: [record.get(name) for record in records] for name in own})
 
     def _record(self, row: int, line: str) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class LogFile:
             self.fail(row, f"{line.strip()[:40]!r} is not a JSON object; {ONE_EACH}")
         return record
 
-    def _parquet(self, wanted: list[str] | None) -> Iterator[pd.DataFrame]:
+    def _parquet(self, needed: list[str] | None) -> Iterator[pd.DataFrame]:
         try:
             from pyarrow import parquet
         except ModuleNotFoundError:
@@ -128,12 +128,12 @@ class LogFile:
             ) from None
 
         with parquet.ParquetFile(self.path) as file:
-            self._require(file.schema_arrow.names, wanted)
-            for batch in file.iter_batches(CHUNK, columns=wanted):
+            self._require(file.schema_arrow.names, needed)
+            for batch in file.iter_batches(CHUNK, columns=needed):
                 yield batch.to_pandas()
 
-    def _require(self, columns: list[str], wanted: list[str] | None) -> None:
-        for option, name in zip(("--prompt", "--reward"), wanted or (), strict=False):
+    def _require(self, columns: list[str], needed: list[str] | None) -> None:
+        for option, name in zip(("--prompt", "--reward"), needed or (), strict=False):
             if name not in columns:
                 raise LogError(
                     f"{self.name} has no column {name!r}; it has: {listing(columns)}. Name the "

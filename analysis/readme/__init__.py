@@ -1,0 +1,1 @@
+"""From committed summaries and records to Markdown: README.md and the pages of docs/findings."""

@@ -1,0 +1,107 @@
+"""How predictions and verdicts were checked: numbers and tables from the committed summaries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.guide.tables import markdown
+
+#: verdicts in the order of the table's entries
+VERDICTS = ["holds", "doubtful", "fails", "cannot tell"]
+#: an interval's nominal coverage is .9; these are close to it, and not far from it
+CLOSE, NEAR = (0.85, 0.95), (0.80, 0.99)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Coverage of the intervals of `tea-stats predict`, laws inside a method's model and outside.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds the folder `coverage`.
+    """
+
+    folder: Path
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row for each law, method, target, size of the log, and N or band."""
+        return pd.read_parquet(self.folder / "coverage" / "table.parquet")
+
+    def of(self, band: bool = False, **key: str) -> pd.Series:
+        """Return the coverage of single intervals, or of bands, in the cells with these values."""
+        rows = self.cells[(self.cells["N"] == "band") == band]
+        for column, value in key.items():
+            rows = rows[rows[column] == value]
+        return rows["coverage"]
+
+    def close(self, limits: tuple[float, float], **key: str) -> str:
+        """Return the share of single intervals whose coverage is within limits."""
+        return f"{self.of(**key).between(*limits).mean():.0%}".replace("%", " %")
+
+    def table(self, model: str) -> str:
+        """Return the table of the laws inside a method's model, or outside."""
+        rows = self.cells[self.cells["model"] == model]
+        lines = []
+        for (law, method, target), _ in rows.groupby(["law", "method", "target"], sort=False):
+            key = {"law": law, "method": method, "target": target}
+            single, band = self.of(**key), self.of(band=True, **key)
+            texts = (f"{x:.2f}" for x in (single.mean(), single.min(), single.max(), band.mean()))
+            lines.append([law, f"`{method}`", target.replace("_", " "), *texts])
+        return markdown(["law", "method", "for", "mean", "least", "most", "band, mean"], lines)
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """How often the verdicts and the recommendation of `tea-stats diagnose` are right.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds `verdict_rates.csv` and `recommendation_regret.csv`.
+    """
+
+    folder: Path
+
+    @cached_property
+    def rates(self) -> pd.DataFrame:
+        """Share of each verdict, by law, size of the log and assumption."""
+        return pd.read_csv(self.folder / "verdict_rates.csv")
+
+    @cached_property
+    def advice(self) -> pd.DataFrame:
+        """The recommendation and its error, by the law that the log was drawn from."""
+        return pd.read_csv(self.folder / "recommendation_regret.csv")
+
+    def table(self, assumption: str) -> str:
+        """Return per cent holds/doubtful/fails/cannot tell, laws by sizes of the log."""
+        rows = self.rates[self.rates["assumption"] == assumption]
+        entries = (100.0 * rows[VERDICTS]).round().astype(int).astype(str).agg("/".join, axis=1)
+        sizes = [f"{prompts} × {m}" for prompts, m in zip(rows["prompts"], rows["m"], strict=True)]
+        wide = rows.assign(entry=entries, size=sizes).pivot(
+            index="law", columns="size", values="entry"
+        )
+        wide = wide.loc[rows["law"].unique(), list(dict.fromkeys(sizes))]
+        lines = [[law, *row] for law, row in zip(wide.index, wide.to_numpy(), strict=True)]
+        return markdown(["law", *wide.columns], lines)
+
+    def false_alarms(self) -> pd.Series:
+        """Return the share of alarms on normal logs, for the two verdicts on a Gaussian tail."""
+        rows = self.rates[self.rates["law"] == "Normal"]
+        rows = rows[rows["assumption"].isin(["gaussian_shape", "straight_plot"])]
+        return rows["doubtful"] + rows["fails"]
+
+    def recommendations(self) -> str:
+        """Return the recommendation for each law, its error and the least error of all."""
+        lines = [
+            [row.law, f"`{row.chosen}`", f"{row.foretold:.2g}", f"{row.error:.2g}"]
+            + [f"{row.default:.2g}", f"{row.least:.2g}, `{row.best}`"]
+            for row in self.advice.itertuples()
+        ]
+        head = ["law of the log", "recommended", "error predicted", "error"]
+        return markdown([*head, "error of the default", "least error"], lines)
