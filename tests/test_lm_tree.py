@@ -23,7 +23,7 @@ from analysis.lm import exact
 from simulations import validate_lm
 from simulations.core import schema, store
 from simulations.lm import engine, models, rewards, tree
-from simulations.lm.exact import checks, law, quality, run, study, summary, train
+from simulations.lm.exact import build, checks, law, quality, run, study, summary, train
 from simulations.lm.exact.schema import ExactStudy, Part
 from simulations.lm.pools.sketch import Sketch
 from simulations.lm.train import Arm, put
@@ -42,7 +42,7 @@ def enumerated(dtype="float64", layers=1, temperature=1.0, prompts=("Hello",), s
     """Return a tiny adapted policy away from its start, with a tree for each prompt."""
     policy = models.load("tiny", dtype=dtype, temperature=temperature)
     models.adapt(policy, 2, layers, TARGETS, seed=0)
-    grown = [tree.build(policy, prompt, sizes, layers) for prompt in prompts]
+    grown = [build.build(policy, prompt, sizes, layers) for prompt in prompts]
     weights, generator = policy.trainable(), torch.Generator().manual_seed(1)
     put(weights, [w + 0.1 * torch.randn(w.shape, generator=generator) for w in weights])
     return policy, tree.Enumerated(policy, layers), grown
@@ -383,7 +383,7 @@ def test_what_cannot_be_enumerated_is_refused(changes, words):
     policy = models.load("tiny")
     settings = {"prompt": "Hello", "sizes": (3, 2), "layers": 1} | changes
     with pytest.raises(ValueError) as error:
-        tree.build(policy, **settings)
+        build.build(policy, **settings)
     assert all(word in str(error.value) for word in words)
 
 
@@ -398,15 +398,20 @@ def test_a_model_without_layers_is_refused():
 
 
 def test_a_reward_that_is_not_finite_names_the_response(tmp_path, monkeypatch):
+    seen = []
+
     def broken(policy):
-        return lambda prompts, texts: np.array(
-            [np.nan if i == 3 else 0.0 for i in range(len(texts))]
-        )
+        def rate(prompts, texts):
+            seen.extend(texts)
+            return np.array([np.nan if i == 3 else 0.0 for i in range(len(texts))])
+
+        return rate
 
     monkeypatch.setitem(rewards.REWARDS, "letters", rewards.Record(broken, ""))
     jobs = study.Study(small(), tmp_path)
-    with pytest.raises(ValueError, match="is nan for prompt 'The weather.*completion 'The weather"):
+    with pytest.raises(ValueError, match="is nan for prompt 'The weather") as error:
         jobs.load("tiny, N = 16")
+    assert seen[3].startswith("The weather this morning is") and repr(seen[3]) in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from simulations.core import store
 from simulations.core.store import once, slug
 from simulations.lm import models, prompts, rewards
 from simulations.lm.exact import checks, law, quality, train
+from simulations.lm.exact.build import build
 from simulations.lm.exact.schema import EXACT, ExactStudy, Part, Scenario
 from simulations.lm.pools import sketch
 from simulations.lm.prompts import Prompt
 from simulations.lm.train import TRAIN, Arm, Course, put
-from simulations.lm.tree import Array, Enumerated, Tree, build
+from simulations.lm.tree import Array, Enumerated, Tree
 from tea_stats.estimators.record import same
 
 
