@@ -4,6 +4,7 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+WHEEL_ARGS ?= --constraint tests/lowest.txt --tests
 # The CPU build of torch is looked for in pip's own --find-links folders first (offline machines),
 # then in PyTorch's CPU index. PyPI's default build, gigabytes of CUDA on Linux, is the last resort.
 TORCH ?= torch
@@ -14,7 +15,7 @@ TEX := latexmk lmodern texlive-latex-recommended texlive-science
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
 
-.PHONY: help demo test venv grid figures paper tex lm lm-long docs bench lint clean
+.PHONY: help demo test venv grid figures paper tex lm lm-long docs bench wheel lint clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +62,9 @@ docs: .venv/.everything  ## build the documentation site into docs/_build, warni
 
 bench: .venv/.everything  ## measure speed, as ratios within one run
 	$(RUN) -m tests.bench $(BENCH_ARGS)
+
+wheel: .venv/bin/python  ## build the wheel, try it and the fast tests in a bare environment, lowest versions
+	$(RUN) tests/wheel.py $(WHEEL_ARGS)
 
 lint: .venv/.everything  ## check style, formatting and types
 	$(RUN) -m ruff check .

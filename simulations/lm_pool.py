@@ -29,7 +29,7 @@ from simulations.lm.pools.schema import Pools, read_pools
 HERE = Path(__file__).parent
 app = typer.Typer(help=(__doc__ or "").splitlines()[0], no_args_is_help=True)
 
-Config = Annotated[Path, typer.Argument(help="A TOML file, see simulations/grids/lm_pool.toml.")]
+Config = Annotated[Path, typer.Argument(help="A TOML file.")]
 PoolFolder = Annotated[Path, typer.Option("--pools", help="Folder of the pools.")]
 Out = Annotated[Path | None, typer.Option(help="Default: results/<name of CONFIG>.")]
 DEFAULT = HERE / "grids" / "lm_pool.toml"

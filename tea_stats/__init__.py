@@ -8,7 +8,7 @@ from tea_stats.families import *  # noqa: F403
 from tea_stats.families import FAMILIES, Affine, Law
 from tea_stats.linear.design import LinearDesign, linear_tea_design
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Affine",

@@ -12,7 +12,7 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if missing.name not in ("typer", "rich"):
             raise
-        sys.exit(f"tea-stats needs {missing.name}, which is not installed; run\n  {INSTALL}")
+        sys.exit(f"tea-stats needs {missing.name}, which is not installed; {INSTALL}")
     app()
 
 

@@ -335,4 +335,4 @@ def test_a_folder_that_cannot_be_used_is_one_line_with_its_cure(wrong, folder):
         read.load(folder)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(str(folder))
-    assert "python -m simulations.grid" in str(error.value)
+    assert "tea-stats grid" in str(error.value)

@@ -142,7 +142,7 @@ def test_what_cannot_be_read_is_one_line_with_file_and_cure(
         load(out)
     message = str(error.value)
     assert str(out / name) in message and expected in message and "\n" not in message
-    assert "run `python -m simulations.bandit`" in message
+    assert "run `tea-stats bandit`" in message
 
 
 def test_the_command_says_what_is_missing(tmp_path):
@@ -150,7 +150,7 @@ def test_the_command_says_what_is_missing(tmp_path):
     app.command()(report.main)
     done = CliRunner().invoke(app, [str(tmp_path / "none")])
     assert done.exit_code == 1 and done.output.startswith("error: ")
-    assert "no such folder; make it with `python -m simulations.bandit" in done.output
+    assert "no such folder; make it with `tea-stats bandit" in done.output
 
 
 # --- what is derived ----------------------------------------------------------------------------

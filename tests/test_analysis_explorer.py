@@ -253,6 +253,6 @@ def test_folder_without_results_is_refused(tmp_path):
         refused = command(folder, "--out", out)
         assert refused.exit_code == 1
         assert refused.output.startswith("error: ") and str(folder) in refused.output
-        assert reason in refused.output and "python -m simulations.grid" in refused.output
+        assert reason in refused.output and "tea-stats grid" in refused.output
         assert refused.output.count("\n") == 1
     assert not out.exists()

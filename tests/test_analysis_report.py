@@ -102,7 +102,7 @@ def test_the_report_sets_biases_beside_the_reference_of_the_theory(results, tmp_
 
 
 def test_the_report_names_the_files(results, tmp_path):
-    assert "no figures yet: python -m analysis.figures" in printed(results, tmp_path)
+    assert "no figures yet: tea-stats figures" in printed(results, tmp_path)
     (tmp_path / "winners.png").touch()
     text = printed(results, tmp_path, law="GumbelMin")
     assert f"{tmp_path / 'winners.png'} (and .pdf)" in text.replace("\n", "")

@@ -215,7 +215,7 @@ def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
 
 
 def test_results_that_cannot_be_drawn_end_with_one_line(tmp_path):
-    with pytest.raises(ResultsError, match="no such folder; run `python -m simulations.lm_pool"):
+    with pytest.raises(ResultsError, match="no such folder; run `tea-stats pools measure"):
         lm_pool_analysis.load(tmp_path / "nothing")
     with pytest.raises(ResultsError, match=r"table\.parquet: missing"):
         lm_pool_analysis.load(tmp_path)

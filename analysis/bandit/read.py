@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.core.read import ResultsError, read_manifest, read_table
+from analysis.core.read import ResultsError, located, read_manifest, read_table
 
 EXACT = "exact"
 #: name of the target that every reference arm reaches: 90 % of its own gain
@@ -21,7 +21,7 @@ HEAD = ["law", "policy", "m", "N", "estimator"]
 CURVES = [*HEAD, "step", "rollouts", "value_mean", "regret_mean", "band"]
 MEASURES = ["cosine", "alignment", "steadiness", "share", "gap", f"rollouts_{OWN}", f"ratio_{OWN}"]
 FINALS = [*HEAD, "runs", "step_size", "edge", *MEASURES, *(f"{name}_se" for name in MEASURES)]
-CURE = "run `python -m simulations.bandit` again into this folder"
+CURE = "run `tea-stats bandit` again into this folder"
 
 
 class Scenario(NamedTuple):
@@ -125,10 +125,10 @@ def mean_se(errors: pd.Series) -> float:
 
 def load(folder: Path) -> Study:
     """Read a results folder; ResultsError with one line: file, what is wrong, and the cure."""
+    folder = located(folder)
     if not folder.is_dir():
         raise ResultsError(
-            f"{folder}: no such folder; make it with `python -m simulations.bandit "
-            f"simulations/grids/bandit_quick.toml --out {folder}`"
+            f"{folder}: no such folder; make it with `tea-stats bandit bandit_quick --out {folder}`"
         )
     curves = read_table(folder / "curves.parquet", CURVES, CURE)
     finals = read_table(folder / "finals.parquet", FINALS, CURE)

@@ -27,8 +27,10 @@ RESPONSE_COLUMNS = [
     *("law", "estimator", "options", "m", "N", "q", "reward"),
     *("response", "response_mcse", "exact"),
 ]
+#: the committed summaries, which come with an installed package too
+SUMMARIES = Path(__file__).parents[1] / "summaries"
 #: what to do about a folder that cannot be used
-CURE = "run `python -m simulations.grid` again into this folder"
+CURE = "run `tea-stats grid` again into this folder"
 
 
 class ResultsError(Exception):
@@ -160,6 +162,20 @@ def add_errors(rows: pd.DataFrame, prompts: int = 1) -> pd.DataFrame:
     return rows
 
 
+def located(folder: Path | str) -> Path:
+    """Return a results folder: the one named, else the committed summary of that name.
+
+    Examples
+    --------
+    >>> located("league") == SUMMARIES / "league"
+    True
+    """
+    folder = Path(folder)
+    ours = SUMMARIES / folder.name
+    named = folder.parent in (Path(), Path("analysis/summaries"))
+    return ours if named and not folder.exists() and ours.is_dir() else folder
+
+
 def load(folder: Path | str) -> Results:
     """Read and check a results folder.
 
@@ -168,11 +184,10 @@ def load(folder: Path | str) -> Results:
     ResultsError
         One line that names the folder or file, what is wrong, and the cure.
     """
-    folder = Path(folder)
+    folder = located(folder)
     if not folder.is_dir():
         raise ResultsError(
-            f"{folder}: no such folder; make it with "
-            f"`python -m simulations.grid simulations/grids/quick.toml --out {folder}`"
+            f"{folder}: no such folder; make it with `tea-stats grid quick --out {folder}`"
         )
     table = read_table(folder / "table.parquet", TABLE_COLUMNS)
     if not (table["parameter"] == "all").any():

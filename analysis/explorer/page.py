@@ -174,8 +174,8 @@ def about(results: Results) -> dict[str, Any]:
         "hash": manifest.get("hash"),
         "cells": len(results.cells),
         "rebuild": [
-            f"python -m simulations.grid {config} --out results/{name}",
-            f"python -m analysis.explorer results/{name} --out explorer.html",
+            f"tea-stats grid {config} --out results/{name}",
+            f"tea-stats explorer results/{name} --out explorer.html",
         ],
     }
 

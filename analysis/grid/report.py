@@ -155,7 +155,7 @@ def files(results: Results, figures: Path) -> Iterator[str]:
     if drawn:
         yield from (f"  {path} (and .pdf)" for path in drawn)
     else:
-        yield f"  no figures yet: python -m analysis.figures {results.folder} --out {figures}"
+        yield f"  no figures yet: tea-stats figures {results.folder} --out {figures}"
 
 
 def show(results: Results, figures: Path, law: str | None, console: Console) -> None:

@@ -34,7 +34,7 @@ FIGURES = {
 
 def load(folder: Path) -> Pools:
     """Read and check a results folder; ResultsError names the problem and the cure."""
-    return Pools(**read.tables(folder, TABLES, "run `python -m simulations.lm_pool measure` again"))
+    return Pools(**read.tables(folder, TABLES, "run `tea-stats pools measure` again"))
 
 
 def main(

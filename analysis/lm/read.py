@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.core import write
-from analysis.core.read import ResultsError, read_manifest, read_table
+from analysis.core.read import ResultsError, located, read_manifest, read_table
 
 
 def tables(
@@ -23,6 +23,7 @@ def tables(
     ResultsError
         One line that names the folder or file, the problem and the cure.
     """
+    folder = located(folder)
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder; {cure}")
     content: dict[str, Any] = {}

@@ -35,7 +35,7 @@ TABLES = {
 
 def load(folder: Path) -> Training:
     """Read and check a results folder; ResultsError names the problem and the cure."""
-    cure = "run `python -m simulations.validate_lm` again"
+    cure = "run `tea-stats validate` again"
     return Training(**read.tables(folder, TABLES, cure, optional=("oracle",)))
 
 

@@ -24,15 +24,20 @@ class Engine(enum.StrEnum):
     dask = "dask"
 
 
-Config = Annotated[Path, typer.Argument(help="A TOML file, see simulations/grids.")]
+Config = Annotated[
+    Path,
+    typer.Argument(
+        help="A TOML file, or the name of one that comes with tea_stats, such as quick."
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Default: results/<name of CONFIG>.")]
 Workers = Annotated[int, typer.Option(min=1, help="Worker processes.")]
 Where = Annotated[Engine, typer.Option(help="Where jobs are computed.")]
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Dask scheduler, tcp://host:port, whose workers have this project (pip install -e; "
-        "for a grid, tea_stats alone); default: this machine."
+        help="Dask scheduler, tcp://host:port, whose workers have tea-stats of this version (for a "
+        "bandit, tea-stats[sim]); default: this machine."
     ),
 ]
 #: an executor, and how many jobs it computes at a time

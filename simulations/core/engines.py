@@ -52,8 +52,8 @@ def _end_with_parent() -> None:
 def dask(workers: int, address: str | None) -> Iterator[tuple[Executor, int]]:
     """Give an executor of a Dask cluster: the one at `address`, or processes of this machine.
 
-    Workers need tea_stats installed in the version of this process, and nothing else of ours. A
-    worker that dies loses its jobs in progress; the scheduler gives them to another.
+    Workers, and the scheduler, need tea_stats installed in the version of this process. A worker
+    that dies loses its jobs in progress; the scheduler gives them to another.
 
     Raises
     ------
@@ -82,7 +82,12 @@ def dask(workers: int, address: str | None) -> Iterator[tuple[Executor, int]]:
                 f"address is {address!r}, which does not answer ({error}); start "
                 "`dask scheduler` there, and `dask worker` on each machine"
             ) from None
-        yield client.get_executor(), _threads(client, address)
+        threads = _threads(client, address)
+        from tea_stats._studies.cluster import Reach, reach
+
+        client.run_on_scheduler(reach)  # it unpickles jobs too
+        client.register_plugin(Reach())
+        yield client.get_executor(), threads
 
 
 def _threads(client: Client, address: str | None) -> int:

@@ -28,6 +28,8 @@ from tea_stats.estimators import Estimator, lookup
 from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, FiniteLaw, Law
 
 Model = TypeVar("Model", bound=BaseModel)
+#: the configurations that come with the studies
+GRIDS = Path(__file__).parents[1] / "grids"
 #: name and options of an estimator
 Request = tuple[str, dict[str, Any]]
 
@@ -228,13 +230,28 @@ def undefined(table: EstimatorTable, m: int, N: Iterable[int]) -> str:
     return ""
 
 
+def located(path: Path) -> Path:
+    """Return a configuration's file: the one named, else the one of that name that comes with us.
+
+    Examples
+    --------
+    >>> located(Path("quick")) == GRIDS / "quick.toml"
+    True
+    """
+    ours = GRIDS / f"{path.stem}.toml"
+    named = path.suffix in ("", ".toml") and path.parent in (Path(), Path("simulations/grids"))
+    return ours if named and not path.is_file() and ours.is_file() else path
+
+
 def read(model: type[Model], path: Path) -> Model:
     """Read and check a configuration; ValueError with one line: file, key, what, cure."""
+    path = located(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         reason = error.strerror or error
-        raise ValueError(f"{path}: {reason}; give a TOML file, see simulations/grids") from None
+        ours = ", ".join(sorted(file.stem for file in GRIDS.glob("*.toml")))
+        raise ValueError(f"{path}: {reason}; give a TOML file, or one of {ours}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
     try:

@@ -24,6 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import tea_stats
 from simulations.core.progress import tell
 
 ROOT = Path(__file__).parents[2]
@@ -251,12 +252,17 @@ def now() -> str:
 def code_hash() -> str:
     """Return a hash of tea_stats' source: results made with different ones may differ."""
     text = hashlib.sha256()
-    for path in sorted((ROOT / "tea_stats").rglob("*.py")):
-        text.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    package = Path(tea_stats.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package.parent).as_posix()
+        if not name.startswith("tea_stats/_studies/top_level/"):  # in a wheel they are inside
+            text.update(name.encode() + path.read_bytes())
     return text.hexdigest()[:16]
 
 
 def _git(*command: str) -> str | None:
+    if not (ROOT / ".git").exists():  # an installed package, perhaps inside another repository
+        return None
     try:
         done = subprocess.run(["git", "-C", ROOT, *command], capture_output=True, text=True)
     except OSError:

@@ -1,4 +1,7 @@
-"""The command line, one module per command; `COMMANDS` is the table of them."""
+"""The command line, one module per command; `COMMANDS` is the table of them.
+
+Those of the studies are in `studies.STUDIES`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import typer
 
-from tea_stats.command_line import diagnose, estimators, predict, simulate
+from tea_stats.command_line import diagnose, estimators, predict, simulate, studies
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "predict": predict.command,
@@ -32,5 +35,6 @@ def _several_commands() -> None:
 
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+studies.add_to(app)
 
 __all__ = ["COMMANDS", "app"]

@@ -119,7 +119,7 @@ def read_pools(folder: Path) -> dict[str, tuple[dict[str, Array], Array]]:
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError(
             f"{folder / 'provenance.json'}: {error}; draw pools with "
-            "`python -m simulations.lm_pool draw`, or give another --pools"
+            "`tea-stats pools draw`, or give another --pools"
         ) from None
     pools = {}
     for name in names:
