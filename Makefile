@@ -15,10 +15,10 @@ TEX := latexmk lmodern texlive-latex-recommended texlive-science
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
 
-.PHONY: help demo test venv grid figures paper tex lm docs bench wheel lint clean
+.PHONY: help demo test venv grid figures paper tex lm lm-long docs bench wheel lint clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.demo  ## install, run a small grid, draw its three main figures, print its results
 	$(RUN) -m simulations.grid simulations/grids/quick.toml --workers $(WORKERS) --out results/quick
@@ -48,7 +48,11 @@ paper: .venv/.demo  ## build the article, paper/paper.pdf, from the committed su
 tex:
 	@echo $(TEX)
 
-lm: .venv/.lm  ## train a small language model, arm by arm, about 9 minutes each; resumable
+lm: .venv/.lm  ## train a small language model whose responses are enumerated; resumable
+	$(RUN) -m simulations.validate_lm --preset exact --part core --workers 2
+	$(RUN) -m analysis.lm_exact results/lm_exact --out figures/lm_exact
+
+lm-long: .venv/.lm  ## train it on completions of 24 tokens, about 9 minutes an arm; resumable
 	$(RUN) -m simulations.validate_lm --preset cpu --out results/lm_cpu
 	$(RUN) -m analysis.lm_training results/lm_cpu --out figures/lm_cpu
 

@@ -1,16 +1,19 @@
 """Train language models for best-of-N, arm by arm, to see whether better gradients train better.
 
-python -m simulations.validate_lm --preset smoke|cpu|gpu
+python -m simulations.validate_lm --preset smoke|cpu|gpu      completions of some length
+python -m simulations.validate_lm --preset exact [--part core]  three tokens, every one enumerated
 
 Aim: rank estimators by the policies they train. Data: rollouts of a language model on prompts
 written for this project. Estimand: unbiased best-of-N on held-out prompts, N = 1 … 256. Methods:
 one arm per estimator, equal in all else, step size chosen from three on other prompts. Performance:
 paired differences between arms with bootstrap intervals over prompts and seeds; the cosine of one
-step's gradient with a large-sample one. A killed study continues where it was.
+step's gradient with a large-sample one. In an exact study values and gradients are sums over all
+responses. A killed study continues where it was.
 """
 
 from __future__ import annotations
 
+import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +24,7 @@ from pydantic import ValidationError
 from simulations.core import manifests, progress, schema
 from simulations.core.command import one_line_errors, tell
 from simulations.lm import INSTALL, packages
+from simulations.lm.exact.schema import ExactStudy, Part
 from simulations.lm.schema import Study
 
 GRIDS = Path(__file__).parent / "grids"
@@ -32,9 +36,20 @@ class Preset(StrEnum):
     smoke = "smoke"
     cpu = "cpu"
     gpu = "gpu"
+    exact = "exact"
+    exact_smoke = "exact_smoke"
 
 
-def changed(study: Study, **changes: Any) -> Study:
+def kind(path: Path) -> type[Study] | type[ExactStudy]:
+    """Return what a configuration describes: a file with a table `trees` is of an exact study."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return Study  # `schema.read` names the reason
+    return ExactStudy if "trees" in content else Study
+
+
+def changed(study: Any, **changes: Any) -> Any:
     """Return a study with some keys changed: None changes nothing, model and reward go deeper."""
     content = study.model_dump()
     for name in ("model", "reward"):
@@ -43,9 +58,9 @@ def changed(study: Study, **changes: Any) -> Study:
             scenario[name] = scenario[name] if value is None else value
     content |= {name: value for name, value in changes.items() if value is not None}
     try:
-        return Study.model_validate(content)
+        return type(study).model_validate(content)
     except ValidationError as error:
-        raise ValueError(schema._first(error, Study)) from None
+        raise ValueError(schema._first(error, type(study))) from None
 
 
 def run_study(study: Study, out: Path) -> None:
@@ -63,6 +78,15 @@ def run_study(study: Study, out: Path) -> None:
         manifest["runs"][-1]["tokens"] = account.drawn
 
 
+def run_exact(study: ExactStudy, out: Path, part: Part, workers: int) -> None:
+    """Run what `out` lacks of an exact study, or of a part; then write its tables."""
+    try:
+        from simulations.lm.exact import run
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name or error} is not installed; {INSTALL}") from None
+    run.run_study(study, out, part, workers)
+
+
 def main(
     preset: Annotated[Preset, typer.Option(help="A configuration of simulations/grids.")] = (
         Preset.smoke
@@ -76,6 +100,8 @@ def main(
     train_rows: Annotated[int | None, typer.Option(help="The same, training.")] = None,
     device: Annotated[str | None, typer.Option(help="Such as cuda.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Such as bfloat16.")] = None,
+    part: Annotated[Part | None, typer.Option(help="Of an exact study; default: all.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Exact study: worker processes.")] = 1,
 ) -> None:
     """Train language models by a preset or a configuration; whatever is finished is kept."""
     path = config or GRIDS / f"lm_{preset}.toml"
@@ -83,8 +109,14 @@ def main(
     changes = {"model": model, "reward": reward, "seeds": seeds, "rows": rows}
     changes |= {"train_rows": train_rows, "device": device, "dtype": dtype}
     with one_line_errors():
-        run_study(changed(schema.read(Study, path), **changes), out)
-    tell(f"{out}: steps, curves, differences, samples are written")
+        study = changed(schema.read(kind(path), path), **changes)
+        if isinstance(study, ExactStudy):
+            run_exact(study, out, part or Part.all, workers)
+        elif part is not None:
+            raise ValueError(f"part is {part.value!r} and {path} is no exact study; leave it out")
+        else:
+            run_study(study, out)
+    tell(f"{out}: tables are written")
 
 
 if __name__ == "__main__":

@@ -31,5 +31,8 @@ class Tally:
         else:
             self.kept(rollouts)
 
+    def more(self, count: int) -> None:
+        """Expect more work."""
+
     def doing(self, text: str) -> None:
         """Show nothing."""

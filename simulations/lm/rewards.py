@@ -69,7 +69,7 @@ class Reward:
             i = int(wrong[0])
             raise ValueError(
                 f"reward {self.name!r} is {rewards[i]} for prompt {prompts[i][:40]!r} and "
-                f"completion {completions[i][:40]!r}; return a finite number, also for an empty "
+                f"completion {completions[i][:80]!r}; return a finite number, also for an empty "
                 "completion"
             )
         return rewards

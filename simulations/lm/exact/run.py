@@ -1,0 +1,93 @@
+"""Run an exact training study: what a results folder lacks, then its tables.
+
+What is costly and common (trees, rewards, exact gradients) is made here; training runs and laws are
+jobs of worker processes, each of which loads the policy once.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from simulations.core import engines, jobs, progress, store
+from simulations.core.jobs import Job
+from simulations.core.progress import Account
+from simulations.lm import packages
+from simulations.lm.exact import summary
+from simulations.lm.exact.schema import ExactStudy, Part
+from simulations.lm.exact.study import Run, Study, folder_of, runs
+
+#: jobs between two writings of the tables
+TABLES_EVERY = 10
+
+
+def run_study(study: ExactStudy, out: Path, part: Part = Part.all, workers: int = 1) -> None:
+    """Run a study or a part of it, and keep its manifest."""
+    plan = store.describe(study.model_dump(mode="json"))
+    with store.run(out, plan, ["seeds"], packages=packages()) as manifest:
+        with engines.local(workers) as (executor, parallel), progress.bar(0) as account:
+            # the core first: what a study that is cut short is worth most by
+            for one in (Part.core, Part.all) if part is Part.all else (part,):
+                manifest["checks"] = run(study, out, one, executor, parallel, account)
+
+
+def run(
+    study: ExactStudy, out: Path, part: Part, executor: Executor, parallel: int, account: Account
+) -> dict[str, dict[str, float]]:
+    """Make what `out` lacks; return the checks of exactness, by scenario.
+
+    The tables of all that is finished are written again and again, so that a killed run leaves
+    them.
+    """
+    torch.set_num_threads(1)
+    main = Study(study, out)
+    planned = list(runs(study, part))
+    # estimators before training do not depend on the N that a policy is trained for
+    laws = {} if part is Part.core else {folder_of(study, x): x for x in study.scenarios}
+    for label in dict.fromkeys([*(one.scenario for one in planned), *laws.values()]):
+        main.begin(label, account.doing)
+    todo = _lacking(main, planned, list(laws.values()))
+    account.more(len(todo))
+    account.doing(", ".join(dict.fromkeys(one.scenario for one in planned)) or "laws")
+    for done, _ in enumerate(jobs.compute(todo, executor, parallel), 1):
+        account.done()
+        if done % TABLES_EVERY == 0:
+            summary.summarise(main)
+    summary.summarise(main)
+    return main.checks
+
+
+def _lacking(main: Study, planned: list[Run], laws: list[str]) -> list[Job]:
+    """Return the jobs that are not done, in order; runs that several N share are one."""
+    text = main.study.model_dump_json()
+    some: dict[Path, Job] = {}
+    for one in planned:
+        path = main.path(one)
+        some.setdefault(path, Job(path, {}, trained, (text, main.out, one)))
+    for label in laws:
+        for place, path in enumerate(main.laws(label)):
+            some.setdefault(path, Job(path, {}, measured, (text, main.out, label, place)))
+    return [job for job in some.values() if not job.kept()]
+
+
+# --- in a worker ----------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _loaded(text: str, out: Path) -> Study:
+    torch.set_num_threads(1)
+    return Study(ExactStudy.model_validate_json(text), out)
+
+
+def trained(text: str, out: Path, one: Run) -> pd.DataFrame:
+    """Return the curve of a training run."""
+    return _loaded(text, out).curve(one)
+
+
+def measured(text: str, out: Path, label: str, place: int) -> pd.DataFrame:
+    """Return the estimators' moments on one prompt's law."""
+    return _loaded(text, out).measured(label, place)

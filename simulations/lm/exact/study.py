@@ -1,0 +1,235 @@
+"""The exact training study: each job a file of a folder, made once, so that a killed run continues.
+
+An estimator whose advantages are the same at several N is trained once and serves them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from simulations.core import store
+from simulations.core.store import once, slug
+from simulations.lm import models, prompts, rewards
+from simulations.lm.exact import checks, law, quality, train
+from simulations.lm.exact.build import build
+from simulations.lm.exact.schema import EXACT, ExactStudy, Part, Scenario
+from simulations.lm.pools import sketch
+from simulations.lm.prompts import Prompt
+from simulations.lm.train import TRAIN, Arm, Course, put
+from simulations.lm.tree import Array, Enumerated, Tree
+from tea_stats.estimators.record import same
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: an arm of a scenario at a step size, with a seed."""
+
+    scenario: str
+    label: str
+    rate: float
+    seed: int
+
+
+def runs(study: ExactStudy, part: Part) -> Iterator[Run]:
+    """Yield training runs, those first that a shortened study needs most.
+
+    Main arms before exact ones, which take four times as long and hardly differ between seeds;
+    these before others, the first scenario and step size before others, all arms of a seed before
+    the next seed.
+    """
+    core, main = part is Part.core, (study.main, tuple(EXACT))
+    others = tuple(label for label in study.estimators if label not in study.main)
+    for labels in {Part.core: main, Part.quality: (), Part.all: (*main, others)}[part]:
+        for scenario in list(study.scenarios)[: 1 if core else None]:
+            for rate in study.training.rates[: 1 if core else None]:
+                for seed in range(study.seeds):
+                    for label in labels:
+                        yield Run(scenario, label, rate, seed)
+
+
+def serving(study: ExactStudy, scenario: Scenario, label: str) -> int:
+    """Return the least N among scenarios that differ in N alone at which an arm is the same."""
+    N = scenario.N
+    family = [
+        other.N
+        for other in study.scenarios.values()
+        if other.model_dump(exclude={"N"}) == scenario.model_dump(exclude={"N"})
+    ]
+    if label in EXACT:
+        return N if EXACT[label] is None else min(family)
+    estimator = study.estimators[label].record()
+
+    def constants(budget: int) -> tuple[Any, ...]:
+        slope = estimator.slope_constant(budget) if estimator.affine else 0.0
+        return estimator.prepare(scenario.m, budget), slope
+
+    return min(other for other in family if same(constants(other), constants(N)))
+
+
+def folder_of(study: ExactStudy, label: str) -> str:
+    """Return the name of a scenario's folder: all but N."""
+    scenario = study.scenarios[label].model_dump(exclude={"N"})
+    return f"{scenario['reward']}-{store.digest(scenario)[:6]}"
+
+
+class Study:
+    """The jobs of a study; a policy and its trees are in memory, one scenario at a time."""
+
+    def __init__(self, study: ExactStudy, out: Path):
+        self.study, self.out = study, out
+        self.loaded: Path | None = None
+        self.checks: dict[str, dict[str, float]] = {}
+        trees = study.trees
+        self.trained = prompts.read(trees.prompts, trees.count)
+        self.heldout = prompts.read(trees.heldout, trees.heldout_count)
+
+    def path(self, run: Run) -> Path:
+        """Return the file of a training run."""
+        scenario = self.study.scenarios[run.scenario]
+        N = serving(self.study, scenario, run.label)
+        name = f"{run.label}-{N}-{run.rate:g}-{run.seed}"
+        return self.folder(run.scenario) / "arms" / f"{slug(name)}.parquet"
+
+    def folder(self, label: str) -> Path:
+        """Return the folder of a scenario; those that differ in N alone share it."""
+        return self.out / "jobs" / folder_of(self.study, label)
+
+    def load(self, label: str, doing: Callable[[str], None] = lambda text: None) -> None:
+        """Load a scenario's policy, trees and rewards; those that are missing are made."""
+        if self.folder(label) == self.loaded:
+            return
+        self.loaded = self.folder(label)
+        scenario, adapter = self.study.scenarios[label], self.study.adapter
+        doing(f"{label}: loading")
+        self.policy = models.load(scenario.model, temperature=scenario.temperature)
+        reward = rewards.load(scenario.reward, self.policy)
+        models.adapt(self.policy, **adapter.model_dump(), seed=self.study.seed)
+        self.model = Enumerated(self.policy, adapter.layers)
+        self.weights = self.policy.trainable()
+        self.start = [weight.detach().clone() for weight in self.weights]
+        self.prompts = []
+        for split, some in (("trained", self.trained), ("held out", self.heldout)):
+            for prompt in some:
+                doing(f"{label}: the tree of {prompt.id}")
+                tree = self.tree(prompt, scenario)
+                rated = self.rated(prompt, tree, scenario, reward)
+                self.prompts.append(train.Rated(prompt.id, split, tree, rated))
+
+    def tree(self, prompt: Prompt, scenario: Scenario) -> Tree:
+        """Return the tree of a prompt; arms and rewards share it."""
+        sizes, layers = self.study.trees.sizes, self.study.adapter.layers
+
+        def grown() -> dict[str, Array]:
+            tree = build(self.policy, prompt.text, sizes, layers)
+            sets = {f"tokens_{depth}": tokens.numpy() for depth, tokens in enumerate(tree.sets)}
+            return sets | {"entering": tree.entering.numpy(), "start": tree.start}
+
+        name = f"{scenario.model}-{scenario.temperature:g}"
+        arrays = once(self.out / "jobs" / "trees" / slug(name) / f"{slug(prompt.id)}.npz", grown)
+        sets = tuple(torch.from_numpy(arrays[f"tokens_{depth}"]) for depth in range(len(sizes)))
+        entering, start = torch.from_numpy(arrays["entering"]), arrays["start"]
+        prefixes = sum(len(tokens) for tokens in sets[1:])
+        return Tree(prompt.text, len(entering) - prefixes, sets, entering, start)
+
+    def rated(
+        self, prompt: Prompt, tree: Tree, scenario: Scenario, reward: rewards.Reward
+    ) -> Array:
+        """Return the reward of every leaf; leaves with equal texts are rated once."""
+
+        def judged() -> dict[str, Array]:
+            texts = self.policy.tokenizer.batch_decode(tree.responses())
+            opening = prompt.text if scenario.rated == "sentence" else ""
+            distinct, place = np.unique([opening + text for text in texts], return_inverse=True)
+            return {"rewards": reward([prompt.text] * len(distinct), distinct.tolist())[place]}
+
+        assert self.loaded is not None
+        path = self.loaded / "rewards" / f"{slug(prompt.id)}.npz"
+        return once(path, judged)["rewards"]
+
+    def begin(self, label: str, doing: Callable[[str], None] = lambda text: None) -> None:
+        """Write what holds before training: values, gradients' cosines, checks of exactness."""
+        self.load(label, doing)
+        folder = self.folder(label)
+        doing(f"{label}: exact gradients")
+        put(self.weights, self.start)
+        once(folder / "start.parquet", self.values)
+        once(folder / "gradients.parquet", self.cosines)
+        checked = partial(checks.measure, self.policy, self.model, self.prompts[0])
+        self.checks[label] = once(folder / "checks.json", checked)
+
+    def values(self) -> pd.DataFrame:
+        """Return exact values at the start, with spread, maximum and effective number of leaves."""
+        table = train.evaluated(self.model, self.prompts, self.study.N)
+        p = [np.exp(rated.tree.start) for rated in self.prompts]
+        r = [rated.rewards for rated in self.prompts]
+        spread = [float((q @ (x - q @ x) ** 2) ** 0.5) for q, x in zip(p, r, strict=True)]
+        most = [float(x.max()) for x in r]
+        return table.assign(sd=spread, most=most, effective=np.exp(table["entropy"]))
+
+    def cosines(self) -> pd.DataFrame:
+        """Return norms of exact gradients and their cosines with that of the mean."""
+        budgets = [1, *(N for N in self.study.N if N > 1)]
+        found = {r.id: train.gradients(self.model, r, budgets) for r in self.prompts}
+        for split in ("trained", "held out"):
+            ids = [rated.id for rated in self.prompts if rated.split == split]
+            found[split] = np.mean([found[name] for name in ids], axis=0)
+        rows = []
+        for name, g in found.items():
+            norm = np.linalg.norm(g, axis=1)
+            cosine = g @ g[0] / (norm * norm[0])
+            rows += [
+                {"prompt": name, "N": N, "norm": norm[j], "cosine": cosine[j]}
+                for j, N in enumerate(budgets)
+            ]
+        return pd.DataFrame(rows)
+
+    def laws(self, label: str) -> list[Path]:
+        """Return the files of the estimators' moments on the first prompts, before training."""
+        some = self.trained[: self.study.quality.count]
+        return [self.folder(label) / "quality" / f"{slug(x.id)}.parquet" for x in some]
+
+    def measured(self, label: str, place: int) -> pd.DataFrame:
+        """Return every estimator's mean and variance along the scores of one prompt."""
+        self.load(label)
+        put(self.weights, self.start)
+        plan, seed = self.study.quality, self.study.seed
+        rated = self.prompts[place]
+        along = law.directions(self.model, plan.directions, seed)
+        tokens = [self.policy.tokenizer(one.tree.prompt)["input_ids"] for one in self.prompts]
+        head = sketch.choose(self.policy, tokens, plan.core, seed)
+        scores = np.concatenate(
+            [
+                law.adapter_scores(self.model, rated.tree, along),
+                law.head_scores(self.model, rated.tree, head),
+            ],
+            axis=1,
+        )
+        leaves = law.Leaves(rated.rewards, rated.tree.start, scores)
+        return quality.measured(plan, leaves, self.study.estimators, seed)
+
+    def curve(self, run: Run) -> pd.DataFrame:
+        """Train one arm from the start; return its exact evaluations along the way."""
+        self.load(run.scenario)
+        scenario, training = self.study.scenarios[run.scenario], self.study.training
+        depth, key = len(self.study.trees.sizes), (TRAIN, run.seed)
+        course = Course(
+            self.trained, training.batch, training.steps, depth, self.study.seed, key, 1, 1
+        )
+        put(self.weights, self.start)
+        arm, N = self.built(run, scenario), self.study.N
+        return train.train(self.model, self.prompts, arm, course, N, training.evaluate)
+
+    def built(self, run: Run, scenario: Scenario) -> Arm | train.Exact:
+        """Return what a training run follows."""
+        if run.label in EXACT:
+            return train.Exact(EXACT[run.label] or scenario.N, run.rate)
+        table = self.study.estimators[run.label]
+        return Arm(table.name, table.options, scenario.m, scenario.N, run.rate)
