@@ -6,7 +6,6 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
@@ -353,19 +352,3 @@ def test_the_page_lists_every_assumption_with_its_quantity():
         end = assumption.tolerated[1]
         shown = f"{100 * end:g} %" if assumption.percent and end < 1 else f"{end:g}"
         assert shown in row.replace("90 % or more", "1").replace("1/2", "0.5")
-
-
-def test_the_pages_rates_are_those_measured():
-    page = (ROOT / "docs" / "diagnose.md").read_text()
-    keys = ["assumption", "law", "prompts", "m"]
-    table = pd.read_csv(ROOT / "analysis" / "summaries" / "verdict_rates.csv").set_index(keys)
-    shapes = [(64, 8), (64, 16), (64, 64), (512, 16), (512, 64), (4, 512)]
-    for name, laws in (("gaussian_shape", 6), ("straight_plot", 4)):
-        title = ASSUMPTIONS[name].title.capitalize().replace("qq", "QQ")
-        rows = [x for x in page.split(f"\n{title}:\n")[1].splitlines() if "/" in x][:laws]
-        assert len(rows) == laws
-        for row in rows:
-            law, *cells = (cell.strip() for cell in row.strip("|").split("|"))
-            for cell, shape in zip(cells, shapes, strict=True):
-                computed = table.loc[(name, law, *shape), list(Verdict)]
-                assert cell == "/".join(f"{100 * share:.0f}" for share in computed)
