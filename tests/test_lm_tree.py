@@ -21,7 +21,7 @@ import typer
 from analysis.core.read import ResultsError
 from analysis.lm import exact
 from simulations import validate_lm
-from simulations.core import schema, store
+from simulations.core import manifests, schema, store
 from simulations.lm import engine, models, rewards, tree
 from simulations.lm.exact import build, checks, law, quality, run, study, summary, train
 from simulations.lm.exact.schema import ExactStudy, Part
@@ -230,7 +230,7 @@ def test_a_step_along_the_exact_gradient_raises_its_value_and_losses_agree_in_th
 def ran(plan, out):
     run._loaded.cache_clear()
     with one_thread() as (executor, parallel):
-        manifest = store.describe(plan.model_dump(mode="json"))
+        manifest = manifests.describe(plan.model_dump(mode="json"))
         manifest["checks"] = run.run(plan, out, Part.all, executor, parallel, Tally())
     store.write(manifest, out / "manifest.json")
 

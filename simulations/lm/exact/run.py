@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from simulations.core import engines, jobs, progress, store
+from simulations.core import engines, jobs, manifests, progress
 from simulations.core.jobs import Job
 from simulations.core.progress import Account
 from simulations.lm import packages
@@ -27,8 +27,8 @@ TABLES_EVERY = 10
 
 def run_study(study: ExactStudy, out: Path, part: Part = Part.all, workers: int = 1) -> None:
     """Run a study or a part of it, and keep its manifest."""
-    plan = store.describe(study.model_dump(mode="json"))
-    with store.run(out, plan, ["seeds"], packages=packages()) as manifest:
+    plan = manifests.describe(study.model_dump(mode="json"))
+    with manifests.run(out, plan, ["seeds"], packages=packages()) as manifest:
         with engines.local(workers) as (executor, parallel), progress.bar(0) as account:
             # the core first: what a study that is cut short is worth most by
             for one in (Part.core, Part.all) if part is Part.all else (part,):
