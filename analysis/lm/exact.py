@@ -21,6 +21,7 @@ CURE = "run `python -m simulations.validate_lm --preset exact` again"
 TABLES = {
     "start": ["scenario", "split", "prompt", "kl", "sd", "most", "effective", "ceiling"],
     "gradients": ["scenario", "prompt", "N", "norm", "cosine"],
+    "checks": ["scenario", "logprob_error", "derivative_error"],
     "runs": ["scenario", "estimator", "rate", "seed", "step", "split", "kl", "entropy"],
     "differences": ["scenario", "rate", "split", "N", "estimator", "against", "difference"],
     "quality": ["scenario", "prompt", "scores", "estimator", "m", "N", "gain", "cosine"],
@@ -43,11 +44,16 @@ def report(study: Exact) -> str:
 
 
 def ceiling(study: Exact) -> str:
-    """Write which prompts are left out of averages."""
+    """Write which prompts are left out of averages, and how exact the rest is."""
     names = study.start.loc[study.start["ceiling"], "prompt"].unique()
     least, most = study.start["effective"].min(), study.start["effective"].max()
     left = ", ".join(names) or "none"
-    return f"Effective responses a prompt: {least:.0f} to {most:.0f}. At the ceiling: {left}."
+    worst = study.checks[["logprob_error", "derivative_error"]].max()
+    return (
+        f"Effective responses a prompt: {least:.0f} to {most:.0f}. At the ceiling: {left}.\n"
+        f"Largest error of a log-probability {worst['logprob_error']:.1g}, of a derivative "
+        f"{worst['derivative_error']:.1g}."
+    )
 
 
 def gains(study: Exact, scenario: str, rate: float) -> str:

@@ -30,6 +30,7 @@ class Exact:
 
     start: pd.DataFrame
     gradients: pd.DataFrame
+    checks: pd.DataFrame
     runs: pd.DataFrame
     differences: pd.DataFrame
     quality: pd.DataFrame | None

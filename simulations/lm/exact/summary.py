@@ -20,14 +20,19 @@ ROOM = 0.5
 
 
 def summarise(jobs: Study) -> None:
-    """Write start, gradients, curves, their means over prompts, differences and quality."""
+    """Write start, gradients, checks, curves, their means over prompts, differences and quality."""
     study = jobs.study
-    begun = [label for label in study.scenarios if (jobs.folder(label) / "start.parquet").exists()]
+    begun = [label for label in study.scenarios if (jobs.folder(label) / "checks.json").exists()]
     start = _every(jobs, begun, "start")
     N = max(budget for budget in study.N if budget <= 128)
     start["ceiling"] = start["most"] - start[f"V_{N}"] < ROOM * start["sd"]
     curves = _curves(jobs, begun)
-    tables = {"start": start, "gradients": _every(jobs, begun, "gradients")}
+    checks = [{"scenario": x} | store.read(jobs.folder(x) / "checks.json") for x in begun]
+    tables = {
+        "start": start,
+        "gradients": _every(jobs, begun, "gradients"),
+        "checks": pd.DataFrame(checks),
+    }
     if len(curves):
         gain = gains(curves, start, study.N)
         tables |= {"curves": curves, "runs": means(gain)}
