@@ -424,7 +424,9 @@ def test_figures_and_report_of_the_smoke_preset(smoke, tmp_path):
 def test_results_that_cannot_be_drawn_end_with_one_line(tmp_path):
     with pytest.raises(ResultsError, match="no such folder; run `tea-stats validate"):
         lm_training.load(tmp_path / "nothing")
-    with pytest.raises(ResultsError, match=r"tuning\.parquet: missing; run .*validate_lm` again$"):
+    with pytest.raises(
+        ResultsError, match=r"tuning\.parquet: missing; run `tea-stats validate` again$"
+    ):
         lm_training.load(tmp_path)
 
 

@@ -113,6 +113,10 @@ STUDIES = {
         ("simulations.validate_lm", "--config", "CONFIG", "--out", "OUT"),
         ("seconds_sample", "seconds_reward", "seconds_advantage", "seconds_update"),
     ),
+    "exact": Study(
+        (ROOT / "simulations" / "grids" / "lm_exact_smoke.toml").read_text(encoding="utf-8"),
+        ("simulations.validate_lm", "--config", "CONFIG", "--out", "OUT"),
+    ),
 }
 
 
