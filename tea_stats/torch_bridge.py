@@ -8,10 +8,7 @@ Rewards go to the CPU, the library's own kernels run there, and the advantages c
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
-from functools import lru_cache
 from typing import Any
 
 try:
@@ -22,9 +19,8 @@ except ModuleNotFoundError as error:
 from torch import Tensor
 
 from tea_stats._validation import as_count, as_flag, as_real
-from tea_stats.estimators import Estimator, lookup
 from tea_stats.estimators.masked import masked_advantages
-from tea_stats.families import FAMILIES
+from tea_stats.estimators.options import from_text, to_text
 
 __all__ = ["advantages", "policy_gradient_loss"]
 
@@ -51,9 +47,8 @@ def advantages(
         and one that pools learns from groups of the same size only; the other rollouts, whose
         rewards may be NaN, get advantage 0.
     unit_rms : bool
-        Divide all advantages by their root mean square over the batch. One number for all of them:
-        the gradient's direction stays, its length no longer depends on the unit of the rewards nor
-        grows with N. Groups keep their weights relative to each other.
+        Divide all advantages by one number, their root mean square over the batch: the gradient
+        keeps its direction, and its length depends neither on the unit of the rewards nor on N.
 
     Returns
     -------
@@ -67,8 +62,8 @@ def advantages(
 
     Notes
     -----
-    One transfer each way: rewards in their own dtype, advantages in theirs (1024 × 64 in float32
-    are 256 KiB). On a GPU the host waits for the rewards, and for nothing else.
+    One transfer each way, each in its own dtype (1024 × 64 in float32 are 256 KiB). On a GPU the
+    host waits for the rewards, and for nothing else.
 
     `torch.compile`, `torch.export` and `vmap` see one operator, `torch.ops.tea_stats.advantages`,
     whose N and options are constants; a compiler may refuse laws among them, but takes their names.
@@ -94,8 +89,7 @@ def of_unit_rms(advantages: Tensor, mask: Tensor | None = None) -> Tensor:
     peak = advantages.abs().amax()
     # squares of the largest or smallest rewards would leave the range of floats
     scaled = advantages / torch.where(peak > 0.0, peak, 1.0)
-    count = advantages.numel() if mask is None else mask.sum()
-    square = scaled.square().sum() / count
+    square = scaled.square().sum() / (advantages.numel() if mask is None else mask.sum())
     return scaled / torch.where(square > 0.0, square, 1.0).sqrt()
 
 
@@ -106,7 +100,7 @@ def of_unit_rms(advantages: Tensor, mask: Tensor | None = None) -> Tensor:
 def advantages_op(rewards: Tensor, mask: Tensor | None, name: str, N: int, options: str) -> Tensor:
     """Take the rewards to the CPU, run the estimator there, and take the advantages back."""
     array, present = rewards.cpu().double().numpy(), None if mask is None else mask.cpu().numpy()
-    result = masked_advantages(estimator_of(name, options), array, present, N)
+    result = masked_advantages(from_text(name, options), array, present, N)
     return torch.from_numpy(result).to(result_dtype(rewards)).to(rewards.device)
 
 
@@ -132,27 +126,8 @@ def result_dtype(rewards: Tensor) -> torch.dtype:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def constants(name: str, N: int, **options: Any) -> tuple[int, str]:
-    """Check that name and options exist; return N and the options as JSON."""
-    lookup(name, options)
-
-    def plain(value: Any) -> Any:
-        if type(value) in FAMILIES.values():
-            return {"law": type(value).__name__, **dataclasses.asdict(value)}
-        if hasattr(value, "tolist"):
-            return value.tolist()
-        raise TypeError(f"{name} has the option {value!r}; give numbers, strings, None or laws")
-
-    return as_count("N", N), json.dumps(options, default=plain)
-
-
-@lru_cache(maxsize=512)
-def estimator_of(name: str, options: str) -> Estimator:
-    """Return the estimator, its options read from JSON."""
-
-    def law(fields: dict[str, Any]) -> Any:
-        return FAMILIES[fields.pop("law")](**fields) if "law" in fields else fields
-
-    return lookup(name, json.loads(options, object_hook=law))
+    """Check N, name and options; return N and the options as text."""
+    return as_count("N", N), to_text(name, options)
 
 
 def policy_gradient_loss(
@@ -262,10 +237,8 @@ def policy_gradient_loss(
 
 def check_tensor(name: str, value: Any, shape: Any = None, *, boolean: bool = False) -> None:
     """Raise unless the value is a tensor of floats, or of booleans, and of this shape."""
-    suitable = isinstance(value, Tensor) and (
-        value.dtype == torch.bool if boolean else value.is_floating_point()
-    )
-    if not suitable:
+    tensor = isinstance(value, Tensor)
+    if not tensor or not (value.dtype == torch.bool if boolean else value.is_floating_point()):
         cure = "a boolean tensor, for instance x > 0" if boolean else "a tensor of a float dtype"
         raise TypeError(f"{name} is {kind(value)}; give {cure}")
     if shape is not None and value.shape != shape:
