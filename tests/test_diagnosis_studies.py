@@ -43,16 +43,7 @@ def test_a_verifier_is_measured_on_its_own_prompts(monkeypatch):
     assert result == recommendation_regret.of_verifier(0.3, 2.0, 64, seed=0)
 
 
-def test_the_page_has_the_errors_measured():
-    page = (SUMMARIES.parents[1] / "docs" / "diagnose.md").read_text()
-    rows = page.split("| log | recommended |")[1].splitlines()[2:]
+def test_the_recommended_estimator_is_near_the_best_on_most_laws():
     table = pd.read_csv(SUMMARIES / "recommendation_regret.csv")
-    for row, (_, known) in zip(rows, table.iterrows(), strict=False):
-        _, chosen, foretold, error, default, best = (x.strip() for x in row.strip("|").split("|"))
-        least, name = best.split(", ", 1)
-        assert (chosen, name) == (known["chosen"], known["best"])
-        for shown, column in ((foretold, "foretold"), (error, "error"), (default, "default")):
-            assert float(shown) == pytest.approx(known[column], abs=0.6 * 10.0 ** (1 - len(shown)))
-        assert float(least) == pytest.approx(known["least"], abs=0.6 * 10.0 ** (1 - len(least)))
     assert (table["regret"] <= 1.3).sum() == 10
     assert table["regret"].max() < 2.6

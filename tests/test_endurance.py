@@ -8,6 +8,9 @@ from simulations.core.progress import console
 from tests.endurance import damage, environment, fuzz, kills
 from tests.test_estimators_properties import CASES
 
+#: one of each kind; `python -m tests.endurance.environment` tries all
+TROUBLES = ("disk full in a block", "read-only figures", "out is under a file", "16 open files")
+
 
 def test_a_damaged_file_is_noticed_or_changes_nothing(monkeypatch):
     monkeypatch.setattr(console, "quiet", True)
@@ -38,12 +41,12 @@ def test_random_calls_of_the_loss():
 
 @pytest.mark.slow
 def test_a_grid_killed_at_random_moments():
-    done, finished = kills.killed("grid", 2, seed=1)
-    assert done >= 2 and finished >= 1
+    done, finished = kills.killed("grid", 1, seed=1)
+    assert done >= 1 and finished >= 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", environment.TROUBLES)
+@pytest.mark.parametrize("name", TROUBLES)
 def test_a_trouble_of_the_machine_ends_in_one_line(name, tmp_path):
     if environment.TROUBLES[name][1] and not environment.may_mount():
         pytest.skip("needs root, to mount a disk")
