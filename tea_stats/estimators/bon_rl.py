@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from tea_stats import _kernels
 from tea_stats.estimators.record import Estimator, Mark, as_function
@@ -74,6 +74,9 @@ def tilt(N: int) -> float:
     def excess(tilted: float) -> float:
         shrunk = -math.expm1(-tilted)
         return tilted / shrunk - 1.0 - tilted - math.log(shrunk / tilted) - goal
+
+    # importing it takes longer than all of tea_stats, and nothing else here needs it
+    from scipy import optimize
 
     return float(optimize.brentq(excess, 1e-3, 4.0 * N, xtol=1e-12, rtol=1e-14))
 
