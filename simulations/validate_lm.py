@@ -60,7 +60,7 @@ def changed(study: Any, **changes: Any) -> Any:
     try:
         return type(study).model_validate(content)
     except ValidationError as error:
-        raise ValueError(schema._first(error, type(study))) from None
+        raise ValueError(schema.first_problem(error, type(study))) from None
 
 
 def run_study(study: Study, out: Path) -> None:

@@ -257,10 +257,10 @@ def read(model: type[Model], path: Path) -> Model:
     try:
         return model.model_validate(content, context={"folder": path.parent})
     except ValidationError as error:
-        raise ValueError(f"{path}: {_first(error, model)}") from None
+        raise ValueError(f"{path}: {first_problem(error, model)}") from None
 
 
-def _first(error: ValidationError, model: type[BaseModel]) -> str:
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """Return one line for the first error, with its cure."""
     # a misspelt key is both unknown and missing; the user's mistake is the unknown one
     wrong = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")

@@ -50,6 +50,7 @@ KINDS: Mapping[str, str] = {
     "finals.parquet": "analysis.bandit.report:main",
     "tails.parquet": "analysis.lm.pools:main",
     "steps.parquet": "analysis.lm.training:main",
+    "gradients.parquet": "analysis.lm.exact:main",
 }
 
 #: every argument goes to the study's own command, --help included

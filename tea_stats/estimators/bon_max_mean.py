@@ -36,9 +36,5 @@ class BonMaxMean(Estimator):
     marks = (({}, Mark("#C8B560", "<")),)
     kernel = staticmethod(_kernels.bon_max_mean)
 
-    def prepare(self, m: int, N: int) -> tuple[()]:
-        """Return no constants."""
-        return ()
-
 
 bon_max_mean = as_function(BonMaxMean)

@@ -37,9 +37,5 @@ class GRPO(Estimator):
     bounded = True
     kernel = staticmethod(_kernels.grpo)
 
-    def prepare(self, m: int, N: int) -> tuple[()]:
-        """Return no constants."""
-        return ()
-
 
 grpo = as_function(GRPO)

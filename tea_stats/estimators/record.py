@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -39,7 +38,7 @@ class Mark(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimator(ABC):
+class Estimator:
     """A map from the m rewards of a group to m advantages; its fields are its options.
 
     Attributes
@@ -103,9 +102,9 @@ class Estimator(ABC):
     min_m: ClassVar[int] = 2
     kernel: ClassVar[Callable[..., None]]
 
-    @abstractmethod
     def prepare(self, m: int, N: int) -> tuple[Any, ...]:
-        """Check the options for groups of m and budget N; return the kernel's constants."""
+        """Check the options for groups of m and budget N; return the kernel's constants: none."""
+        return ()
 
     def has_finite_variance(self, m: int) -> bool:
         """Return whether ĝ has a finite variance whenever the rewards have one."""
@@ -279,9 +278,8 @@ def document(estimator: Estimator) -> str:
     summary, *parts = re.split(r"\n(?=\w+\n-{3,}\n)", text)
     sections = {part.split("\n", 1)[0]: part.strip() for part in parts}
     own_options = "".join(sections.pop("Parameters", "").partition("---\n")[2:])
-    unit = {1: " in reward units", 0: " without unit"}.get(estimator.scale_degree or 0, "")
-    if estimator.scale_degree is None:
-        unit = ""
+    units: dict[int | None, str] = {1: " in reward units", 0: " without unit"}
+    unit = units.get(estimator.scale_degree, "")
     shared = f"""
 Parameters
 ----------

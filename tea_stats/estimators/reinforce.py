@@ -36,9 +36,5 @@ class Reinforce(Estimator):
     min_m = 1
     kernel = staticmethod(_kernels.raw)
 
-    def prepare(self, m: int, N: int) -> tuple[()]:
-        """Return no constants."""
-        return ()
-
 
 reinforce = as_function(Reinforce)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from simulations.core import engines, jobs, manifests, progress
+from simulations.core import engines, jobs, manifests, progress, store
 from simulations.core.jobs import Job
 from simulations.core.progress import Account
 from simulations.lm import packages
@@ -67,11 +67,18 @@ def _lacking(main: Study, planned: list[Run], laws: list[str]) -> list[Job]:
     some: dict[Path, Job] = {}
     for one in planned:
         path = main.path(one)
-        some.setdefault(path, Job(path, {}, trained, (text, main.out, one)))
+        some.setdefault(path, Job(path, _marks(main, path), trained, (text, main.out, one)))
     for label in laws:
         for place, path in enumerate(main.laws(label)):
-            some.setdefault(path, Job(path, {}, measured, (text, main.out, label, place)))
+            some.setdefault(
+                path, Job(path, _marks(main, path), measured, (text, main.out, label, place))
+            )
     return [job for job in some.values() if not job.kept()]
+
+
+def _marks(main: Study, path: Path) -> dict[str, str]:
+    """Return what a file carries: its place, so that another job's file is noticed there."""
+    return {"job": store.digest(path.relative_to(main.out).as_posix())}
 
 
 # --- in a worker ----------------------------------------------------------------------------------

@@ -177,12 +177,12 @@ class Study:
     def cosines(self) -> pd.DataFrame:
         """Return norms of exact gradients and their cosines with that of the mean."""
         budgets = [1, *(N for N in self.study.N if N > 1)]
-        found = {r.id: train.gradients(self.model, r, budgets) for r in self.prompts}
+        of_prompts = {r.id: train.gradients(self.model, r, budgets) for r in self.prompts}
         for split in ("trained", "held out"):
             ids = [rated.id for rated in self.prompts if rated.split == split]
-            found[split] = np.mean([found[name] for name in ids], axis=0)
+            of_prompts[split] = np.mean([of_prompts[name] for name in ids], axis=0)
         rows = []
-        for name, g in found.items():
+        for name, g in of_prompts.items():
             norm = np.linalg.norm(g, axis=1)
             cosine = g @ g[0] / (norm * norm[0])
             rows += [
