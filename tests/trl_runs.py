@@ -121,6 +121,9 @@ def main(folder):
         "processes": torch.tensor(built.accelerator.num_processes),
     }
     torch.save(seen, Path(folder) / f"{built.accelerator.process_index}.pt")
+    # one that leaves while another still speaks to it may end in an abort
+    built.accelerator.wait_for_everyone()
+    built.accelerator.end_training()
 
 
 if __name__ == "__main__":
