@@ -110,6 +110,7 @@ def test_arguments_and_exit_codes_reach_the_studies(tmp_path, monkeypatch):
         ("bandit", "analysis.bandit"),
         ("analysis/summaries/lm_pool", "analysis.lm.pools"),
         ("lm_cpu", "analysis.lm.training"),
+        ("lm_exact", "analysis.lm.exact"),
     ],
 )
 def test_figures_knows_whose_results_they_are(folder, module, tmp_path, monkeypatch):
