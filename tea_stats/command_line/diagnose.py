@@ -39,10 +39,14 @@ Figure = Annotated[
 
 @shared.one_line_errors
 def command(
-    file: shared.File,
+    files: shared.Files,
     budget: N = 1024,
-    prompt: shared.Prompt = "prompt",
+    prompt: shared.Prompt = None,
     reward: shared.Reward = None,
+    step: shared.Step = None,
+    rollout: shared.Rollout = None,
+    where: shared.Where = None,
+    success: shared.Success = None,
     wide: shared.Wide = False,
     drop_missing: shared.DropMissing = False,
     sizes: Sizes = None,
@@ -68,7 +72,18 @@ def command(
     """
     if figure is not None:
         predict_figure.check(figure)
-    log = reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
+    log = reward_log.read(
+        files,
+        prompt=prompt,
+        reward=reward,
+        step=step,
+        rollout=rollout,
+        where=where or (),
+        success=success,
+        wide=wide,
+        drop_missing=drop_missing,
+    )
+    file = shared.called(files)
     result = diagnosis.diagnose(log, seed=seed)
     if figure is not None:
         from tea_stats.command_line import diagnose_figure
@@ -80,10 +95,11 @@ def command(
             log, budget, m=sizes or None, prompts=prompts, batches=batches, seed=seed
         )
     if as_json:
-        shared.print_json(content(file, result, advice))
+        read = log.reading.content() if log.reading is not None else None
+        shared.print_json({**content(file, result, advice), "reading": read})
         return
     console = shared.console()
-    diagnose_text.verdicts(console, file, result)
+    diagnose_text.verdicts(console, file, result, log.reading)
     if advice is not None:
         diagnose_text.advice(console, advice)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from tea_stats.command_line import shared
 from tea_stats.diagnosis import ASSUMPTIONS, Diagnosis, Finding, Kind, Recommendation, Tail, Verdict
 from tea_stats.diagnosis.recommendation import CLEARLY, SATURATED, SMALL_ERROR, TEA
+from tea_stats.reward_log import Reading
 
 COLOURS = {
     Verdict.HOLDS: "green",
@@ -24,13 +25,17 @@ ALWAYS_SHOWN = ("tea", "rloo", "grpo")
 INDENT = (0, 0, 0, 2)
 
 
-def verdicts(console: Console, file: str, result: Diagnosis) -> None:
+def verdicts(
+    console: Console, file: str, result: Diagnosis, reading: Reading | None = None
+) -> None:
     """Print a summary of the log, a table of verdicts, and remedies for those that do not hold."""
     values = result.values
     sizes = f"{values.smallest}"
     if values.largest > values.smallest:
         sizes = f"{values.smallest} to {values.largest} (median {values.median})"
-    console.print(Text(f"\n{file}", style="bold"))
+    console.print(Text(f"\n{shared.printable(file)}", style="bold"))
+    for line in reading.lines() if reading is not None else ():
+        console.print(shared.printable(line), highlight=False, markup=False)
     console.print(
         f"{values.prompts:,} prompts, {values.rollouts:,} rollouts, {sizes} each; "
         f"{values.kind} rewards, {values.distinct:,} distinct; "

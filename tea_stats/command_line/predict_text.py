@@ -28,9 +28,11 @@ def tables(
     log, sizes = forecast.log, forecast.log.sizes
     each = f"{sizes[0]}" if np.ptp(sizes) == 0 else f"{sizes.min()} to {sizes.max()}"
     yield (
-        f"{file}: {len(log):,} prompts, {each} rollouts each\n"
+        f"{shared.printable(file)}: {shared.many(len(log), 'prompt')}, {each} rollouts each\n"
         f"best-of-N, {AVERAGE[forecast.target]}; {forecast.level:.0%} intervals"
     )
+    if log.reading is not None:
+        yield from map(shared.printable, log.reading.lines())
     yield _at_budget(forecast)
     yield _reason(forecast)
     yield _along(forecast)
@@ -119,7 +121,7 @@ def _each_prompt(forecast: Forecast) -> Table:
     table = shared.table("prompt", "rollouts", "best observed", budget, "interval")
     groups = list(forecast.log)
     for place, label in enumerate(forecast.log.prompts[:LISTED]):
-        text = str(label).replace("\n", " ")
+        text = " ".join(shared.printable(label).split())
         table.add_row(
             text if len(text) <= 40 else text[:37] + "...",
             str(len(groups[place])),
@@ -180,6 +182,7 @@ def content(
         "recommended": forecast.recommended,
         "reason": _reason(forecast).removeprefix("* "),
         "notes": list(notes(forecast)),
+        "reading": None if forecast.log.reading is None else forecast.log.reading.content(),
         "grid": first.grid,
         "curves": {name: _curve_content(curve) for name, curve in forecast.curves.items()},
         "backtest": None if forecast.backtest is None else forecast.backtest.__dict__,

@@ -65,7 +65,7 @@ class Reading:
         parts = [
             f"prompt = {self.prompt}",
             f"reward = {self.reward}",
-            f"{self.prompts:,} prompts × {each}",
+            f"{_many(self.prompts, 'prompt')} × {each}",
         ]
         if self.rollout is not None:
             parts.append(f"rollout = {self.rollout}")
@@ -99,9 +99,9 @@ class Reading:
 
     def lines(self) -> list[str]:
         """Return what to print: files and format, what was taken for what, notes."""
-        what = self.files[0] if len(self.files) == 1 else f"{len(self.files):,} files"
+        what = f"{len(self.files):,} files, " if len(self.files) > 1 else ""
         return [
-            f"read {what} ({self.format}): {self.summary()}",
+            f"read ({what}{self.format}): {self.summary()}",
             *([self.otherwise()] if self.otherwise() else []),
             *(f"note: {note}" for note in self.notes),
         ]

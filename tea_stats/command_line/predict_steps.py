@@ -1,0 +1,66 @@
+"""What `tea-stats predict --by step` prints: best-of-N along training, a row for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from tea_stats.command_line import shared
+from tea_stats.command_line.predict_text import _interval, _number
+from tea_stats.prediction import METHODS, Forecast
+
+
+def tables(forecasts: Mapping[Any, Forecast], by: str) -> Iterator[Table | str]:
+    """Yield what was read, and a table with a row for each step."""
+    last = next(reversed(forecasts.values()))
+    assert last.log.reading is not None
+    yield from last.log.reading.lines()[:1]
+    columns = ("prompts", "rollouts", "mean", f"best of {last.N:,}", "interval", "method")
+    table = shared.table(by, *columns)
+    for step, forecast in forecasts.items():
+        curve = forecast.curves[forecast.recommended]
+        table.add_row(
+            shared.printable(step),
+            f"{len(forecast.log):,}",
+            f"{len(forecast.log.rewards):,}",
+            _number(mean(forecast)),
+            _number(curve.value[-1]),
+            _interval(curve.low[-1], curve.high[-1]),
+            METHODS[forecast.recommended].title,
+        )
+    yield table
+    yield (
+        "note: steps that differ in their prompts differ for that reason too; intervals are those "
+        f"of each step by itself, {last.level:.0%}"
+    )
+
+
+def mean(forecast: Forecast) -> float:
+    """Return the mean reward: the average over prompts of each one's mean."""
+    return float(np.mean([group.mean() for group in forecast.log]))
+
+
+def content(forecasts: Mapping[Any, Forecast], by: str) -> dict[str, Any]:
+    """Return everything for JSON: a list with an entry for each step."""
+    rows = []
+    for step, forecast in forecasts.items():
+        curve = forecast.curves[forecast.recommended]
+        assert forecast.log.reading is not None
+        rows.append(
+            {
+                by: step,
+                "prompts": len(forecast.log),
+                "rewards": len(forecast.log.rewards),
+                "mean": mean(forecast),
+                "recommended": forecast.recommended,
+                "value": curve.value[-1],
+                "low": curve.low[-1],
+                "high": curve.high[-1],
+                "reading": forecast.log.reading.content(),
+            }
+        )
+    first = next(iter(forecasts.values()))
+    return {"by": by, "N": first.N, "level": first.level, "steps": rows}
