@@ -16,8 +16,12 @@ from tea_stats.prediction import METHODS, Forecast
 def tables(forecasts: Mapping[Any, Forecast], by: str) -> Iterator[Table | str]:
     """Yield what was read, and a table with a row for each step."""
     last = next(reversed(forecasts.values()))
-    assert last.log.reading is not None
-    yield from last.log.reading.lines()[:1]
+    read = last.log.reading
+    assert read is not None
+    left_out = len(read.steps) - len(forecasts)
+    yield shared.printable(
+        f"read ({read.format}): {read.columns()}, {shared.many(len(read.steps), 'step')} ({read.step})"
+    )
     columns = ("prompts", "rollouts", "mean", f"best of {last.N:,}", "interval", "method")
     table = shared.table(by, *columns)
     for step, forecast in forecasts.items():
@@ -32,6 +36,8 @@ def tables(forecasts: Mapping[Any, Forecast], by: str) -> Iterator[Table | str]:
             METHODS[forecast.recommended].title,
         )
     yield table
+    if left_out:
+        yield f"note: {shared.many(left_out, 'step')} with one rollout of each prompt left out"
     yield (
         "note: steps that differ in their prompts differ for that reason too; intervals are those "
         f"of each step by itself, {last.level:.0%}"

@@ -79,15 +79,12 @@ def choose(chunk: Chunk, options: Options, files: int, format_name: str | None) 
     notes: list[str] = []
     where = [condition(text) for text in options.where]
     for column, _ in where:
-        if chunk.root(column) is None:
-            raise LogError(_no_column(chunk, column, "--where"))
+        _known(chunk, column, "--where")
     wide, counts = options.wide, False
     if options.wide:
         rewards = _rollouts(chunk, options)
     elif options.reward is not None:
         rewards = _terms(chunk, options.reward)
-        if not rewards:
-            raise LogError(_no_column(chunk, options.reward, "--reward"))
     else:
         rewards, wide, counts = _rewards(chunk, known, options, notes)
     taken = {name for name, _ in rewards}
@@ -118,8 +115,25 @@ def _matches(chunk: Chunk, known: Format) -> bool:
     return isinstance(known.reward, str) or bool(known.reward(chunk))
 
 
+def _known(chunk: Chunk, path: str, option: str) -> str:
+    """Return the path of a column that the user names; LogError if there is no such thing."""
+    root = chunk.root(path)
+    if root is None:
+        raise LogError(_no_column(chunk, path, option))
+    if root != path and all(cell is None for cell in chunk.column(path)):
+        holder = path.rpartition(".")[0]
+        keys = {key: 0 for cell in _cells(chunk, holder) if isinstance(cell, dict) for key in cell}
+        raise LogError(
+            f"{chunk.file} has nothing at {path!r}; {holder} holds: {listing(keys)}. Name the right "
+            f"one ({option})"
+        )
+    return path
+
+
 def _no_column(chunk: Chunk, name: str, option: str) -> str:
-    cure = OTHERWISE.format(option=option) if option != "--where" else "Name the right one"
+    cure = f"Name the right one ({option})"
+    if option in ("--prompt", "--reward"):
+        cure = OTHERWISE.format(option=option)
     return f"{chunk.file} has no column {name!r}; it has: {listing(chunk.names)}. {cure}"
 
 
@@ -128,15 +142,14 @@ def _no_column(chunk: Chunk, name: str, option: str) -> str:
 
 def _terms(chunk: Chunk, text: str) -> tuple[tuple[str, float], ...]:
     """Return columns and weights of "correct", "a.b", "format+correct" or "format=.1,correct=1"."""
-    if chunk.root(text) is not None:
-        return ((text, 1.0),)
+    if text in chunk.names or not re.search("[,+=]", text):
+        return ((_known(chunk, text, "--reward"), 1.0),)
     terms = []
     for part in re.split(r"[,+]", text):
         name, equals, weight = part.strip().rpartition("=")
         if not equals:
             name, weight = part.strip(), "1"
-        if chunk.root(name) is None:
-            raise LogError(_no_column(chunk, name, "--reward"))
+        _known(chunk, name, "--reward")
         factor = number(weight)
         if factor is None or factor != factor or factor in (float("inf"), -float("inf")):
             raise LogError(
@@ -295,10 +308,7 @@ def _prompt(
         named = (options.prompt,)
         if chunk.root(options.prompt) is None:
             named = tuple(part.strip() for part in options.prompt.split(","))
-        for name in named:
-            if chunk.root(name) is None:
-                raise LogError(_no_column(chunk, name, "--prompt"))
-        return named
+        return tuple(_known(chunk, name, "--prompt") for name in named)
     if known is not None:
         if known.name == "lm-eval samples" and files > 1 and "doc_hash" in chunk.names:
             return (*known.prompt, "doc_hash")  # files of other tasks count their own documents
@@ -346,9 +356,7 @@ def _axis(
 
 def _step(chunk: Chunk, known: Format | None, options: Options, taken: set[str]) -> str | None:
     if options.by is not None and options.by != "step":
-        if chunk.root(options.by) is None:
-            raise LogError(_no_column(chunk, options.by, "--by"))
-        return options.by
+        return _known(chunk, options.by, "--by")
     return _axis(chunk, known.step if known else None, usual.STEP, taken)
 
 
@@ -358,11 +366,10 @@ def _rollout(
     if options.rollout is not None:
         if options.rollout.lower() == "none":
             return None
-        if chunk.root(options.rollout) is None:
-            raise LogError(_no_column(chunk, options.rollout, "--rollout"))
-        return options.rollout
-    if "trace_id" in chunk.names:
-        return "trace_id"
+        return _known(chunk, options.rollout, "--rollout")
+    for name in ("trace_id", "uuid"):  # prime-rl's, and inspect_ai's: a retried log repeats them
+        if name in chunk.names and (known is None or known.rollout):
+            return name
     return _axis(chunk, known.rollout if known else None, usual.ROLLOUT, taken)
 
 

@@ -85,6 +85,12 @@ def inspect_score(chunk: Chunk) -> tuple[str, ...]:
     return ()
 
 
+def evalplus_status(chunk: Chunk) -> tuple[str, ...]:
+    """Return evalplus's stricter tests, or the basic ones where those did not run."""
+    strict = any(cell is not None for cell in chunk.column("plus_status"))
+    return ("plus_status" if strict else "base_status",)
+
+
 def one_of(*columns: str) -> frozenset[str]:
     """Return these columns as a set."""
     return frozenset(columns)
@@ -113,7 +119,7 @@ FORMATS = (
     ),
     Format(
         "evalplus results", one_of("solution", "plus_status", "base_status"), ("task_id",),
-        "plus_status", None, None, "solution",
+        evalplus_status, None, None, "solution",
     ),
     Format(
         "human-eval results", one_of("task_id", "completion", "passed"), ("task_id",), "passed",
@@ -131,7 +137,8 @@ FORMATS = (
 
 def unfold(chunk: Chunk) -> tuple[str | None, Chunk]:
     """Return the chunk with a row for each rollout, and the name of its format if it had none."""
-    if {"traces", "task"} <= set(chunk.names):
+    own = set(chunk.names)
+    if {"traces", "task"} <= own or {"nodes", "rewards", "task"} <= own:
         return "prime-rl episodes", _episodes(chunk)
     numbered = _numbered(chunk.names)
     if numbered and "input_1" in chunk.names:
@@ -142,24 +149,24 @@ def unfold(chunk: Chunk) -> tuple[str | None, Chunk]:
 def _episodes(chunk: Chunk) -> Chunk:
     """Return a row for each trace of prime-rl's episodes, its rewards with their weights."""
     records, places = [], []
-    own = {name: chunk.column(name) for name in chunk.names if name in ("step", "env", "run")}
-    for row, (traces, task) in enumerate(
-        zip(chunk.column("traces"), chunk.column("task"), strict=True)
-    ):
+    names = ("id", "task", "env", "traces", "nodes", "rewards")
+    own = {name: chunk.column(name) for name in names}
+    for row in range(len(chunk)):
+        episode = {name: column[row] for name, column in own.items()}
+        # for some months there was one trace in each line
+        traces = episode["traces"] if "traces" in chunk.names else [episode]
         for trace in traces if isinstance(traces, list) else []:
             if not isinstance(trace, dict):
                 chunk.fail(row, "traces holds what is no object; copy the log again")
             rewards = trace.get("rewards")
             record = {
-                "task": _task(trace.get("task") or task),
-                "env": nested(own["env"][row], ["id"]) if "env" in own else None,
+                "task": _task(trace.get("task") or episode["task"]),
+                "env": nested(episode["env"], ["id"]),
                 "trace_id": trace.get("id"),
                 "reward": _weighted(rewards),
-                "rewards": rewards,
+                "rewards": _scores(rewards),
                 "completion": _replies(trace),
             }
-            if "step" in own:
-                record["step"] = own["step"][row]
             records.append(record)
             places.append(chunk.places[row])
     return chunks.of_records(chunk.file, records, places, chunk.unit)
@@ -183,16 +190,27 @@ def _weighted(rewards: Any) -> float | None:
         score = entry.get("score") if isinstance(entry, dict) else entry
         weight = entry.get("weight", 1.0) if isinstance(entry, dict) else 1.0
         if not (isinstance(score, int | float) and isinstance(weight, int | float)):
-            return None
+            return None  # scoring did not run
         total += score * weight
     return total
 
 
+def _scores(rewards: Any) -> Any:
+    """Return the scores by name, so that one can be named: rewards.correct."""
+    if not isinstance(rewards, dict):
+        return rewards
+    return {
+        name: entry.get("score") if isinstance(entry, dict) else entry
+        for name, entry in rewards.items()
+    }
+
+
 def _replies(trace: dict[str, Any]) -> Any:
     """Return the text of a trace: what the model wrote in all turns."""
+    nodes = trace.get("nodes")
     replies = [
         nested(node, ["message", "content"])
-        for node in trace.get("nodes") or []
+        for node in (nodes if isinstance(nodes, list) else [])
         if nested(node, ["message", "role"]) == "assistant"
     ]
     return replies or None

@@ -59,12 +59,15 @@ class Reading:
     notes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
 
+    def columns(self) -> str:
+        """Return which columns were taken for prompt and reward."""
+        return f"prompt = {self.prompt}, reward = {self.reward}"
+
     def summary(self) -> str:
         """Return what was taken for what, in one line."""
         each = f"{self.most}" if self.least == self.most else f"{self.least} to {self.most}"
         parts = [
-            f"prompt = {self.prompt}",
-            f"reward = {self.reward}",
+            self.columns(),
             f"{_many(self.prompts, 'prompt')} × {each}",
         ]
         if self.rollout is not None:

@@ -52,22 +52,23 @@ class Source:
 
     def stream(self) -> IO[bytes]:
         """Open the bytes, decompressed."""
-        raw: IO[bytes] = open(self.path, "rb") if self.content is None else io.BytesIO(self.content)
-        compression = compression_of(raw)
+        with self._raw() as raw:
+            compression = compression_of(raw)
         if compression is None:
-            return raw
-        if compression == "gzip":
-            return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
-        if compression == "bz2":
-            return cast(IO[bytes], bz2.BZ2File(raw))
-        if compression == "xz":
-            return cast(IO[bytes], lzma.LZMAFile(raw))
-        return zstd(raw)
+            return self._raw()
+        if compression == "zstd":
+            return zstd(self._raw())
+        opener = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}[compression]
+        target = self.path if self.content is None else io.BytesIO(self.content)
+        return cast(IO[bytes], opener(target, "rb"))
+
+    def _raw(self) -> IO[bytes]:
+        return open(self.path, "rb") if self.content is None else io.BytesIO(self.content)
 
     @property
     def compressed(self) -> bool:
         """Whether the bytes on disk are those of a compression."""
-        with open(self.path, "rb") if self.content is None else io.BytesIO(self.content) as raw:
+        with self._raw() as raw:
             return compression_of(raw) is not None
 
     def start(self, size: int = 65536) -> bytes:
@@ -77,9 +78,8 @@ class Source:
 
 
 def compression_of(raw: IO[bytes]) -> str | None:
-    """Return the name of the compression that a stream begins with; the place is kept."""
+    """Return the name of the compression that a stream begins with."""
     head = raw.read(6)
-    raw.seek(0)
     return next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
 
 
@@ -97,15 +97,15 @@ def zstd(raw: IO[bytes]) -> IO[bytes]:
         raise ModuleNotFoundError(
             "a zstd file needs pyarrow; pip install 'tea-stats[cli]'"
         ) from None
-    file = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
-    return cast(IO[bytes], io.BufferedReader(_Raw(file)))  # type: ignore[type-var,unused-ignore]
+    stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
+    return cast(IO[bytes], io.BufferedReader(_Decompressed(stream, raw)))
 
 
-class _Raw(io.RawIOBase):
+class _Decompressed(io.RawIOBase):
     """A pyarrow stream with the methods that `io.BufferedReader` calls."""
 
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
+    def __init__(self, stream: Any, raw: IO[bytes]) -> None:
+        self.stream, self.raw = stream, raw
 
     def readable(self) -> bool:
         return True
@@ -114,6 +114,10 @@ class _Raw(io.RawIOBase):
         data = self.stream.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
 
 
 # --- paths ---------------------------------------------------------------------------------------

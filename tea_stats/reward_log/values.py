@@ -22,7 +22,8 @@ MISSING = {"", "nan", "na", "n/a", "null", "none", "<na>", "#n/a"}
 #: texts that stand for a reward; C, I, P and N are inspect_ai's
 WORDS = {
     "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "pass": 1.0, "fail": 0.0, "passed": 1.0,
-    "failed": 0.0, "correct": 1.0, "incorrect": 0.0, "c": 1.0, "i": 0.0, "p": 0.5, "n": 0.0,
+    "failed": 0.0, "correct": 1.0, "incorrect": 0.0, "timeout": 0.0,
+    "c": 1.0, "i": 0.0, "p": 0.5, "n": 0.0,
 }  # fmt: skip
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
