@@ -185,7 +185,6 @@ BAD = {
     ),
     "no prompt": ("a.csv", "prompt,reward\n,1\n", {}, "line 2: prompt is missing; .*--prompt"),
     "one each": ("a.csv", "prompt,reward\na,1\nb,2\n", {}, "one rollout of each of its 2 prompts"),
-    "pickle": ("a.pkl", "\x80\x04", {}, "no rewards|zero bytes|has no column"),
     "spreadsheet": ("a.xlsx", "PK\x03\x04", {}, "File is not a zip file; the file is damaged"),
     "broken json": (
         "a.jsonl",
@@ -196,7 +195,12 @@ BAD = {
     "array": ("a.jsonl", "[1, 2]\n", {}, "line 1: .* is not a JSON object; write one"),
     "broken csv": ("a.csv", 'prompt,reward\n"a,1\n', {}, "line 2: .*a quote is not closed"),
     "not parquet": ("a.parquet", "prompt", {}, "cannot be read as Parquet.*rename it"),
-    "a row too long": ("a.csv", "prompt,reward\na,1\nb, c,1\n", {}, "line 3: 'b, c,1' has 3 fields"),
+    "a row too long": (
+        "a.csv",
+        "prompt,reward\na,1\nb, c,1\n",
+        {},
+        "line 3: 'b, c,1' has 3 fields",
+    ),
     "a row too short": ("a.csv", "prompt,reward\na,1\nb\n", {}, "line 3: 'b' has 1 fields"),
     "twice": ("a.csv", "prompt,reward,reward\na,1,2\n", {}, "two columns 'reward'; rename one"),
     "no names": ("a.csv", "0.5,0.25\n1,2\n", {}, "line 1: 0.5, 0.25 are numbers where names"),

@@ -34,8 +34,8 @@ def verdicts(
     if values.largest > values.smallest:
         sizes = f"{values.smallest} to {values.largest} (median {values.median})"
     console.print(Text(f"\n{shared.printable(file)}", style="bold"))
-    for line in reading.lines() if reading is not None else ():
-        console.print(shared.printable(line), highlight=False, markup=False)
+    for read in reading.lines() if reading is not None else ():
+        console.print(shared.printable(read), highlight=False, markup=False)
     console.print(
         f"{values.prompts:,} prompts, {values.rollouts:,} rollouts, {sizes} each; "
         f"{values.kind} rewards, {values.distinct:,} distinct; "

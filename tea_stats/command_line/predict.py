@@ -119,7 +119,8 @@ def command(
     if by is not None:
         _refuse_with_by(step, figure, target_reward, per_prompt)
         forecasts = {
-            value: predict(log) for value, log in reward_log.read_steps(files, by=by, **columns).items()
+            value: predict(log)
+            for value, log in reward_log.read_steps(files, by=by, **columns).items()
         }
         _print_steps(forecasts, by, as_json)
         return

@@ -15,12 +15,13 @@ from tea_stats.prediction import METHODS, Forecast
 
 def tables(forecasts: Mapping[Any, Forecast], by: str) -> Iterator[Table | str]:
     """Yield what was read, and a table with a row for each step."""
-    last = next(reversed(forecasts.values()))
+    last = list(forecasts.values())[-1]
     read = last.log.reading
     assert read is not None
     left_out = len(read.steps) - len(forecasts)
     yield shared.printable(
-        f"read ({read.format}): {read.columns()}, {shared.many(len(read.steps), 'step')} ({read.step})"
+        f"read ({read.format}): {read.columns()}, "
+        f"{shared.many(len(read.steps), 'step')} ({read.step})"
     )
     columns = ("prompts", "rollouts", "mean", f"best of {last.N:,}", "interval", "method")
     table = shared.table(by, *columns)

@@ -26,8 +26,8 @@ PIPE_WIDTH = 160
 # --- options that have the same name and meaning everywhere --------------------------------------
 
 KINDS = (
-    "CSV, JSON lines, JSON, Parquet, Arrow, inspect_ai, also compressed; a folder, a glob, or - for "
-    "standard input."
+    "CSV, JSON lines, JSON, Parquet, Arrow, inspect_ai, also compressed; a folder, a glob, or - "
+    "for standard input."
 )
 File = Annotated[
     str,

@@ -50,8 +50,7 @@ class Chunk:
         return list(self._names())
 
     def root(self, path: str) -> str | None:
-        """Return the column of a path such as rewards.total: itself or the longest part before a
-        dot."""
+        """Return the column of a path such as rewards.total: the longest part that is one."""
         while path not in self.names:
             path, dot, _ = path.rpartition(".")
             if not dot:
@@ -89,9 +88,7 @@ def nested(entry: Any, keys: Sequence[str]) -> Any:
     return entry
 
 
-def of_records(
-    file: str, records: list[dict[str, Any]], places: Sequence[int], unit: str
-) -> Chunk:
+def of_records(file: str, records: list[dict[str, Any]], places: Sequence[int], unit: str) -> Chunk:
     """Return a chunk of JSON objects."""
     return Chunk(
         file,

@@ -41,7 +41,10 @@ def document(source: Source) -> Iterator[Chunk]:
             f"{source.name} cannot be read as JSON: {reason(error)}; the file is damaged or "
             "incomplete, copy or write it again"
         ) from None
-    records = rows(values[0] if len(values) == 1 else values)
+    try:
+        records = rows(values[0] if len(values) == 1 else values)
+    except LogError as error:
+        raise LogError(f"{source.name}: {error}") from None
     if records is None:
         raise LogError(
             f"{source.name} holds {short(values[0])}, in which no rows are recognised; give a list "

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable
 
 #: what Python's own modules and pyarrow raise for damaged bytes; pyarrow's errors are among them
-DAMAGE = (
+DAMAGE: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
     ValueError,
@@ -31,12 +31,14 @@ class LogError(ValueError):
     """What is wrong with a log, in one line that names file, line, value and cure."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())
+        # what a damaged file holds must not reach a terminal as it is
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 
 def listing(names: Iterable[object], most: int = 12) -> str:
     """Return the names of columns, the first of many."""
-    every = [str(name) for name in names]
+    every = [name if len(name) <= 40 else name[:37] + "..." for name in map(str, names)]
     more = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more if every else "none"
 

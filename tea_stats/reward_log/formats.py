@@ -48,9 +48,7 @@ def numeric(chunk: Chunk, name: str) -> bool:
         from tea_stats.reward_log.values import number
 
         cells = [cell for cell in cells if cell != ""]
-        return bool(cells) and all(
-            number(cell, chunk.decimal_comma) is not None for cell in cells
-        )
+        return bool(cells) and all(number(cell, chunk.decimal_comma) is not None for cell in cells)
     return bool(cells) and all(isinstance(cell, int | float) or _is_number(cell) for cell in cells)
 
 
@@ -83,6 +81,17 @@ def inspect_score(chunk: Chunk) -> tuple[str, ...]:
                 return (f"scores.{first}.value.{next(iter(value))}",)
             return (f"scores.{first}.value",)
     return ()
+
+
+def alternatives(chunk: Chunk, known: Format) -> list[str]:
+    """Return all metrics of lm-eval or scorers of inspect_ai, the one that is used first."""
+    if known.reward is lm_eval_metrics:
+        named = next((cell for cell in chunk.column("metrics") if isinstance(cell, list)), [])
+        return [name for name in named if name in chunk.names and numeric(chunk, name)]
+    if known.reward is inspect_score:
+        scores = next((cell for cell in chunk.column("scores") if cell), {})
+        return [f"scores.{name}.value" for name in scores] if isinstance(scores, dict) else []
+    return []
 
 
 def evalplus_status(chunk: Chunk) -> tuple[str, ...]:
@@ -228,9 +237,7 @@ def _validation(chunk: Chunk, numbered: list[str]) -> Chunk:
     columns = {name: chunk.column(name) for name in chunk.names}
     for row in range(len(chunk)):
         for one in numbered:
-            record = {
-                name: columns[f"{name}_{one}"][row] for name in ("input", "output", "score")
-            }
+            record = {name: columns[f"{name}_{one}"][row] for name in ("input", "output", "score")}
             if all(cell is None or cell == "" for cell in record.values()):
                 continue  # tables of later steps may have more samples
             record["step"] = columns["step"][row] if "step" in columns else None

@@ -1,4 +1,4 @@
-"""From chunks of rows to rewards grouped by prompt: labels, steps, repeated rollouts, duplicates."""
+"""From chunks of rows to rewards with the numbers of their prompts, steps, rollouts and texts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Gathered:
         The number of each prompt's key, and of each step.
     codes, rewards, step_codes, rollouts, texts : lists of ndarray
         By chunk: the number of the prompt, the reward, the number of the step, what tells a
-        rollout apart, and what tells its text apart (0 where there is none).
+        rollout apart, and what tells its text apart.
     dropped, filled : int
         Rewards left out, and missing parts of sums that count as 0.
     """
@@ -139,9 +139,7 @@ class Gathered:
 
     # --- rewards ---------------------------------------------------------------------------------
 
-    def _values(
-        self, chunk: Chunk, own: Codes, labels: Codes, steps: Codes
-    ) -> tuple[Codes, Array]:
+    def _values(self, chunk: Chunk, own: Codes, labels: Codes, steps: Codes) -> tuple[Codes, Array]:
         """Return, for each reward, its row among those kept, and itself."""
         rewards = self.choice.rewards
         if self.choice.wide:
@@ -230,19 +228,18 @@ class Gathered:
                 f"{chunk.file}: {trials} counts {n[~bad].sum():g} rollouts, more than "
                 f"{MOST_COUNTED:,}; name a column of rewards (--reward)"
             )
-        n, c = np.where(bad, 0, n).astype(int), np.where(bad, 0, c).astype(int)
+        tried, passed = (np.where(bad, 0, count).astype(np.int64) for count in (n, c))
         self.dropped += int(bad.sum())
-        rows = np.repeat(np.arange(len(own)), n)
-        place = np.arange(len(rows)) - np.repeat(np.cumsum(n) - n, n)
-        return rows, (place < np.repeat(c, n)).astype(np.float64)
+        rows = np.repeat(np.arange(len(own)), tried)
+        place = np.arange(len(rows)) - np.repeat(np.cumsum(tried) - tried, tried)
+        return rows, (place < np.repeat(passed, tried)).astype(np.float64)
 
     # --- what tells rollouts and texts apart -----------------------------------------------------
 
     def _identities(
         self, chunk: Chunk, name: str, own: Codes, every: Codes, usable: NDArray[np.bool_]
     ) -> Codes:
-        """Return a number for the id or the text of each usable reward; 0 never, a missing one its
-        own.
+        """Return a number for the id or the text of each usable reward; a missing one has its own.
 
         `every` has the row of each reward, usable or not.
         """

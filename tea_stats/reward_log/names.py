@@ -19,7 +19,8 @@ REWARD = (
 TOTAL = ("total", "reward", "total_reward", "overall", "final", "sum", "score", "value")
 STEP = (
     "step", "global_step", "global_steps", "training_step", "train_step", "trainer_step",
-    "iteration", "iter", "policy_step", "checkpoint", "checkpoint_step",
+    "iteration", "iter", "policy_step", "_step", "trainer/global_step", "checkpoint",
+    "checkpoint_step",
 )  # fmt: skip
 ROLLOUT = (
     "rollout_id", "rollout_idx", "rollout_index", "completion_id", "completion_idx",
@@ -42,7 +43,8 @@ COUNTS = (
     ("n", "c"), ("num_samples", "num_correct"), ("n_samples", "n_correct"), ("n", "correct"),
     ("n", "num_correct"), ("n", "n_correct"), ("total", "correct"), ("total", "passed"),
     ("num_total", "num_correct"), ("num_samples", "correct"), ("num_samples", "num_passed"),
-    ("n_samples", "correct"), ("samples", "correct"), ("samples", "passed"), ("attempts", "correct"),
-    ("attempts", "successes"), ("trials", "successes"), ("n", "successes"), ("n", "passed"),
+    ("n_samples", "correct"), ("samples", "correct"), ("samples", "passed"),
+    ("attempts", "correct"), ("attempts", "successes"), ("trials", "successes"),
+    ("n", "successes"), ("n", "passed"),
     ("n", "k"), ("num_attempts", "num_correct"), ("n_total", "n_correct"),
 )  # fmt: skip

@@ -11,13 +11,14 @@ from typing import Any
 
 from tea_stats._validation import as_flag
 from tea_stats.reward_log import readers
-from tea_stats.reward_log.choice import Choice, Options, choose
+from tea_stats.reward_log.choice import Choice, choose
 from tea_stats.reward_log.chunks import Chunk
 from tea_stats.reward_log.errors import LogError, listing
 from tea_stats.reward_log.formats import unfold
 from tea_stats.reward_log.gather import Gathered
 from tea_stats.reward_log.log import RewardLog
 from tea_stats.reward_log.reading import Reading
+from tea_stats.reward_log.reward_columns import Options
 from tea_stats.reward_log.selection import Rollouts, rollouts, select, step_number
 from tea_stats.reward_log.sources import Source, resolve
 from tea_stats.reward_log.values import Success
@@ -263,8 +264,7 @@ def _same_columns(chunk: Chunk, choice: Choice, first: str) -> None:
 
 
 def _steps_of(sources: Iterable[Source]) -> list[Hashable | None]:
-    """Return the step that each path names, as step_12/ or checkpoint-400 do; None for all if one
-    names none."""
+    """Return the step that each path names, as step_12/ does; None for all if one names none."""
     found: list[Hashable | None] = []
     for source in sources:
         matches = re.findall(r"(?:step|checkpoint|ckpt|iter)s?[_\-=]?(\d+)", source.path.lower())

@@ -16,7 +16,7 @@ from tea_stats.reward_log.tables import Needed
 
 
 def kind_of(source: Source) -> str:
-    """Return what a file is: "JSON lines", "JSON", "delimited", "Parquet", "Arrow" …"""
+    """Return what a file is: JSON lines, JSON, delimited, Parquet, Arrow, NumPy or zip."""
     try:
         head = source.start()
     except (LogError, ModuleNotFoundError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ ONE_EACH = (
     "{file} has one rollout of each of its {prompts} prompts{at}; best-of-N needs several of the "
     "same prompt: name the column that identifies the prompt (--prompt){or_all}, or give --wide if "
     "each row is a prompt and each column a rollout"
+)
+LM_EVAL = (
+    "; lm-eval scores one response of each document: read the samples of several runs together"
 )
 
 
@@ -163,14 +167,13 @@ def select(found: Rollouts, number: int | None, reading: Reading, file: str) -> 
     kept = np.flatnonzero(sizes)
     if sizes.max(initial=0) < 2:
         several = number is not None and len(found.order) > 1
-        raise LogError(
-            ONE_EACH.format(
-                file=file,
-                prompts=len(kept),
-                at=f" at step {found.order[number]}" if several and number is not None else "",
-                or_all=", take all steps together (--step all)" if several else "",
-            )
+        message = ONE_EACH.format(
+            file=file,
+            prompts=len(kept),
+            at=f" at step {found.order[number]}" if several and number is not None else "",
+            or_all=", take all steps together (--step all)" if several else "",
         )
+        raise LogError(message + LM_EVAL * ("lm-eval" in reading.format))
     order = np.argsort(codes, kind="stable")
     sizes = sizes[kept]
     offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -189,8 +192,6 @@ def select(found: Rollouts, number: int | None, reading: Reading, file: str) -> 
                 f"{found.order[-2]} for the one before)"
             )
     used = None if number is None else found.order[number]
-    import dataclasses
-
     return RewardLog(
         tuple(found.labels[place] for place in kept),
         rewards[order],

@@ -58,7 +58,7 @@ class Source:
             return self._raw()
         if compression == "zstd":
             return zstd(self._raw())
-        opener = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}[compression]
+        opener: Any = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}[compression]
         target = self.path if self.content is None else io.BytesIO(self.content)
         return cast(IO[bytes], opener(target, "rb"))
 

@@ -1,4 +1,4 @@
-"""Binary tables: Parquet, Arrow, arrays of NumPy; and zip archives, those of inspect_ai above all."""
+"""Binary tables: Parquet, Arrow, arrays of NumPy; and the archives of inspect_ai."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _readable(name: str, kind: str, *more: type[Exception]) -> Iterator[None]:
         yield
     except (LogError, ModuleNotFoundError):
         raise
-    except (*DAMAGE, *more) as error:
+    except DAMAGE + more as error:
         raise LogError(
             f"{name} cannot be read as {kind}: {reason(error)}; the file is damaged or incomplete, "
             "copy or write it again"

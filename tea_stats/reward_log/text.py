@@ -8,8 +8,8 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO, Any
+from contextlib import contextmanager, suppress
+from typing import IO, Any, NoReturn
 
 from tea_stats.reward_log import chunks
 from tea_stats.reward_log.chunks import Chunk
@@ -74,18 +74,17 @@ def _record(name: str, number: int, line: str) -> Any:
         raise LogError(
             f"{name}, line {number}: the JSON is nested too deeply; leave that column out"
         ) from None
+    except json.JSONDecodeError as error:
+        _refuse(name, number, line, f" (column {error.colno}: {error.msg})")
     except ValueError as error:
-        if "digits" in str(error):
-            raise LogError(
-                f"{name}, line {number}: a whole number has more digits than Python reads; write "
-                "it as text or as a float"
-            ) from None
-        _refuse(name, number, line)
+        raise LogError(
+            f"{name}, line {number}: {reason(error)}; write that number as a float or as text"
+        ) from None
 
 
-def _refuse(name: str, number: int, line: str) -> Any:
+def _refuse(name: str, number: int, line: str, why: str = "") -> NoReturn:
     text = line.strip()
-    raise LogError(f"{name}, line {number}: {short(text)} is not a JSON object; {ONE_EACH}")
+    raise LogError(f"{name}, line {number}: {short(text)} is not a JSON object; {ONE_EACH}{why}")
 
 
 def _after(name: str, number: int, error: BaseException) -> LogError:
@@ -127,7 +126,7 @@ def delimited(source: Source) -> Iterator[Chunk]:
                 skipped = 1
             separator = stated[1] if stated else delimiter_of(first)
             reader = csv.reader(stream, delimiter=separator, strict=True)
-            header = next(reader, None)
+            header = next((row for row in reader if row), None)
             if header is None:
                 return
             names = _header(source.name, header)
@@ -180,11 +179,9 @@ def _broken(source: Source, separator: str, skipped: int) -> int:
             stream.readline()
         reader = csv.reader(stream, delimiter=separator, strict=True)
         begins = 0
-        try:
+        with suppress(csv.Error, *DAMAGE):
             for _ in reader:
                 begins = reader.line_num
-        except (csv.Error, *DAMAGE):
-            pass
     return begins + 1 + skipped
 
 

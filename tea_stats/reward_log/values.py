@@ -62,7 +62,8 @@ class Success:
             return cells
         holds = COMPARISONS[self.comparison]
         return [
-            cell if _missing(cell) else float(holds(str(cell).strip(), self.bound)) for cell in cells
+            cell if _missing(cell) else float(holds(str(cell).strip(), self.bound))
+            for cell in cells
         ]
 
     def numbers(self, values: Array) -> Array:
@@ -78,13 +79,15 @@ class Success:
 
 
 def _missing(cell: Any) -> bool:
-    return cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in MISSING)
+    return (
+        cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in MISSING)
+    )
 
 
-def numbers(chunk: Chunk, cells: Sequence[Any], rows: Sequence[int] | None, name: str) -> Array:
+def numbers(chunk: Chunk, cells: Sequence[Any], rows: NDArray[np.int64], name: str) -> Array:
     """Return cells as float64, missing ones as NaN; LogError for what is no number.
 
-    `rows` are the rows of the cells in the chunk; None: one each.
+    `rows` are the rows of the cells in the chunk.
     """
     if isinstance(cells, np.ndarray):
         return cells.astype(np.float64)
@@ -101,7 +104,7 @@ def numbers(chunk: Chunk, cells: Sequence[Any], rows: Sequence[int] | None, name
         value = number(cell, chunk.decimal_comma)
         if value is None:
             chunk.fail(
-                place if rows is None else int(rows[place]),
+                int(rows[place]),
                 f"{name} is {short(cell)}, not a number; write a number there, name another column "
                 "(--reward), or say what counts as success (--success '== pass')",
             )

@@ -28,7 +28,11 @@ import typer
 HERE = Path(__file__).parent
 #: the same rollouts for every table
 ROLLOUTS = [
-    {"prompt": f"question {p}", "completion": f"answer {(3 * p + k) % 5}", "reward": (7 * p + 3 * k) % 8 / 8}
+    {
+        "prompt": f"question {p}",
+        "completion": f"answer {(3 * p + k) % 5}",
+        "reward": (7 * p + 3 * k) % 8 / 8,
+    }
     for p in range(3)
     for k in range(4)
 ]  # fmt: skip
@@ -72,7 +76,9 @@ def verl(folder: Path) -> None:
     exec(compile(ast.Module([writer], []), "ray_trainer", "exec"), names)
     draws = random.Random(3)
     for step in (1, 2):
-        inputs = [f"user\nHow much is {i} times {i}?\nassistant\n" for i in range(3) for _ in range(4)]
+        inputs = [
+            f"user\nHow much is {i} times {i}?\nassistant\n" for i in range(3) for _ in range(4)
+        ]
         outputs = [f"It is {draws.randint(0, 4)}." for _ in inputs]
         right = [draws.random() < 0.4 for _ in inputs]
         truths = [str(i * i) for i in range(3) for _ in range(4)]
@@ -150,7 +156,8 @@ def lm_eval(folder: Path) -> None:
         filters = [
             {"name": name, "filter": [
                 {"function": "regex", "regex_pattern": pattern}, {"function": "take_first"}]}
-            for name, pattern in (("strict-match", r"answer is (\d+)"), ("flexible-extract", r"(\d+)"))
+            for name, pattern in (
+                ("strict-match", r"answer is (\d+)"), ("flexible-extract", r"(\d+)"))
         ]  # fmt: skip
         task = {
             "task": "sums", "dataset_path": "json",
@@ -210,7 +217,7 @@ def prime_rl(folder: Path) -> None:
     """Write episodes of two steps, all of them and those that trained, as the file monitor does."""
     import orjson
     from verifiers.v1.configs.agent import WireAgentConfig
-    from verifiers.v1.episode import Episode, EnvInfo, GroupInfo, TrainRunInfo, TrainWorkInfo
+    from verifiers.v1.episode import EnvInfo, Episode, GroupInfo, TrainRunInfo, TrainWorkInfo
     from verifiers.v1.graph import MessageNode
     from verifiers.v1.task import TaskData
     from verifiers.v1.trace import AgentInfo, Reward, Trace, TraceTask
