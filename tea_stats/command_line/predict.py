@@ -117,11 +117,13 @@ def command(
         seed=seed,
     )
     if by is not None:
-        _refuse_with_by(step, figure, target_reward, per_prompt)
+        _refuse_with_by(step, target_reward, per_prompt)
         forecasts = {
             value: predict(log)
             for value, log in reward_log.read_steps(files, by=by, **columns).items()
         }
+        if figure is not None:
+            predict_steps.draw(forecasts, by, figure)
         _print_steps(forecasts, by, as_json)
         return
     log = reward_log.read(files, step=step, **columns)
@@ -142,12 +144,9 @@ def command(
         console.print(f"figure: {figure}", markup=False)
 
 
-def _refuse_with_by(
-    step: str | None, figure: Path | None, target_reward: float | None, per_prompt: bool
-) -> None:
+def _refuse_with_by(step: str | None, target_reward: float | None, per_prompt: bool) -> None:
     given = {
         "--step": step is not None,
-        "--figure": figure is not None,
         "--target-reward": target_reward is not None,
         "--per-prompt": per_prompt,
     }

@@ -1,14 +1,16 @@
-"""What `tea-stats predict --by step` prints: best-of-N along training, a row for each step."""
+"""What `tea-stats predict --by step` prints and draws: best-of-N along training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from tea_stats.command_line import shared
+from tea_stats.command_line.predict_figure import STYLE
 from tea_stats.command_line.predict_text import _interval, _number
 from tea_stats.prediction import METHODS, Forecast
 
@@ -71,3 +73,39 @@ def content(forecasts: Mapping[Any, Forecast], by: str) -> dict[str, Any]:
         )
     first = next(iter(forecasts.values()))
     return {"by": by, "N": first.N, "level": first.level, "steps": rows}
+
+
+def draw(forecasts: Mapping[Any, Forecast], by: str, path: Path) -> None:
+    """Write the figure: best-of-N with its interval and the mean reward, by step."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    steps, rows = list(forecasts), list(forecasts.values())
+    numbers = all(isinstance(step, int | float) for step in steps)
+    x = np.array(steps if numbers else range(len(steps)), dtype=float)
+    best = [forecast.curves[forecast.recommended] for forecast in rows]
+    value, low, high = (
+        np.array([getattr(curve, end)[-1] for curve in best]) for end in ("value", "low", "high")
+    )
+    known = np.isfinite(low) & np.isfinite(high)
+    colour = METHODS[rows[-1].recommended].colour
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+        axes = figure.subplots()
+        axes.vlines(x[known], low[known], high[known], color=colour, alpha=0.35, lw=3.0)
+        axes.plot(
+            x,
+            np.where(np.isfinite(value), value, np.nan),
+            color=colour,
+            marker="o",
+            markersize=3.5,
+            label=f"best of {rows[-1].N:,}, {rows[-1].level:.0%} intervals",
+        )
+        means = [mean(forecast) for forecast in rows]
+        axes.plot(x, means, color="#666666", ls="--", marker=".", label="mean reward")
+        if not numbers:
+            axes.set_xticks(x, [shared.printable(step) for step in steps])
+        axes.set_xlabel(by)
+        axes.set_ylabel("reward")
+        axes.legend(loc="best")
+        figure.savefig(path)
