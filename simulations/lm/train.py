@@ -130,7 +130,9 @@ def train(
         # m rollouts of each prompt, prompt by prompt
         texts = course.chosen(step)
         encoded = policy.encode(texts, course.new_tokens)
-        rollouts = engine.sample(policy, encoded, course.draws(step, arm.m), rows=course.rows)
+        rollouts = engine.sample(
+            policy, encoded, course.draws(step, arm.m), rows=course.rows, entering=True
+        )
         completions = policy.decode(rollouts.tokens, rollouts.mask)
         clock.lap("seconds_sample")
 
