@@ -79,6 +79,7 @@ def draw(forecasts: Mapping[Any, Forecast], by: str, path: Path) -> None:
     """Write the figure: best-of-N with its interval and the mean reward, by step."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     steps, rows = list(forecasts), list(forecasts.values())
     numbers = all(isinstance(step, int | float) for step in steps)
@@ -103,7 +104,9 @@ def draw(forecasts: Mapping[Any, Forecast], by: str, path: Path) -> None:
         )
         means = [mean(forecast) for forecast in rows]
         axes.plot(x, means, color="#666666", ls="--", marker=".", label="mean reward")
-        if not numbers:
+        if numbers:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        else:
             axes.set_xticks(x, [shared.printable(step) for step in steps])
         axes.set_xlabel(by)
         axes.set_ylabel("reward")
