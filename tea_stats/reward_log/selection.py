@@ -19,7 +19,7 @@ from tea_stats.reward_log.values import Array, shown
 
 #: what is said of steps that cannot be used
 ONE_EACH = (
-    "{file} has one rollout of each of its {prompts} prompts{at}; best-of-N needs several of the "
+    "{file} has one rollout of each of its {prompts}{at}; best-of-N needs several of the "
     "same prompt: name the column that identifies the prompt (--prompt){or_all}, or give --wide if "
     "each row is a prompt and each column a rollout"
 )
@@ -169,7 +169,7 @@ def select(found: Rollouts, number: int | None, reading: Reading, file: str) -> 
         several = number is not None and len(found.order) > 1
         message = ONE_EACH.format(
             file=file,
-            prompts=len(kept),
+            prompts=f"{len(kept)} prompt{'s' * (len(kept) != 1)}",
             at=f" at step {found.order[number]}" if several and number is not None else "",
             or_all=", take all steps together (--step all)" if several else "",
         )

@@ -201,11 +201,12 @@ def _saved_dataset(folder: Path) -> list[str] | None:
     try:
         if (folder / "dataset_dict.json").is_file():
             splits = json.loads((folder / "dataset_dict.json").read_text("utf-8"))["splits"]
-            shards = [_saved_dataset(folder / split) or [] for split in splits]
+            # a name leads out of the folder no more than a label does
+            shards = [_saved_dataset(folder / Path(split).name) or [] for split in splits]
             return [shard for split in shards for shard in split]
         if (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file():
             files = json.loads((folder / "state.json").read_text("utf-8"))["_data_files"]
-            return [str(folder / file["filename"]) for file in files]
+            return [str(folder / Path(file["filename"]).name) for file in files]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise LogError(
             f"{folder} looks like a saved dataset, but its state cannot be read: {error}; save "
