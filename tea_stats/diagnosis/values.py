@@ -9,11 +9,9 @@ import numpy as np
 
 from tea_stats.diagnosis.sets import LEAST_SIZE
 from tea_stats.diagnosis.verdicts import LEVEL, UNKNOWN, Interval
-
 from tea_stats.estimators.beta_binomial import MOST_VALUES
 from tea_stats.families.law import Array
 from tea_stats.reward_log.log import RewardLog
-
 
 #: rewards are few-valued if each distinct one occurs as often as this, on average
 REPEATS = 2

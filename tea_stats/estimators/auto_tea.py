@@ -12,7 +12,6 @@ from tea_stats._validation import as_count
 from tea_stats.estimators import levels, max_at_k
 from tea_stats.estimators.record import Array, Estimator, Mark, as_function
 from tea_stats.linear import library, shapes
-
 from tea_stats.linear.design import tableau
 
 

@@ -23,6 +23,8 @@ RESOLUTION = 1e-6
 VALUES = (4, 6)
 #: share of its distinct rewards that occur once, up to which it is, and from which it is not
 SINGLE = (0.5, 0.75)
+#: beta laws whose log likelihood is further below the largest one do not count
+NEGLIGIBLE = 200.0
 #: most levels from one reward of a group to its next
 LARGEST_STEP = 4
 
@@ -97,14 +99,16 @@ def design(gaps: Array, share: Array, known: Counts) -> tuple[Array, Array]:
     for level in range(1, place.max() + 1):
         successes = (place >= level).sum(axis=1)
         pooled = np.bincount(successes, weight, m + 1) @ known.evidence + alike
+        near = pooled > pooled.max() - NEGLIGIBLE
+        evidence, tables = known.evidence[:, near], known.tables[..., near]
         some = np.flatnonzero(successes)
         # groups with the same count and weight have the same others
         code, inverse = np.unique(successes[some] * len(kinds) + kind[some], return_inverse=True)
         s, own = code // len(kinds), kinds[code % len(kinds)]
-        others = pooled - own[:, None] * known.evidence[s]
-        passed, baseline = beta_binomial._expected(others + known.tables[:, s - 1])
+        others = pooled[near] - own[:, None] * evidence[s]
+        passed, baseline = beta_binomial._expected(others + tables[:, s - 1])
         passed = passed * (1.0 - np.where(s == 1, 0.0, baseline))
-        failed, baseline = beta_binomial._expected(others + known.tables[:, s])
+        failed, baseline = beta_binomial._expected(others + tables[:, s])
         failed = -failed * np.where(s == m - 1, 1.0, baseline)
         # several levels may share a gap
         gap = m - 1 - successes[some]

@@ -61,12 +61,10 @@ class Shapes(NamedTuple):
         Of the last rise and of the concentration: mean and standard deviation over the library.
     low, high : ndarray, shape (q,)
         Bounds at which shapes are clipped.
-    axes : ndarray, shape (q, H q)
-        For each of the H hypotheses, the q principal axes of its covariance.
     mean : ndarray, shape (H, q)
-        Expected shape along these axes.
-    variance : ndarray, shape (H, q)
-        Variance of one group along them.
+        Expected shape under each of the H hypotheses.
+    axes, variance : ndarray, shapes (H, q, q) and (H, q)
+        Principal axes of a group's shape, in columns, and its variances along them.
     misfit : ndarray, shape (H, 1)
         ε² of each hypothesis.
     """
@@ -75,8 +73,8 @@ class Shapes(NamedTuple):
     spread: Array
     low: Array
     high: Array
-    axes: Array
     mean: Array
+    axes: Array
     variance: Array
     misfit: Array
 
@@ -125,7 +123,8 @@ def shapes(gaps: Array, known: Shapes) -> Array:
 @lru_cache(maxsize=1)
 def _quantiles() -> tuple[Array, Array]:
     """Return logits of probabilities, and each law's quantiles there, shape (K, …)."""
-    x = np.concatenate([np.arange(-60.0, -16.0), np.linspace(-16.0, 16.0, 801), np.arange(17.0, 61)])
+    far = np.arange(17.0, 61.0)
+    x = np.concatenate([-far[::-1], np.linspace(-16.0, 16.0, 801), far])
     u, p = special.expit(x), special.expit(-x)
     return x, np.array([order_statistics._quantile(law, u, p) for law in LIBRARY.values()])
 
@@ -159,8 +158,8 @@ def expected(m: int) -> Shapes:
         spread,
         of_library.min(axis=0) - MARGIN,
         of_library.max(axis=0) + MARGIN,
-        axes.transpose(1, 0, 2).reshape(mean.shape[1], -1),
-        np.einsum("hq,hqa->ha", mean, axes),
+        mean,
+        axes,
         np.maximum(variance, 0.0),
         misfit[:, None],
     )
@@ -192,17 +191,36 @@ def posterior(gaps: Array, weight: Array) -> Array:
     known = expected(m)
     weighted = shapes(gaps, known) * weight[:, None]
     mean = (weighted.sum(axis=0) - weighted[rows]) / count[rows, None]
-    number, which = np.unique(count[rows], return_inverse=True)
-    variance = known.variance / number[:, None, None] + known.misfit
-    miss = (mean @ known.axes).reshape(len(rows), *known.mean.shape) - known.mean
-    logs = -0.5 * (miss**2 / variance[which]).sum(axis=-1) - 0.5 * np.log(variance).sum(axis=-1)[which]
-    far = len(known.mean) - laws - 1
-    share = (LIBRARY_SHARE * number / (number + FEW_GROUPS))[which, None]
-    logs[:, :laws] += np.log(share / laws)
-    logs[:, laws:-1] += np.log((1.0 - share) / (2.0 * far))
-    logs[:, -1:] += np.log((1.0 - share) / 2.0)
+    logs = np.empty((len(rows), len(known.mean)))
+    # groups that count the same have the same number of others, and there are few such numbers
+    for number in np.unique(count[rows]):
+        same = count[rows] == number
+        logs[same] = _log_likelihood(known, mean[same], number)
+        share = LIBRARY_SHARE * number / (number + FEW_GROUPS)
+        logs[same] += np.log(prior(len(known.mean), share))
     likelihood = np.exp(logs - logs.max(axis=1, keepdims=True))
     likelihood /= likelihood.sum(axis=1, keepdims=True)
     result[rows, :-1] = likelihood[:, :laws]
     result[rows, -1] = likelihood[:, laws:].sum(axis=1)
     return result
+
+
+def prior(hypotheses: int, share: float) -> Array:
+    """Return the prior probabilities: `share` for the library, half the rest for far modes."""
+    laws, far = len(LIBRARY), hypotheses - len(LIBRARY) - 1
+    rest = (1.0 - share) / 2.0
+    return np.repeat([share / laws, rest / far, rest], [laws, far, 1])
+
+
+def _log_likelihood(known: Shapes, mean: Array, number: float) -> Array:
+    """Return log N(mean; μ, Σ/n + ε² I) of each hypothesis, shape (G, H), up to a constant."""
+    variance = known.variance / number + known.misfit
+    precision = (known.axes / variance[:, None, :]) @ known.axes.transpose(0, 2, 1)
+    # from an origin amid the hypotheses, so that the squares below lose few digits
+    origin = known.mean[-1]
+    x, centre = mean - origin, known.mean - origin
+    line = np.einsum("hqr,hr->hq", precision, centre)
+    squares = (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
+    square = squares @ precision.reshape(len(precision), -1).T
+    constant = (line * centre).sum(axis=1) + np.log(variance).sum(axis=1)
+    return np.asarray(x @ line.T - 0.5 * (square + constant))
