@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from tea_stats.estimators import Estimator, lookup
-from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, FiniteLaw, Law
+from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, FiniteLaw, Law, Recorded
 
 Model = TypeVar("Model", bound=BaseModel)
 #: the configurations that come with the studies
@@ -33,8 +33,8 @@ GRIDS = Path(__file__).parents[1] / "grids"
 #: name and options of an estimator
 Request = tuple[str, dict[str, Any]]
 
-#: what `family` may name; an affine law has a law of its own as `base`
-KNOWN: Mapping[str, type[Law]] = {**FAMILIES, "Affine": Affine}
+#: what `family` may name; an affine or recorded law has a law of its own as `base`
+KNOWN: Mapping[str, type[Law]] = {**FAMILIES, "Affine": Affine, "Recorded": Recorded}
 
 
 class Table(BaseModel):
@@ -47,7 +47,8 @@ class LawTable(BaseModel):
     """One `[laws."LABEL"]`: a family of `tea_stats`, and the family's parameters.
 
     `Discrete` takes `probabilities` in place of `logits`, `EmpiricalPool` a `file` (.npz with the
-    arrays rewards and scores; relative to the configuration), `Affine` a table as `base`.
+    arrays rewards and scores; relative to the configuration), `Affine` and `Recorded` a table as
+    `base`.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -64,7 +65,7 @@ class LawTable(BaseModel):
             return _pool(folder / str(settings["file"]))
         if self.family == "Discrete" and set(settings) == {"values", "probabilities"}:
             return Discrete.from_probabilities(**settings)
-        if self.family == "Affine" and isinstance(settings.get("base"), dict):
+        if self.family in ("Affine", "Recorded") and isinstance(settings.get("base"), dict):
             settings["base"] = LawTable.model_validate(settings["base"]).law(folder)
         takes = inspect.signature(KNOWN[self.family]).parameters
         unknown = [name for name in settings if name not in takes]
