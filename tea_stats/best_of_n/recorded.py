@@ -48,9 +48,7 @@ def _mean_response(law: Recorded, N: int) -> float:
     return float(weight @ _response(law, N, x))
 
 
-def _response(
-    law: Recorded, N: int, x: Array, side: Literal["left", "right"] = "right"
-) -> Array:
+def _response(law: Recorded, N: int, x: Array, side: Literal["left", "right"] = "right") -> Array:
     """N ∫_{−∞}^x F^{N−1} dh up to a constant, a jump at x included (right) or not (left)."""
     places, sizes = law.jumps
     steps = np.concatenate([[0.0], np.cumsum(sizes * _power(law.base, places, N))])

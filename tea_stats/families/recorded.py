@@ -101,7 +101,9 @@ class Recorded(Law):
     def record(self, x: Array) -> Array:
         """Return h(x)."""
         graded = self._graded(x)
-        return graded if self.threshold is None else np.where(x < self.threshold, self.value, graded)
+        return (
+            graded if self.threshold is None else np.where(x < self.threshold, self.value, graded)
+        )
 
     @cached_property
     def sloped(self) -> tuple[float, float]:
