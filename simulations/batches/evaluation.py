@@ -98,6 +98,8 @@ def evaluate(
         x: (league.estimators[x].name, league.estimators[x].options) for x in league.references
     }
     chosen = [s for s in league.settings if s.part == part and _included(s, only)]
+    if not chosen:
+        raise ValueError(f"part is {part!r} and only leaves no setting of it; give others")
     tables = []
     for setting in track(chosen, "settings"):
         batch, _ = league.batch(setting.label, setting.prompts)

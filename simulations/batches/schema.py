@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -112,7 +112,9 @@ class League(Configuration):
                     raise ValueError(f"{where}: {kind.law!r} is not the label of a law here")
             for prompts, _, _ in table.cells:
                 try:
-                    self.batch(label, prompts)
+                    _, names = self.batch(label, prompts)
+                    if len(set(names)) < len(names):
+                        raise ValueError(f"kinds has {names}; give each law and scale once")
                 except ValueError as error:
                     raise ValueError(f"{where}: {error}") from None
         return self
@@ -135,7 +137,7 @@ class League(Configuration):
             ranges = [np.atleast_1d(x) for x in (kind.scale, kind.offset)]
             if all(len(x) == 1 for x in ranges):
                 kinds.append((moved(law, *(float(x[0]) for x in ranges)), count))
-                names.append(kind.law)
+                names.append(_named(kind))
                 continue
             # one kind for each prompt: scales in equal ratios, offsets in equal steps
             scales = np.geomspace(ranges[0][0], ranges[0][-1], count)
@@ -168,10 +170,11 @@ class League(Configuration):
             and not undefined(table, setting.m, (setting.N,))
         }
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What results depend on, parts and labels included."""
-        return super().identity
+
+def _named(kind: Kind) -> str:
+    scale = "" if kind.scale == 1.0 else f" × {kind.scale:g}"
+    offset = "" if kind.offset == 0.0 else f" + {kind.offset:g}"
+    return kind.law + scale + offset
 
 
 def read_league(path: Path) -> League:

@@ -100,10 +100,10 @@ class Recorded(Law):
 
     def record(self, x: Array) -> Array:
         """Return h(x)."""
-        graded = self._graded(x)
-        return (
-            graded if self.threshold is None else np.where(x < self.threshold, self.value, graded)
-        )
+        graded = np.asarray(self._graded(x))
+        if self.threshold is None or self.value is None:
+            return graded
+        return np.where(x < self.threshold, self.value, graded)
 
     @cached_property
     def sloped(self) -> tuple[float, float]:
