@@ -47,6 +47,7 @@ family = "Discrete"
 values = [0.0, 1.0]
 probabilities = [0.8, 0.2]
 [batches.both]
+group = "of two kinds"
 part = "{both}"
 cells = [[4, 8, 64], [2, 4, 16]]
 [[batches.both.kinds]]
@@ -56,6 +57,7 @@ scale = 100.0
 [[batches.both.kinds]]
 law = "normal"
 [batches.coins]
+group = "verifiers"
 part = "{coins}"
 cells = [[2, 8, 64]]
 [[batches.coins.kinds]]

@@ -274,7 +274,7 @@ def test_error_at_the_best_length_of_a_step():
     rows = monte_carlo.measure(law, {"max@m": ("max_at_k", {})}, 16, 64, 4000, plan().seed)
     s, t = rows["mean"].to_numpy()[:-1], rows["exact"].to_numpy()[:-1]
     variance, truth = row["variance"], t @ t
-    assert abs(s @ t / np.linalg.norm(s) / np.linalg.norm(t) - row["cosine"]) > 0.005
+    assert abs(s @ t / np.linalg.norm(s) / np.linalg.norm(t) - row["cosine"]) > 1e-4
     lengths = np.linspace(0.0, 4.0, 40_001)
     square = s @ s - variance / row["reps"] + variance / 64
     errors = lengths**2 * square / truth - 2.0 * lengths * (s @ t) / truth + 1.0

@@ -56,6 +56,7 @@ def rows(league: League, setting: Setting, table: pd.DataFrame) -> pd.DataFrame:
         batch, names, records_of(table, setting.N), setting.m, references=league.references
     )
     figures.insert(0, "part", setting.part)
+    figures.insert(0, "group", league.batches[setting.label].group)
     figures.insert(0, "batch", setting.label)
     figures.insert(0, "setting", setting.name)
     return figures

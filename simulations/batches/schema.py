@@ -8,6 +8,7 @@ references = ["TEA .25", "max@m"]   # estimators whose better one the others are
 family = "Normal"
 
 [batches."one prompt × 1000"]       # a kind of batch
+group = "one outlier prompt"        # what tables gather it under
 part = "held out"                   # or "development": by the label's hash, see `held_out`
 cells = [[64, 16, 128]]             # prompts, rollouts per group and N of each setting
 [[batches."one prompt × 1000".kinds]]
@@ -67,6 +68,7 @@ class BatchTable(Table):
 
     kinds: tuple[Kind, ...] = Field(min_length=1)
     cells: tuple[Cell, ...] = Field(min_length=1)
+    group: str
     part: Part
     known: bool = False
 
