@@ -102,9 +102,10 @@ def _plain(gaps: Array) -> Array:
     logs = [np.log(np.maximum(gaps @ _rises(m), LEAST_RISE))]
     half = (m - 1) // 2
     for part in (gaps[:, :half], gaps[:, half:-1], gaps):
-        total = part.sum(axis=1)
-        ratio = (part**2).sum(axis=1) / np.where(total > 0.0, total, 1.0) ** 2
-        logs.append(np.log(np.where(total > 0.0, ratio, 1.0))[:, None])
+        total = part.sum(axis=1, keepdims=True)
+        parts = part / np.where(total > 0.0, total, 1.0)
+        squares = (parts**2).sum(axis=1, keepdims=True)
+        logs.append(np.log(np.where(total > 0.0, squares, 1.0)))
     return np.concatenate(logs, axis=1)
 
 
