@@ -339,7 +339,7 @@ def beta_binomial(r, N):
 
 
 def shape(g):
-    """The shape of one group's gaps, without the two squares."""
+    """Return the shape of one group from its gaps, without the two squares."""
     m = len(g) + 1
     i, j = np.triu_indices(m, 1)
     x = np.append(0.0, np.cumsum(g))
@@ -374,7 +374,7 @@ def auto_tea(r, N, prompts=64):
     if m >= 3 and live.any():
         known = shapes.expected(m)
         plain = np.array(
-            [shape(x) if alive else shape(np.ones(m - 1)) for x, alive in zip(g, live)]
+            [shape(x) if alive else shape(np.ones(m - 1)) for x, alive in zip(g, live, strict=True)]
         )
         z = (plain[:, [len(plain[0]) - 4, -1]] - known.centre) / known.spread
         full = np.hstack([plain, np.minimum(abs(z), 4) ** 2 / 4])
