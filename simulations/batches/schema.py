@@ -49,7 +49,7 @@ def held_out(label: str) -> bool:
     Examples
     --------
     >>> [held_out(label) for label in ("normal", "gumbel")]
-    [False, False]
+    [True, False]
     """
     return int(hashlib.sha256(label.encode()).hexdigest(), 16) % 5 < 2
 
