@@ -15,6 +15,7 @@ from tea_stats.diagnosis.sets import Sets
 from tea_stats.estimators import RECOMMENDED
 from tea_stats.families.law import Array, Law
 from tea_stats.monte_carlo import measurement
+from tea_stats.resampling import dirichlet
 from tea_stats.reward_log.log import RewardLog
 
 
@@ -109,7 +110,7 @@ def _errors(law: Law, m: int, setting: Setting) -> dict[str, list[float]]:
 def few_valued(log: RewardLog, setting: Setting, *, binary: bool) -> Simulated:
     """Simulate batches of the log's own prompts."""
     rng = np.random.default_rng(setting.seed)
-    values, chances = _few_valued.prompt_laws(log, rng)
+    values, chances = dirichlet.prompt_laws(log, rng)
     exact = _few_valued.truths(values, chances, setting.N)
     if not (exact**2).mean() > 0.0:
         raise ValueError(
