@@ -131,8 +131,9 @@ def compare(
     -----
     Population, paired: with d_i the difference of prompt i, the interval is d̄ ± t_{P−1} s/√P. The
     d_i of different prompts are independent, whatever their rollouts do, so that s has the spread
-    between prompts and the noise of the rollouts. Extrapolated, the same by a jackknife that leaves
-    out groups of prompts and fits again, and the standard deviation `allowance` is added: the error
+    between prompts and the noise of the rollouts. Where a method fits something to all prompts, the
+    error is a jackknife's that leaves out groups of prompts and fits again. Where N is beyond the
+    rollouts, the standard deviation `allowance` is added: the error
     that the difference extrapolated from m of the rollouts to all of them has, beyond its noise,
     taken to grow as in `prediction.Backtest.allowance`. Not paired: Welch's t. Where no prompt
     differs, the interval is that of the share of prompts that do, times the range of the rewards.

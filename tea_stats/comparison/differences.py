@@ -13,8 +13,10 @@ from tea_stats.families.law import Array
 from tea_stats.prediction.methods import METHODS
 from tea_stats.reward_log.log import RewardLog
 
+#: methods whose average is a mean of values that each prompt has by itself
+SEPARATE = ("max_at_k", "linear", "gaussian_tail")
 #: groups of prompts that the jackknife leaves out
-GROUPS = 40
+GROUPS = 20
 #: draws of an average where only rollouts are random
 DRAWS = 4000
 #: disjoint sets of rollouts in a backtest, at most; rollouts it needs, and predicts from
@@ -40,13 +42,14 @@ def paired(pairs: Pairs, N: int, method: str, alpha: float) -> Difference:
     each = b.prompts() - a.prompts()
     value_a, value_b = a.average("population"), b.average("population")
     count = len(each)
-    apart = math.sqrt((a.prompts().var(ddof=1) + b.prompts().var(ddof=1)) / count)
-    if method == "max_at_k":
-        error = float(each.std(ddof=1)) / math.sqrt(count)
-        return Difference(value_a, value_b, error, count - 1, 0.0, 0.0, each, apart)
-    error, freedom = _jackknife(pairs, N, method, alpha)
     allowance, bias = _allowance(pairs, N, method, alpha)
-    return Difference(value_a, value_b, error, freedom, allowance, bias, each, apart)
+    if method in SEPARATE:
+        error = float(each.std(ddof=1)) / math.sqrt(count)
+        apart = math.sqrt((a.prompts().var(ddof=1) + b.prompts().var(ddof=1)) / count)
+        return Difference(value_a, value_b, error, count - 1, allowance, bias, each, apart)
+    left = [left_out(log, N, method, alpha) for log in (pairs.a, pairs.b)]
+    error, apart = jackknife(left[1] - left[0]), math.hypot(*map(jackknife, left))
+    return Difference(value_a, value_b, error, len(left[0]) - 1, allowance, bias, each, apart)
 
 
 def unpaired(pairs: Pairs, N: int, method: str, alpha: float) -> Difference:
@@ -55,19 +58,19 @@ def unpaired(pairs: Pairs, N: int, method: str, alpha: float) -> Difference:
     for log in (pairs.a, pairs.b):
         fit = Values(log, N, method, alpha)
         values.append(fit.average("population"))
-        if method == "max_at_k":
+        if method in SEPARATE:
             squares.append(float(fit.prompts().var(ddof=1)) / len(log))
             freedoms.append(len(log) - 1)
         else:
-            error, freedom = _leave_out([log], N, method, alpha)
-            squares.append(error**2)
-            freedoms.append(freedom)
+            left = left_out(log, N, method, alpha)
+            squares.append(jackknife(left) ** 2)
+            freedoms.append(len(left) - 1)
     total = sum(squares)
     error = math.sqrt(total)
     freedom = float(min(freedoms))
     if total > 0.0:
         freedom = total**2 / sum(s**2 / f for s, f in zip(squares, freedoms, strict=True))
-    allowance, bias = (0.0, 0.0) if method == "max_at_k" else _allowance(pairs, N, method, alpha)
+    allowance, bias = _allowance(pairs, N, method, alpha)
     return Difference(*values, error, freedom, allowance, bias, None, math.nan)
 
 
@@ -80,7 +83,7 @@ def same_prompts(
     spread = b.draws(target, DRAWS, rng) - a.draws(target, DRAWS, rng)
     # a normal law with the same central half: draws of Student's t may have no variance
     low, high = np.quantile(spread, (0.1587, 0.8413))
-    allowance, bias = (0.0, 0.0) if method == "max_at_k" else _allowance(pairs, N, method, alpha)
+    allowance, bias = _allowance(pairs, N, method, alpha)
     each = b.prompts() - a.prompts() if pairs.paired else None
     error = float(high - low) / 2.0
     freedom = float(max(1, min(a.log.sizes.sum() - len(a.log), b.log.sizes.sum() - len(b.log))))
@@ -88,36 +91,44 @@ def same_prompts(
     return Difference(*values, error, freedom, allowance, bias, each, math.nan)
 
 
-def _jackknife(pairs: Pairs, N: int, method: str, alpha: float) -> tuple[float, float]:
-    return _leave_out([pairs.a, pairs.b], N, method, alpha)
+def left_out(log: RewardLog, N: int, method: str, alpha: float) -> Array:
+    """Return the average of a log without one group of prompts, fitted again, shape (G,).
 
-
-def _leave_out(logs: list[RewardLog], N: int, method: str, alpha: float) -> tuple[float, float]:
-    """Return the standard error of the last average minus the first, by leaving out prompts.
-
-    Prompts are left out in `GROUPS` groups of nearly one size, and the method is fitted again:
-    (G − 1)/G Σ (D_(g) − D̄)². With one log, of its average.
+    Prompts are in at most `GROUPS` groups of nearly one size, by their place.
     """
-    count = len(logs[0])
-    groups = min(GROUPS, count)
-    owner = np.arange(count) % groups
-    left = np.empty(groups)
-    for group in range(groups):
-        kept = np.flatnonzero(owner != group)
-        averages = [
-            Values(subset(log, kept), N, method, alpha).average("population") for log in logs
+    groups = min(GROUPS, len(log))
+    owner = np.arange(len(log)) % groups
+    return np.array(
+        [
+            Values(subset(log, np.flatnonzero(owner != group)), N, method, alpha).average(
+                "population"
+            )
+            for group in range(groups)
         ]
-        left[group] = averages[-1] - (averages[0] if len(logs) > 1 else 0.0)
-    error = math.sqrt((groups - 1) / groups * float(((left - left.mean()) ** 2).sum()))
-    return error, float(groups - 1)
+    )
+
+
+def jackknife(left: Array) -> float:
+    """Return the standard error: [(G − 1)/G Σ (D_(g) − D̄)²]^½.
+
+    Examples
+    --------
+    >>> x = np.array([1.0, 2.0, 4.0, 9.0])
+    >>> round(jackknife((x.sum() - x) / 3), 6) == round(float(x.std(ddof=1)) / 2, 6)
+    True
+    """
+    return math.sqrt((len(left) - 1) / len(left) * float(((left - left.mean()) ** 2).sum()))
 
 
 def _allowance(pairs: Pairs, N: int, method: str, alpha: float) -> tuple[float, float]:
     """Return the standard deviation to allow for the extrapolation's error, and the bias seen.
 
     The difference is extrapolated from m of the M rollouts that every prompt has to the best of M,
-    where it is known without bias; m is to M what M is to N. nan where M is too small.
+    where it is known without bias; m is to M what M is to N. nan where M is too small; nothing
+    where nothing is extrapolated.
     """
+    if method == "max_at_k":
+        return 0.0, 0.0
     M = int(min(pairs.a.sizes.min(), pairs.b.sizes.min()))
     if M < LEAST or M * alpha < 2.0:
         return 0.0, math.nan
