@@ -39,8 +39,7 @@ def simulate(
     variance, bias = np.zeros(len(laws[0])), 0.0
     grid = np.array([N], dtype=np.int64)
     for place, own in enumerate(laws):
-        repeated = own.at(np.repeat(np.arange(len(own)), REPETITIONS))
-        rewards, _ = repeated.draw(m, rng)
+        rewards, _ = own.draw(m, rng, np.repeat(np.arange(len(own)), REPETITIONS))
         count = len(rewards)
         log = RewardLog(tuple(range(count)), rewards.ravel(), np.arange(count + 1) * m)
         values = METHODS[METHOD](log, grid, ALPHA).values[:, 0].reshape(len(own), REPETITIONS)

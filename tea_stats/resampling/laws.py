@@ -105,22 +105,44 @@ class PromptLaws:
         below = np.cumsum(self.gaps * lower, axis=1) - self.gaps * lower
         return (self.gaps * excess * (2.0 * below + self.gaps * lower)).sum(axis=1)
 
-    def draw(self, m: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.intp]]:
-        """Return m rewards of each prompt, and which of its rewards each is, shapes (P, m)."""
-        edges = np.cumsum(self.masses, axis=1)
-        edges[:, -1] = np.inf  # rounding
-        edges = np.where(edges > 1.0 - 1e-13, np.inf, edges)
-        uniform = rng.random((len(self), m))
-        # one search for all prompts: prompt g's edges lie in [2g, 2g + 1], its draws as well
-        offset = 2.0 * np.arange(len(self))[:, None]
-        flat = np.minimum(edges, 1.5) + offset
-        places = np.searchsorted(flat.ravel(), (uniform + offset).ravel(), side="right")
-        outcome = places.reshape(uniform.shape) - np.arange(len(self))[:, None] * edges.shape[1]
-        rewards = np.take_along_axis(self.values, outcome, axis=1)
-        apart = np.take_along_axis(self._hair, outcome, axis=1)
-        if apart.any():
-            rewards = rewards + apart * rng.random((len(self), m))
+    def draw(
+        self, m: int, rng: np.random.Generator, places: NDArray[np.intp] | None = None
+    ) -> tuple[Array, NDArray[np.intp]]:
+        """Return m rewards of each prompt, and which of its rewards each is.
+
+        Parameters
+        ----------
+        m : int
+            Rollouts of a prompt.
+        rng : numpy.random.Generator
+            Source of the draws.
+        places : ndarray of int, shape (G,), optional
+            The prompts, in any order and as often as wanted; by default each once.
+
+        Returns
+        -------
+        rewards : ndarray, shape (G, m)
+        outcome : ndarray of int, shape (G, m)
+            Columns of `values`.
+        """
+        prompt = (np.arange(len(self)) if places is None else places)[:, None]
+        # one search for all prompts: prompt g's edges and draws lie in [2g, 2g + 1]
+        uniform = rng.random((len(prompt), m)) + 2.0 * prompt
+        outcome = np.searchsorted(self._edges, uniform, side="right")
+        outcome = outcome - prompt * self.values.shape[1]
+        rewards = self.values[prompt, outcome]
+        if not self.tied.all():
+            rewards = rewards + self._hair[prompt, outcome] * rng.random(outcome.shape)
         return rewards, outcome
+
+    @cached_property
+    def _edges(self) -> Array:
+        """The upper ends of the rewards' probabilities, prompt g's from 2g on, in one row."""
+        edges = np.cumsum(self.masses, axis=1)
+        # the last reward with a probability takes what rounding leaves
+        last = self.masses[:, ::-1].cumsum(axis=1)[:, ::-1] - self.masses <= 0.0
+        edges = np.where(last, 1.5, np.minimum(edges, 1.0))
+        return (edges + 2.0 * np.arange(len(self))[:, None]).ravel()
 
     @cached_property
     def _hair(self) -> Array:
