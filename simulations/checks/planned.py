@@ -160,9 +160,7 @@ def main(
         ]
     )
     cases = [(place, *shape) for place in range(len(WORLDS)) for shape in PILOTS]
-    second = pd.DataFrame(
-        [planned(*case, pilots, seed) for case in track(cases, "plans")]
-    )
+    second = pd.DataFrame([planned(*case, pilots, seed) for case in track(cases, "plans")])
     for name, table in (("comparisons", first), ("plans", second)):
         if out is not None:
             table.to_csv(out / f"{name}.csv", index=False, float_format="%.4g")

@@ -1,4 +1,4 @@
-"""Test the assumptions of best-of-N estimators on a log of rewards.
+"""Test the assumptions of best-of-N estimators on a log of rewards; name troubles and their cost.
 
 ::
 
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from tea_stats.diagnosis.costs import TROUBLES, Trouble, troubles
 from tea_stats.diagnosis.findings import Diagnosis, Finding, diagnose
 from tea_stats.diagnosis.recommendation import Recommendation, recommend
 from tea_stats.diagnosis.tail import Tail, Threshold
@@ -24,11 +25,14 @@ __all__ = [
     "Interval",
     "Kind",
     "Recommendation",
+    "TROUBLES",
     "Tail",
     "Threshold",
+    "Trouble",
     "Values",
     "Verdict",
     "diagnose",
     "judge",
     "recommend",
+    "troubles",
 ]

@@ -1,6 +1,5 @@
 """Simulated batches of prompts with few-valued rewards, and the errors of estimators on them."""
 
-
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from tea_stats.best_of_n.exact import gradient
 from tea_stats.estimators import lookup
 from tea_stats.families.finite import Discrete
 from tea_stats.families.law import Array
+
 
 def truths(values: Array, probabilities: Array, N: int) -> Array:
     """Return ∇V_N of each prompt in the logits of the values, shape (P, K)."""

@@ -191,7 +191,9 @@ def _choose(
     decides = sources[-1]
     near = [x for x in worst if decides[x].error <= WITHIN * _least(decides)]
     rival = decides[min(near, key=lambda label: worst[label])]
-    clear = -rival.difference > max(CLEARLY * rival.difference_mcse, LESS * decides[RECOMMENDED].error)
+    clear = -rival.difference > max(
+        CLEARLY * rival.difference_mcse, LESS * decides[RECOMMENDED].error
+    )
     chosen = rival.estimator if clear else RECOMMENDED
     errors = {s.m: s.error for s in simulated.scores if s.estimator == chosen}
     return Recommendation(
@@ -206,9 +208,7 @@ def _choose(
         estimator=chosen,
         best=min(here.values(), key=lambda s: s.error).estimator,
         default=RECOMMENDED,
-        alpha=min(
-            (a for a in TEA if TEA[a] in worst), key=lambda a: worst[TEA[a]]
-        ),
+        alpha=min((a for a in TEA if TEA[a] in worst), key=lambda a: worst[TEA[a]]),
         enough_m=enough(errors),
         saturation=simulated.saturation,
     )

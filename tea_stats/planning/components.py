@@ -106,13 +106,9 @@ def components(
     logs = [subset(log, usable) for log in logs]
     laws = tuple(prompt_laws(log, N, few=few, rng=rng) for log in logs)
     if not extrapolated:
-        values = sum(
-            sign * _unbiased(log, N) for sign, log in zip(signs, logs, strict=True)
-        )
+        values = sum(sign * _unbiased(log, N) for sign, log in zip(signs, logs, strict=True))
         noise = sum(_own_noise(own, log, N) for own, log in zip(laws, logs, strict=True))
-        return Components(
-            N, laws, values**2 - noise, values, values, float(np.mean(values)), False
-        )
+        return Components(N, laws, values**2 - noise, values, values, float(np.mean(values)), False)
     values = sum(sign * own.value(N) for sign, own in zip(signs, laws, strict=True))
     if few:
         return Components(N, laws, values**2, values, values, float(np.mean(values)), True)
