@@ -87,7 +87,10 @@ def command(
             figures.save(drawn, figure)
         if report is not None:
             read = [line for log in logs for line in shared.read_lines(log)]
-            sections = [("", [*read, *parts[:3]]), ("Difference", parts[3:])]
+            sections: list[tuple[str, list[shared.Part]]] = [
+                ("", [*read, *parts[:3]]),
+                ("Difference", parts[3:]),
+            ]
             caption = "Difference of best-of-N, b − a, with its interval at each N"
             _report.write(report, f"Best-of-{N:,}: two policies compared", sections, drawn, caption)
     if as_json:

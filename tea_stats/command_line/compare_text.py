@@ -24,7 +24,9 @@ TARGETS = {
 }
 
 
-def parts(result: Comparison, names: tuple[str, str], curve: Sequence[Comparison]) -> Iterator[Part]:
+def parts(
+    result: Comparison, names: tuple[str, str], curve: Sequence[Comparison]
+) -> Iterator[Part]:
     """Yield the headline, the difference, what it rests on, and the differences at other N."""
     yield f"a: {names[0]}\nb: {names[1]}"
     pairs = result.pairs
@@ -32,8 +34,10 @@ def parts(result: Comparison, names: tuple[str, str], curve: Sequence[Comparison
     each = " and ".join(
         f"{own.min()}" if np.ptp(own) == 0 else f"{own.min()} to {own.max()}" for own in sizes
     )
-    kind = f"{len(pairs.a):,} pairs of prompts" if result.paired else (
-        f"{len(pairs.a):,} and {len(pairs.b):,} prompts, not paired"
+    kind = (
+        f"{len(pairs.a):,} pairs of prompts"
+        if result.paired
+        else (f"{len(pairs.a):,} and {len(pairs.b):,} prompts, not paired")
     )
     yield f"{kind}, {each} rollouts each; for {TARGETS[result.target]}"
     yield verdict(result)
@@ -64,9 +68,7 @@ def verdict(result: Comparison) -> Text:
 
 
 def _interval(result: Comparison) -> str:
-    return (
-        f"b − a = {result.difference:+.4g} [{result.low:+.4g}, {result.high:+.4g}]"
-    )
+    return f"b − a = {result.difference:+.4g} [{result.low:+.4g}, {result.high:+.4g}]"
 
 
 def _row(result: Comparison) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def command(
     body = [*diagnose_text.verdicts(result), *diagnose_text.costs(named)]
     last = list(diagnose_text.advice(advice)) if advice is not None else []
     if report is not None:
-        sections = [("", head), ("Verdicts", body)]
+        sections: list[tuple[str, list[shared.Part]]] = [("", head), ("Verdicts", body)]
         sections += [("Recommendation", last)] if last else []
         caption = "The upper tail of the log, beside that of normal rewards"
         _report.write(report, f"Diagnosis of {file}", sections, drawn, caption)

@@ -1,4 +1,4 @@
-"""What the figures of the commands share: they are as wide as a column of print, and readable so."""
+"""What the figures of the commands share: as wide as a column of print, and readable so."""
 
 from __future__ import annotations
 

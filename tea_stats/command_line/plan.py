@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +26,7 @@ Pilots = Annotated[
 @shared.one_line_errors
 def command(
     pilots: Pilots = None,
-    N: Annotated[
-        int | None, typer.Option("--N", "-N", min=1, help="Budget of best-of-N.")
-    ] = None,
+    N: Annotated[int | None, typer.Option("--N", "-N", min=1, help="Budget of best-of-N.")] = None,
     half_width: Annotated[
         float | None,
         typer.Option(
@@ -135,7 +134,10 @@ def command(
             figures.save(drawn, figure)
         if report is not None:
             read = [line for log in logs for line in shared.read_lines(log)]
-            sections = [("", [*read, *parts[:3]]), ("Designs", parts[3:])]
+            sections: list[tuple[str, list[shared.Part]]] = [
+                ("", [*read, *parts[:3]]),
+                ("Designs", parts[3:]),
+            ]
             caption = "Prompts, and rollouts in all, by rollouts of a prompt; dotted: m = N"
             _report.write(report, f"Plan for best-of-{N:,}", sections, drawn, caption)
     if as_json:
@@ -163,7 +165,7 @@ def grid_table(folder: Path, error: float) -> pd.DataFrame:
     """Return the cells of a grid with the replications that each needs."""
     reach()
     try:
-        from analysis.core import read
+        read = importlib.import_module("analysis.core.read")
     except ModuleNotFoundError as missing:
         raise ValueError(
             f"--results needs {missing.name}, which is not installed; pip install 'tea-stats[sim]'"

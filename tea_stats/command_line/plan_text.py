@@ -27,9 +27,11 @@ def parts(plan: Plan, names: list[str]) -> Iterator[Part]:
     what = f"best-of-{plan.N:,}"
     of = f"the difference in {what}" if plan.paired else what
     yield "pilot: " + " and ".join(names)
-    yield f"{plan.pilot_prompts:,} prompts; {of} in the pilot: {plan.value:.4g}" if (
-        plan.assumed is None
-    ) else f"{plan.pilot_prompts:,} prompts; {what} in the pilot: {plan.value:.4g}"
+    yield (
+        f"{plan.pilot_prompts:,} prompts; {of} in the pilot: {plan.value:.4g}"
+        if (plan.assumed is None)
+        else f"{plan.pilot_prompts:,} prompts; {what} in the pilot: {plan.value:.4g}"
+    )
     yield Text(f"For {goal(plan)}: {sizes(plan.best, plan)}", style="bold")
     if plan.cheapest != plan.best:
         bias = f", bias {plan.cheapest.bias:+.2g}" if plan.cheapest.bias else ""
@@ -128,7 +130,9 @@ def grid_parts(table: pd.DataFrame, folder: str, error: float) -> Iterator[Part]
     yield f"{folder}: {len(table):,} cells"
     by_m = table.groupby("m")["needed"].max()
     listed = ", ".join(f"{m} = {needed}" for m, needed in by_m.items())
-    yield Text(f"For a relative Monte Carlo error of {error:g}: reps = {{ {listed} }}", style="bold")
+    yield Text(
+        f"For a relative Monte Carlo error of {error:g}: reps = {{ {listed} }}", style="bold"
+    )
     rows = shared.table("law", "estimator", "m", "N", "error", "± now", "reps now", "needed")
     for row in table.sort_values("needed", ascending=False).head(SHOWN).itertuples():
         rows.add_row(

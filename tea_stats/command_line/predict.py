@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -104,8 +105,10 @@ def command(
         if figure is not None:
             figures.save(drawn, figure)
         if report is not None:
-            first, *rest = parts
-            sections = [("", [*shared.read_lines(log), first]), ("Prediction", rest)]
+            sections: list[tuple[str, Sequence[shared.Part]]] = [
+                ("", [*shared.read_lines(log), parts[0]]),
+                ("Prediction", parts[1:]),
+            ]
             caption = "Best-of-N by each method, and the backtest of the methods"
             _report.write(report, f"Best-of-{N:,} of {file}", sections, drawn, caption)
     if as_json:

@@ -12,6 +12,7 @@ from tea_stats.prediction import METHODS, Forecast
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+
 def draw(forecast: Forecast, target_reward: float | None) -> Figure:
     """Return the figure: curves, and below them the backtest."""
     import matplotlib as mpl

@@ -102,11 +102,11 @@ def write(
 
 
 def escaped(text: object) -> str:
-    """Return text for HTML; a lone surrogate, which no file can hold, becomes U+FFFD.
+    r"""Return text for HTML; a lone surrogate, which no file can hold, becomes U+FFFD.
 
     Examples
     --------
-    >>> escaped("<script>'a'&\\ud800")
+    >>> escaped("<script>'a'&\ud800")
     '&lt;script&gt;&#x27;a&#x27;&amp;�'
     """
     whole = str(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -13,9 +13,7 @@ from tea_stats.command_line.schemas import SCHEMAS, schema
 
 @shared.one_line_errors
 def command(
-    name: Annotated[
-        str, typer.Argument(metavar="COMMAND", help=f"One of {', '.join(SCHEMAS)}.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="COMMAND", help=f"One of {', '.join(SCHEMAS)}.")],
 ) -> None:
     """Print the JSON Schema of what a command prints with --json.
 

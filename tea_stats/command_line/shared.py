@@ -128,15 +128,15 @@ def written(**paths: Path | None) -> list[Part]:
     return [f"{name}: {path}" for name, path in paths.items() if path is not None]
 
 
-def print_json(kind: str, content: Mapping[str, Any]) -> None:
+def print_json(kind: str | None, content: Mapping[str, Any]) -> None:
     """Print as JSON; arrays become lists, NaN and infinities null.
 
-    `kind` names the command; `schemas.SCHEMAS` has the version and the description of what it
-    prints.
+    `kind` is a key of `schemas.SCHEMAS`, which has the version and the description of what is
+    printed; None where that is no more than a list of records.
     """
     from tea_stats.command_line.schemas import identifier
 
-    whole = {"schema": identifier(kind), **content}
+    whole = content if kind is None else {"schema": identifier(kind), **content}
     text = json.dumps(_plain(whole), ensure_ascii=False, indent=2, allow_nan=False)
     if not terminal.encodes(text):
         text = json.dumps(_plain(whole), ensure_ascii=True, indent=2, allow_nan=False)

@@ -18,7 +18,8 @@ PLAIN = {
     "×": "x", "·": "*", "±": "+-", "≈": "~", "≤": "<=", "≥": ">=", "≪": "<<", "≫": ">>", "≠": "!=",
     "∞": "inf", "√": "sqrt ", "Σ": "sum ", "∫": "int ", "∇": "grad ", "∂": "d", "‖": "||",
     "∧": "min", "∨": "max", "∈": "in", "→": "->", "←": "<-", "⟨": "<", "⟩": ">",
-    "…": "...", "⋯": "...", "“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "•": "*", "§": "section ",
+    "…": "...", "⋯": "...", "“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "•": "*",
+    "§": "section ",
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "eps", "θ": "theta", "κ": "kappa",
     "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau",
     "φ": "phi", "χ": "chi", "ψ": "psi", "ω": "omega", "Φ": "Phi", "Ψ": "Psi", "Γ": "Gamma",
@@ -27,12 +28,12 @@ PLAIN = {
 
 
 def letter(character: str) -> str:
-    """Return what stands for a character in ASCII.
+    r"""Return what stands for a character in ASCII.
 
     Examples
     --------
     >>> [letter(x) for x in ("−", "ĝ", "²", "₁", "é", "漢")]
-    ['-', 'g', '2', '1', 'e', '\\\\u6f22']
+    ['-', 'g', '2', '1', 'e', '\\u6f22']
     """
     if character in PLAIN:
         return PLAIN[character]

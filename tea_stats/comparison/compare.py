@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 
 from tea_stats._validation import as_choice, as_count, as_real, as_seed
 from tea_stats.comparison.differences import Difference, paired, same_prompts, unpaired
-from tea_stats.comparison.pairs import Pairs, pair
+from tea_stats.comparison.pairs import Pairs, divided, pair, unit
 from tea_stats.comparison.values import usual_method
 from tea_stats.families.law import Array
 from tea_stats.prediction.curves import TARGETS
@@ -169,13 +169,15 @@ def compare(
     name = usual_method(pairs.a, pairs.b, N) if method is None else method
     _check_method(name, pairs, N)
     rng = np.random.default_rng(as_seed("seed", seed))
+    by = unit(pairs.a, pairs.b)
+    inner = replace(pairs, a=divided(pairs.a, by), b=divided(pairs.b, by))
     if target == "these_prompts":
-        found = same_prompts(pairs, N, name, alpha, rng)
+        found = same_prompts(inner, N, name, alpha, rng)
     elif pairs.paired:
-        found = paired(pairs, N, name, alpha)
+        found = paired(inner, N, name, alpha)
     else:
-        found = unpaired(pairs, N, name, alpha)
-    return _result(pairs, N, level, target, name, found)
+        found = unpaired(inner, N, name, alpha)
+    return _result(pairs, N, level, target, name, found.times(by))
 
 
 def _result(

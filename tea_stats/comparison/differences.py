@@ -35,6 +35,21 @@ class Difference(NamedTuple):
     each: Array | None
     unpaired_error: float
 
+    def times(self, by: float) -> Difference:
+        """Return it in another unit."""
+        if by == 1.0:
+            return self
+        return Difference(
+            value_a=self.value_a * by,
+            value_b=self.value_b * by,
+            standard_error=self.standard_error * by,
+            freedom=self.freedom,
+            allowance=self.allowance * by,
+            backtest=self.backtest * by,
+            each=None if self.each is None else self.each * by,
+            unpaired_error=self.unpaired_error * by,
+        )
+
 
 def paired(pairs: Pairs, N: int, method: str, alpha: float) -> Difference:
     """Return the difference over pairs of prompts; its error by their scatter, or a jackknife."""
@@ -71,7 +86,8 @@ def unpaired(pairs: Pairs, N: int, method: str, alpha: float) -> Difference:
     if total > 0.0:
         freedom = total**2 / sum(s**2 / f for s, f in zip(squares, freedoms, strict=True))
     allowance, bias = _allowance(pairs, N, method, alpha)
-    return Difference(*values, error, freedom, allowance, bias, None, math.nan)
+    value_a, value_b = values
+    return Difference(value_a, value_b, error, freedom, allowance, bias, None, math.nan)
 
 
 def same_prompts(
@@ -87,8 +103,8 @@ def same_prompts(
     each = b.prompts() - a.prompts() if pairs.paired else None
     error = float(high - low) / 2.0
     freedom = float(max(1, min(a.log.sizes.sum() - len(a.log), b.log.sizes.sum() - len(b.log))))
-    values = a.average(target), b.average(target)
-    return Difference(*values, error, freedom, allowance, bias, each, math.nan)
+    value_a, value_b = a.average(target), b.average(target)
+    return Difference(value_a, value_b, error, freedom, allowance, bias, each, math.nan)
 
 
 def left_out(log: RewardLog, N: int, method: str, alpha: float) -> Array:

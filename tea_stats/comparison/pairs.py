@@ -70,6 +70,26 @@ def pair(a: RewardLog, b: RewardLog) -> Pairs:
     return Pairs(subset(a, own), subset(b, other), True, by_place, alone_a, alone_b)
 
 
+def unit(*logs: RewardLog) -> float:
+    """Return 1, or a power of two to divide rewards by whose squares would leave the float range.
+
+    Examples
+    --------
+    >>> unit(RewardLog.from_groups([[0.0, 1e200]])) > 1e199
+    True
+    """
+    largest = max(float(np.abs(log.rewards).max()) for log in logs)
+    spread = max(float(np.ptp(log.rewards)) for log in logs)
+    if largest <= 1e100 and (spread == 0.0 or spread >= 1e-100):
+        return 1.0
+    return float(2.0 ** np.floor(np.log2(largest if largest > 1e100 else spread)))
+
+
+def divided(log: RewardLog, by: float) -> RewardLog:
+    """Return the log in another unit."""
+    return log if by == 1.0 else RewardLog(log.prompts, log.rewards / by, log.offsets)
+
+
 def subset(log: RewardLog, places: np.ndarray) -> RewardLog:
     """Return the log of some prompts, in this order."""
     groups = list(log)

@@ -1,4 +1,4 @@
-"""Best-of-N of each prompt and on average, unbiased or extrapolated, by one method for both logs."""
+"""Best-of-N of each prompt and on average, unbiased or extrapolated."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ class Values:
 
     def prompts(self) -> Array:
         """Return the value of each prompt, NaN where there is none, shape (P,)."""
-        return self.base + sum(gap * part.values[:, 0] for gap, part in self.parts)
+        values = np.full(len(self.log), self.base)
+        for gap, part in self.parts:
+            values = values + gap * part.values[:, 0]
+        return values
 
     def average(self, target: str) -> float:
         """Return the average over the population, or over these prompts."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tea_stats._validation import as_count, as_seed
 from tea_stats.diagnosis import signs, values as _values
@@ -76,7 +77,7 @@ class Sample:
     log: RewardLog
     values: Values
     laws: PromptLaws
-    prompt: Array
+    prompt: NDArray[np.intp]
     rewards: Array
 
     def advantages(self, rewards: Array) -> Array:
@@ -154,7 +155,7 @@ def effective(squares: Array) -> Array:
 
 
 def dead_prompts(sample: Sample) -> Trouble | None:
-    """Prompts whose rewards are all equal."""
+    """Return whether many prompts have equal rewards only."""
     share = sample.values.degenerate.estimate
     if not share > signs.DEAD:
         return None
@@ -171,7 +172,7 @@ def dead_prompts(sample: Sample) -> Trouble | None:
 
 
 def few_values(sample: Sample) -> Trouble | None:
-    """Rewards of few values, whose tail has no spread."""
+    """Return whether rewards have few values, so that a tail has no spread."""
     if sample.values.kind not in (Kind.BINARY, Kind.FEW_VALUED):
         return None
     differ = sample.rewards.max(axis=-1) > sample.rewards.min(axis=-1)
@@ -182,13 +183,13 @@ def few_values(sample: Sample) -> Trouble | None:
         "few values",
         f"{sample.values.distinct} distinct rewards",
         *mean(share),
-        "share of the groups with unequal rewards that TEA makes nothing of, all its tail being tied",
+        "share of the groups with unequal rewards that TEA makes nothing of: their tail is tied",
         "use an estimator for few values (beta_binomial, max_at_k), or a finer reward",
     )
 
 
 def ceiling(sample: Sample) -> Trouble | None:
-    """A largest reward that many rollouts have."""
+    """Return whether many rollouts have the largest reward."""
     found = signs.ceiling(sample.log, sample.values)
     if found is None:
         return None
@@ -205,7 +206,7 @@ def ceiling(sample: Sample) -> Trouble | None:
 
 
 def mixture(sample: Sample) -> Trouble | None:
-    """Two kinds of completions, as with a format check plus a score."""
+    """Return whether there are two kinds of completions: a format check plus a score."""
     found = signs.two_kinds(sample.log, sample.values)
     if found is None:
         return None
@@ -230,7 +231,7 @@ def mixture(sample: Sample) -> Trouble | None:
 
 
 def mixed_units(sample: Sample) -> Trouble | None:
-    """Prompts with rewards in different units."""
+    """Return whether prompts have rewards in different units."""
     ratio = signs.scale_ratio(sample.log, sample.values)
     if not signs.units_differ(ratio, sample.values.median):
         return None
@@ -246,7 +247,7 @@ def mixed_units(sample: Sample) -> Trouble | None:
 
 
 def outlier_prompt(sample: Sample) -> Trouble | None:
-    """One prompt with rewards far wider than all others."""
+    """Return whether one prompt has rewards far wider than all others."""
     found = signs.outlier(sample.log)
     if found is None:
         return None
@@ -268,7 +269,7 @@ def outlier_prompt(sample: Sample) -> Trouble | None:
 
 
 def duplicates(sample: Sample) -> Trouble | None:
-    """Completions that a prompt has several times."""
+    """Return whether prompts have a completion several times."""
     found = signs.duplicates(sample.log, sample.values)
     if found is None:
         return None

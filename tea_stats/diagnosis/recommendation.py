@@ -141,11 +141,12 @@ def recommend(
     -----
     Continuous rewards: the laws of `linear.library.LIBRARY` that the log's best-of-k curve makes
     likely, at most three, each measured by `monte_carlo.measure` in location and scale, or where a
-    law cannot be shifted in its own parameters, and averaged by their weights; and the log's own
-    prompts and rewards, with a tail beyond them (`tea_stats.diagnosis.resampled`). The default
-    chooses among the same laws, which is to its advantage where none of them fits; on the log itself
-    it has none. An estimator counts by the worse of the two ratios of its error to the least one.
-    Few-valued rewards: prompts with the log's own frequencies, in the logits of the values.
+    law cannot be shifted in its own parameters, and averaged by their weights; and the prompts and
+    rewards of the log, with a tail beyond them (`tea_stats.diagnosis.resampled`). The default may
+    choose among the same laws, which is to its advantage where none of them fits; on the log itself
+    it has no such advantage, and the log itself decides. Another estimator replaces the default if
+    its error there is lower by a third, significantly. Few-valued rewards: prompts with the log's
+    own frequencies, in the logits of the values.
     """
     check_log(log)
     N, seed = as_count("N", N), as_seed("seed", seed)

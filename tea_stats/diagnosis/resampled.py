@@ -1,10 +1,11 @@
 r"""The errors of estimators on batches drawn from the log itself.
 
 Prompts are drawn from the log's, with replacement, and rollouts from their own rewards
-(`resampling.prompt_laws`), so that whatever the log has is in the batch: two kinds of completions, a
-ceiling, units that differ, an outlier. A policy moves smoothly in the ranks of a prompt's rewards: the
-score of the rollout of mid-rank u is (z, z² − 1), z = Φ⁻¹(u), which for normal rewards are location
-and log scale, the same two parameters for all prompts. The exact gradient is a finite sum,
+(`resampling.prompt_laws`), so that whatever the log has is in the batch: two kinds of completions,
+a ceiling, units that differ, an outlier. A policy moves smoothly in the ranks of a prompt's
+rewards: the score of the rollout of mid-rank u is (z, z² − 1), z = Φ⁻¹(u), which for normal rewards
+are location and log scale, the same two parameters for all prompts. The exact gradient is a finite
+sum,
 
 .. math:: ∇V_N = E[ψ_N(R) S].
 """

@@ -117,7 +117,7 @@ def ceiling(log: RewardLog, values: Values) -> str | None:
     return None
 
 
-def best_split(ascending: Array) -> tuple[Array, Array]:
+def best_split(ascending: Array) -> tuple[NDArray[np.intp], Array]:
     """Return the split of each sorted group that explains most of its variance.
 
     How many rewards are above it, and the share that it explains; shapes (G,).
@@ -128,7 +128,7 @@ def best_split(ascending: Array) -> tuple[Array, Array]:
     k = np.arange(1, m)
     between = above**2 * (1.0 / k + 1.0 / (m - k)) / m
     total = (centred**2).mean(axis=1)
-    place = between.argmax(axis=1)
+    place: NDArray[np.intp] = between.argmax(axis=1)
     best = np.take_along_axis(between, place[:, None], axis=1)[:, 0]
     return place + 1, best / np.where(total > 0.0, total, 1.0)
 

@@ -15,6 +15,7 @@ of products of a prompt's own numbers, so that leaving out prompts gives the sta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +92,6 @@ def components(
 ) -> Components:
     """Return the variance components of a pilot, or of a pair of pilots with the same prompts."""
     logs = [pilot] if against is None else [pilot, against]
-    signs = [1.0] if against is None else [-1.0, 1.0]
     few = few_valued(*logs)
     have = np.min([log.sizes for log in logs], axis=0)
     extrapolated = bool((have >= N).mean() < WITH_N)
@@ -106,24 +106,39 @@ def components(
     logs = [subset(log, usable) for log in logs]
     laws = tuple(prompt_laws(log, N, few=few, rng=rng) for log in logs)
     if not extrapolated:
-        values = sum(sign * _unbiased(log, N) for sign, log in zip(signs, logs, strict=True))
-        noise = sum(_own_noise(own, log, N) for own, log in zip(laws, logs, strict=True))
-        return Components(N, laws, values**2 - noise, values, values, float(np.mean(values)), False)
-    values = sum(sign * own.value(N) for sign, own in zip(signs, laws, strict=True))
-    if few:
-        return Components(N, laws, values**2, values, values, float(np.mean(values)), True)
-    products, firsts, seconds = [], [], []
-    for _ in range(HALVES):
-        halves = [_halves(log, N, rng) for log in logs]
-        a, b = (
-            sum(sign * pair[side] for sign, pair in zip(signs, halves, strict=True))
-            for side in (0, 1)
-        )
-        products.append(a * b)
-        firsts.append(a)
-        seconds.append(b)
-    means = [np.mean(part, axis=0) for part in (products, firsts, seconds)]
-    return Components(N, laws, *means, float(np.mean(values)), True)
+        values = _signed([_unbiased(log, N) for log in logs])
+        noise = _signed([_own_noise(own, log, N) for own, log in zip(laws, logs, strict=True)], 1.0)
+        return _about(N, laws, float(values.mean()), [(values, values)], noise, extrapolated)
+    values = _signed([own.value(N) for own in laws])
+    pairs = [(values, values)]
+    if not few:
+        halves = [[_halves(log, N, rng) for log in logs] for _ in range(HALVES)]
+        pairs = [
+            (_signed([pair[0] for pair in own]), _signed([pair[1] for pair in own]))
+            for own in halves
+        ]
+    none = np.zeros(len(values))
+    return _about(N, laws, float(values.mean()), pairs, none, extrapolated)
+
+
+def _signed(parts: Sequence[Array], sign: float = -1.0) -> Array:
+    """Return the only part, or the second and `sign` times the first."""
+    return parts[0] if len(parts) == 1 else parts[1] + sign * parts[0]
+
+
+def _about(
+    N: int,
+    laws: tuple[PromptLaws, ...],
+    value: float,
+    pairs: Sequence[tuple[Array, Array]],
+    noise: Array,
+    extrapolated: bool,
+) -> Components:
+    """Return components from pairs of values, taken about one centre so that nothing cancels."""
+    centred = [(a - value, b - value) for a, b in pairs]
+    product = np.mean([a * b for a, b in centred], axis=0) - noise
+    first, second = (np.mean([pair[side] for pair in centred], axis=0) for side in (0, 1))
+    return Components(N, laws, product, first, second, value, extrapolated)
 
 
 def _unbiased(log: RewardLog, N: int) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from tea_stats._validation import as_count, as_counts, as_real, as_seed
-from tea_stats.comparison.pairs import pair
+from tea_stats.comparison.pairs import divided, pair, unit
 from tea_stats.comparison.values import few_valued
 from tea_stats.families.law import Array
 from tea_stats.planning.components import Components, components
@@ -161,11 +161,11 @@ def plan(
 
     Notes
     -----
-    A prompt's value has the variance τ² + ω²(m), see `tea_stats.planning.components`. P is the least
-    number of prompts whose t interval has the half-width (`prompts_for_width`), or whose paired test
-    has the power (`prompts_for_power`); `assured` takes the variance at the upper end of its own
-    one-sided interval, by leaving out prompts of the pilot. For m < N a method of `prediction` is
-    run on logs drawn from the pilot's laws, and its variance measured.
+    A prompt's value has the variance τ² + ω²(m), see `tea_stats.planning.components`. P is the
+    least number of prompts whose t interval has the half-width (`prompts_for_width`), or whose
+    paired test has the power (`prompts_for_power`); `assured` takes the variance at the upper end
+    of its own one-sided interval, by leaving out prompts of the pilot. For m < N a
+    method of `prediction` is run on logs drawn from the pilot's laws, and its variance measured.
 
     Examples
     --------
@@ -186,22 +186,28 @@ def plan(
         pairs = pair(pilot, against)
         if not pairs.paired:
             raise ValueError(
-                "the two pilots have no two prompts in common; give logs of the same prompts, whose "
-                "labels tell them apart (--prompt)"
+                "the two pilots have no two prompts in common; give logs of the same prompts, by "
+                "the same labels (--prompt)"
             )
         first, second = pairs.a, pairs.b
+    by = unit(first) if second is None else unit(first, second)
+    first = divided(first, by)
+    second = None if second is None else divided(second, by)
     found = components(first, N, rng, second)
     assumed = varies * float(difference) if difference is not None and against is None else None
+    goal = goal / by
     sizes = _sizes(N, m, few_valued(first, *([second] if second else [])))
     designs = []
     for size in sizes:
         within, bias, method = _within(found, size, rng)
         between, scale, error = found.between, 1.0, found.error(within)
         if assumed is not None:  # the noise of two policies like the pilot's, whose biases cancel
-            between, scale, bias = assumed**2, 2.0, 0.0
+            between, scale, bias = (assumed / by) ** 2, 2.0, 0.0
             error = scale * float(within.std(ddof=1)) / math.sqrt(len(within))
         total = between + scale * float(within.mean())
-        worst = total + max(0.0, float(special.ndtri(assurance))) * error
+        # a variance is never below zero, and its estimates are skewed: on a logarithmic scale
+        margin = max(0.0, float(special.ndtri(assurance))) * error
+        worst = total * math.exp(margin / total) if total > 0.0 else margin
         if half_width is not None:
             counts = [prompts_for_width(v, goal, level) for v in (total, worst)]
         else:
@@ -212,14 +218,14 @@ def plan(
                 prompts=counts[0],
                 assured=counts[1],
                 rollouts=size * counts[1],
-                between=between,
-                within=scale * float(within.mean()),
+                between=between * by**2,
+                within=scale * float(within.mean()) * by**2,
                 method=method,
-                bias=bias,
+                bias=bias * by,
             )
         )
     unbiased = [design for design in designs if design.method == "max_at_k"]
-    exact = [design for design in designs if abs(design.bias) <= TOLERATED * goal]
+    exact = [design for design in designs if abs(design.bias) <= TOLERATED * goal * by]
     return Plan(
         N=N,
         half_width=half_width,
@@ -228,7 +234,7 @@ def plan(
         power=power,
         assurance=assurance,
         pilot_prompts=len(found.product),
-        value=found.value,
+        value=found.value * by,
         paired=difference is not None or against is not None,
         assumed=assumed,
         extrapolated=found.extrapolated,

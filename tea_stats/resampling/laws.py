@@ -23,7 +23,7 @@ from tea_stats.prediction.u_statistic import log_choose
 
 #: overlaps of two subsets that are less likely than this are neglected
 NEGLIGIBLE = 1e-17
-#: draws of one reward that is no tie in the log are this share of the next gap apart: no ties either
+#: draws of one reward that is no tie in the log are apart by up to this share of the next gap
 HAIR = 1e-6
 
 

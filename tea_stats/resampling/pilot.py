@@ -12,8 +12,8 @@ probability above, z normal quantiles and a(p) = p/φ(z_{1−p}) = dz/d(−log p
 which is Gaussian at ξ = 0, heavier above and lighter below. The normalised spacings
 y_j = j (r_(n−j+1) − r_(n−j)) of the best quarter are exponential with the mean s a(p) p^{−ξ} at
 p = j/n (Rényi). Each prompt has its own s, by the median of its y_j; ξ is one for all, minus the
-slope of the medians over prompts of log(y_j/a) in log p, shrunk by its noise. Medians ignore the one
-gap that a mixture of two kinds of completions has. No tail is added where the two best tie.
+slope of the medians over prompts of log(y_j/a) in log p, shrunk by its noise. Medians ignore the
+one gap that a mixture of two kinds of completions has. No tail is added where the two best tie.
 """
 
 from __future__ import annotations

@@ -17,7 +17,14 @@ from tea_stats._validation import as_choice
 
 #: the version of each kind
 SCHEMAS: Mapping[str, int] = MappingProxyType(
-    {"predict": 1, "diagnose": 1, "compare": 1, "plan": 1, "replications": 1}
+    {
+        "predict": 1,
+        "diagnose": 1,
+        "compare": 1,
+        "plan": 1,
+        "replications": 1,
+        "simulate": 1,
+    }
 )
 
 
