@@ -13,6 +13,7 @@ from tea_stats import (
 )
 from tea_stats.best_of_n import efficiency
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, advantages
+from tea_stats.estimators.batch_report import BatchReport, batch_report
 from tea_stats.estimators.table import *  # noqa: F403  # each estimator, as a value and a function
 from tea_stats.families import *  # noqa: F403
 from tea_stats.families import FAMILIES, Affine, Law
@@ -22,6 +23,7 @@ __version__ = "0.2.0"
 
 __all__ = [
     "Affine",
+    "BatchReport",
     "ESTIMATORS",
     "Estimator",
     "FAMILIES",
@@ -29,6 +31,7 @@ __all__ = [
     "LinearDesign",
     "RECOMMENDED",
     "advantages",
+    "batch_report",
     "best_of_n",
     "comparison",
     "diagnosis",

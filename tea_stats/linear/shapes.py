@@ -44,8 +44,8 @@ FAR_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
 FAR_GAPS = (7.0, 12.0, 30.0)
 #: shapes further outside the library's than this count as at that distance
 MARGIN = 1.0
-#: rewards drawn for the expectations under each law
-DRAWS = 65_536
+#: rewards drawn for the expectations under each law, in at least so many groups
+DRAWS, LEAST_GROUPS = 32_768, 512
 #: rises below this share of the scale count as this: the rewards tie
 LEAST_RISE = 1e-6
 #: z beyond this counts as this
@@ -102,9 +102,10 @@ def _plain(gaps: Array) -> Array:
     logs = [np.log(np.maximum(gaps @ _rises(m), LEAST_RISE))]
     half = (m - 1) // 2
     for part in (gaps[:, :half], gaps[:, half:-1], gaps):
-        total = part.sum(axis=1)
-        ratio = (part**2).sum(axis=1) / np.where(total > 0.0, total, 1.0) ** 2
-        logs.append(np.log(np.where(total > 0.0, ratio, 1.0))[:, None])
+        total = part.sum(axis=1, keepdims=True)
+        parts = part / np.where(total > 0.0, total, 1.0)
+        squares = (parts**2).sum(axis=1, keepdims=True)
+        logs.append(np.log(np.where(total > 0.0, squares, 1.0)))
     return np.concatenate(logs, axis=1)
 
 
@@ -133,7 +134,7 @@ def _quantiles() -> tuple[Array, Array]:
 def expected(m: int) -> Shapes:
     """Return what each hypothesis expects of groups of m ≥ 3, from draws with one fixed seed."""
     rng = np.random.default_rng(m)
-    groups = DRAWS // m
+    groups = max(DRAWS // m, LEAST_GROUPS)
     u = np.sort(rng.random((groups, m)), axis=1)
     logits, (x, quantiles) = np.log(u) - np.log1p(-u), _quantiles()
     drawn = [_plain(np.diff(np.interp(logits, x, q), axis=1)) for q in quantiles]
