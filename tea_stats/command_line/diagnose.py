@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tea_stats import diagnosis, reward_log
+from tea_stats import BatchReport, diagnosis, reward_log
 from tea_stats.command_line import diagnose_text, figures, report as _report, shared
 from tea_stats.diagnosis import ASSUMPTIONS, Diagnosis, Recommendation, Trouble
+from tea_stats.reward_log import RewardLog
 
 N = Annotated[int, typer.Option("--N", min=1, help="Deployment budget of best-of-N.")]
 Sizes = Annotated[
@@ -77,23 +78,24 @@ def command(
     result = diagnosis.diagnose(log, seed=seed)
     drawn = _draw(result, figure, report)
     named: tuple[Trouble, ...] = ()
-    advice = None
+    advice, believed = None, None
     if not verdicts_only:
         m = sizes[0] if sizes else None
         named = diagnosis.troubles(log, m=m, prompts=prompts, seed=seed)
+        believed = diagnosis.trust(log, budget, m=m)
         advice = diagnosis.recommend(
             log, budget, m=sizes or None, prompts=prompts, batches=batches, seed=seed
         )
     head = [*diagnose_text.headline(file, result), *shared.read_lines(log)]
     body = [*diagnose_text.verdicts(result), *diagnose_text.costs(named)]
-    last = list(diagnose_text.advice(advice)) if advice is not None else []
+    last = list(diagnose_text.advice(advice, believed)) if advice is not None else []
     if report is not None:
         sections: list[tuple[str, list[shared.Part]]] = [("", head), ("Verdicts", body)]
         sections += [("Recommendation", last)] if last else []
         caption = "The upper tail of the log, beside that of normal rewards"
         _report.write(report, f"Diagnosis of {file}", sections, drawn, caption)
     if as_json:
-        shared.print_json("diagnose", content(file, result, named, advice))
+        shared.print_json("diagnose", content(file, log, result, named, advice, believed))
         return
     shared.show(["", *head])
     shared.show(body, indent=2)
@@ -116,7 +118,12 @@ def _draw(result: Diagnosis, figure: Path | None, report: Path | None) -> Any:
 
 
 def content(
-    file: str, result: Diagnosis, named: Sequence[Trouble], advice: Recommendation | None
+    file: str,
+    log: RewardLog,
+    result: Diagnosis,
+    named: Sequence[Trouble],
+    advice: Recommendation | None,
+    believed: BatchReport | None,
 ) -> dict[str, Any]:
     """Return everything, for JSON."""
     findings = {
@@ -133,8 +140,10 @@ def content(
     del whole["findings"]
     return {
         "file": file,
+        "reading": shared.read_content(log),
         "findings": findings,
         **whole,
+        "trust": believed.metrics() if believed else None,
         "troubles": [dataclasses.asdict(trouble) for trouble in named],
         "recommendation": dataclasses.asdict(advice) if advice else None,
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from tea_stats import BatchReport
 from tea_stats.command_line import shared
 from tea_stats.command_line.shared import Part
 from tea_stats.diagnosis import (
@@ -138,10 +139,12 @@ def tolerated(name: str) -> str:
     return f"up to {high:g}" if low == -math.inf else f"{low:g} to {high:g}"
 
 
-def advice(choice: Recommendation) -> Iterator[Part]:
+def advice(choice: Recommendation, believed: BatchReport | None = None) -> Iterator[Part]:
     """Yield the recommendation, its reason, and the table of errors."""
     yield Text(f"For best-of-{choice.N}: {choice.estimator}", style="bold")
     yield from reasons(choice)
+    if believed is not None:
+        yield f"{choice.default} takes a batch of this log for: {believed}"
     if choice.saturation < SATURATED:
         yield (
             f"Saturated: at this N the gradient is {choice.saturation:.2g} times as long as the "

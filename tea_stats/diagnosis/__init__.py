@@ -14,6 +14,7 @@ from tea_stats.diagnosis.costs import TROUBLES, Trouble, troubles
 from tea_stats.diagnosis.findings import Diagnosis, Finding, diagnose
 from tea_stats.diagnosis.recommendation import Recommendation, recommend
 from tea_stats.diagnosis.tail import Tail, Threshold
+from tea_stats.diagnosis.trust import trust
 from tea_stats.diagnosis.values import Kind, Values
 from tea_stats.diagnosis.verdicts import ASSUMPTIONS, Assumption, Interval, Verdict, judge
 
@@ -35,4 +36,5 @@ __all__ = [
     "judge",
     "recommend",
     "troubles",
+    "trust",
 ]

@@ -24,6 +24,9 @@ LARGEST_M = 256
 #: another estimator replaces the default if its error is lower by this share, as the fitted law is
 #: an estimate, and by this many standard errors of the difference, as some 20 are compared
 LESS, CLEARLY = 1 / 3, 3.0
+#: where the fitted laws do not agree, the default must have this many times the error: a prompt of 16
+#: rollouts differs from others of the same law, which costs methods that pool prompts up to so much
+EXAGGERATED = 4.0
 #: what replaces the default has at most this times the least error on the log itself; of several
 #: the one whose worse ratio is least
 WITHIN = 2.0
@@ -143,10 +146,10 @@ def recommend(
     likely, at most three, each measured by `monte_carlo.measure` in location and scale, or where a
     law cannot be shifted in its own parameters, and averaged by their weights; and the prompts and
     rewards of the log, with a tail beyond them (`tea_stats.diagnosis.resampled`). The default may
-    choose among the same laws, which is to its advantage where none of them fits; on the log itself
-    it has no such advantage, and the log itself decides. Another estimator replaces the default if
-    its error there is lower by a third, significantly. Few-valued rewards: prompts with the log's
-    own frequencies, in the logits of the values.
+    choose among the same laws, which is to its advantage where none of them fits; the log itself
+    decides. Another estimator replaces the default if its error there is significantly lower, by a
+    third where the laws agree, and by a factor of four where they do not. Few-valued rewards:
+    prompts with the log's own frequencies, in the logits of the values.
     """
     check_log(log)
     N, seed = as_count("N", N), as_seed("seed", seed)
@@ -192,8 +195,11 @@ def _choose(
     decides = sources[-1]
     near = [x for x in worst if decides[x].error <= WITHIN * _least(decides)]
     rival = decides[min(near, key=lambda label: worst[label])]
-    clear = -rival.difference > max(
-        CLEARLY * rival.difference_mcse, LESS * decides[RECOMMENDED].error
+    usual = decides[RECOMMENDED]
+    agreed = here[rival.estimator].error < (1.0 - LESS) * here[RECOMMENDED].error
+    enough_less = (1.0 - LESS if agreed else 1.0 / EXAGGERATED) * usual.error
+    clear = (
+        rival.error < enough_less and -rival.difference > CLEARLY * rival.difference_mcse
     )
     chosen = rival.estimator if clear else RECOMMENDED
     errors = {s.m: s.error for s in simulated.scores if s.estimator == chosen}

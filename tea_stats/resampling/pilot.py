@@ -74,14 +74,31 @@ def prompt_laws(
     shape = tail_shape(groups) if extended else math.nan
     rows = [_law(group, N, shape) for group in groups]
     width = max(len(values) for values, _, _ in rows)
-    values, masses = np.zeros((2, len(rows), width))
-    tied = np.ones((len(rows), width), dtype=bool)
+    values, masses, widths = np.zeros((3, len(rows), width))
     for place, (own, chances, ties) in enumerate(rows):
         count = len(own)
         values[place, :count], values[place, count:] = own, own[-1]
         masses[place, :count] = chances
-        tied[place, :count] = ties
-    return PromptLaws(values, masses, tied)
+        widths[place, :count] = piece_widths(own, ties)
+    return PromptLaws(values, masses, widths)
+
+
+def piece_widths(values: Array, tied: NDArray[np.bool_]) -> Array:
+    """Return how wide the piece around each of a prompt's rewards is; 0 where rewards tie.
+
+    Up to the middle of the nearer gap on both sides, but no wider than the median gap: the space
+    between two kinds of completions stays empty.
+
+    Examples
+    --------
+    >>> piece_widths(np.array([0.0, 1.0, 2.0, 9.0, 9.5]), np.zeros(5, dtype=bool)).tolist()
+    [1.0, 1.0, 1.0, 0.5, 0.5]
+    """
+    if len(values) < 2:
+        return np.zeros(len(values))
+    gaps = np.diff(values)
+    nearer = np.minimum(np.append(gaps[0], gaps), np.append(gaps, gaps[-1]))
+    return np.where(tied, 0.0, np.minimum(nearer, np.median(gaps)))
 
 
 def _thinned(group: Array) -> Array:
