@@ -6,6 +6,7 @@ prompt's own rewards. "Squared advantages" are those of TEA, whose error grows w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -130,7 +131,7 @@ def troubles(
     if values.kind is Kind.CONSTANT or values.largest < 2:
         return ()
     few = values.kind is not Kind.CONTINUOUS
-    laws = prompt_laws(log, size, few=few, rng=rng)
+    laws = prompt_laws(log, size, few=few, rng=rng, posterior=False)
     chosen = rng.integers(len(laws), size=batches * prompts)
     rewards, _ = laws.draw(size, rng, chosen)
     shape = (batches, prompts)
@@ -233,7 +234,9 @@ def mixture(sample: Sample) -> Trouble | None:
 def mixed_units(sample: Sample) -> Trouble | None:
     """Return whether prompts have rewards in different units."""
     ratio = signs.scale_ratio(sample.log, sample.values)
-    if not signs.units_differ(ratio, sample.values.median):
+    # ranges of few values do not scatter as spreads do
+    few = sample.values.kind is not Kind.CONTINUOUS
+    if not signs.units_differ(ratio, math.inf if few else sample.values.median):
         return None
     return Trouble(
         "mixed_units",
@@ -306,8 +309,7 @@ def _own_units(sample: Sample) -> Array:
     centre = (laws.masses * laws.values).sum(axis=1, keepdims=True)
     spread = np.sqrt((laws.masses * (laws.values - centre) ** 2).sum(axis=1))
     if sample.values.kind is not Kind.CONTINUOUS:
-        # probabilities of values that a prompt never gave are small, not zero
-        seen = laws.masses > 1e-6
+        seen = laws.masses > 0.0
         top = np.where(seen, laws.values, -np.inf).max(axis=1)
         spread = top - np.where(seen, laws.values, np.inf).min(axis=1)
     unit = np.where(spread > 0.0, spread, 1.0)[sample.prompt]

@@ -198,9 +198,7 @@ def _choose(
     usual = decides[RECOMMENDED]
     agreed = here[rival.estimator].error < (1.0 - LESS) * here[RECOMMENDED].error
     enough_less = (1.0 - LESS if agreed else 1.0 / EXAGGERATED) * usual.error
-    clear = (
-        rival.error < enough_less and -rival.difference > CLEARLY * rival.difference_mcse
-    )
+    clear = rival.error < enough_less and -rival.difference > CLEARLY * rival.difference_mcse
     chosen = rival.estimator if clear else RECOMMENDED
     errors = {s.m: s.error for s in simulated.scores if s.estimator == chosen}
     return Recommendation(

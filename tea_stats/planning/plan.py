@@ -205,9 +205,7 @@ def plan(
             between, scale, bias = (assumed / by) ** 2, 2.0, 0.0
             error = scale * float(within.std(ddof=1)) / math.sqrt(len(within))
         total = between + scale * float(within.mean())
-        # a variance is never below zero, and its estimates are skewed: on a logarithmic scale
-        margin = max(0.0, float(special.ndtri(assurance))) * error
-        worst = total * math.exp(margin / total) if total > 0.0 else margin
+        worst = total + max(0.0, float(special.ndtri(assurance))) * error
         if half_width is not None:
             counts = [prompts_for_width(v, goal, level) for v in (total, worst)]
         else:

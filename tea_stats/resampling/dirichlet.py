@@ -23,16 +23,30 @@ LEAST_CHANCE = 1e-9
 
 def prompt_laws(log: RewardLog, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return the K values, and the probabilities of the log's prompts, shape (P, K)."""
-    values, codes = np.unique(log.rewards, return_inverse=True)
-    owner = np.repeat(np.arange(len(log)), log.sizes)
-    shape = (len(log), len(values))
-    counts = np.bincount(owner * len(values) + codes, minlength=np.prod(shape)).reshape(shape)
+    values, counts = counted(log)
     concentration, frequencies = dirichlet_prior(counts)
     if len(counts) > MOST_PROMPTS:
         counts = rng.choice(counts, MOST_PROMPTS, replace=False, shuffle=False)
     drawn = rng.standard_gamma(counts + concentration * frequencies)
     drawn += LEAST_CHANCE * drawn.sum(axis=1, keepdims=True) + np.finfo(float).tiny
     return values, drawn / drawn.sum(axis=1, keepdims=True)
+
+
+def shares(log: RewardLog, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return the K values, and how often the log's prompts have each, shape (P, K)."""
+    values, counts = counted(log)
+    if len(counts) > MOST_PROMPTS:
+        counts = rng.choice(counts, MOST_PROMPTS, replace=False, shuffle=False)
+    return values, counts / counts.sum(axis=1, keepdims=True)
+
+
+def counted(log: RewardLog) -> tuple[Array, NDArray[np.intp]]:
+    """Return the K values, and the counts of the log's prompts, shape (P, K)."""
+    values, codes = np.unique(log.rewards, return_inverse=True)
+    owner = np.repeat(np.arange(len(log)), log.sizes)
+    shape = (len(log), len(values))
+    counts = np.bincount(owner * len(values) + codes, minlength=np.prod(shape)).reshape(shape)
+    return values, counts
 
 
 def dirichlet_prior(counts: NDArray[np.intp]) -> tuple[float, Array]:

@@ -46,7 +46,13 @@ AT_MEAN = math.exp(-np.euler_gamma)
 
 
 def prompt_laws(
-    log: RewardLog, N: int, *, few: bool, rng: np.random.Generator, extended: bool = True
+    log: RewardLog,
+    N: int,
+    *,
+    few: bool,
+    rng: np.random.Generator,
+    extended: bool = True,
+    posterior: bool = True,
 ) -> PromptLaws:
     """Return the laws of a log's prompts; of many prompts some, drawn at random.
 
@@ -62,9 +68,12 @@ def prompt_laws(
         Source of what is drawn.
     extended : bool
         Whether continuous rewards get a tail beyond the largest one.
+    posterior : bool
+        Whether probabilities of few-valued rewards are drawn, or the shares of the log.
     """
     if few:
-        own, chances = dirichlet.prompt_laws(log, rng)
+        draw = dirichlet.prompt_laws if posterior else dirichlet.shares
+        own, chances = draw(log, rng)
         return PromptLaws.of_values(np.broadcast_to(own, chances.shape), chances)
     groups = [np.sort(group) for group in log]
     if len(groups) > dirichlet.MOST_PROMPTS:
