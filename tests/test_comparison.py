@@ -125,13 +125,13 @@ def test_for_these_prompts_only_the_rollouts_are_random():
 # --- coverage ------------------------------------------------------------------------------------
 
 
-def covered(reps, P, m, N, shift, seed, law=Normal(), wrong=0.0):
+def covered(reps, P, m, N, shift, seed, wrong=0.0):
     rng, hits = np.random.default_rng(seed), 0
     for _ in range(reps):
         place = rng.normal(size=(P, 1))
         gain = shift * (1.0 + rng.normal(size=(P, 1)))
-        a = RewardLog.from_groups(place + law.sample((P, m), rng))
-        b = RewardLog.from_groups(place + gain + law.sample((P, m), rng))
+        a = RewardLog.from_groups(place + Normal().sample((P, m), rng))
+        b = RewardLog.from_groups(place + gain + Normal().sample((P, m), rng))
         result = compare(a, b, N, level=0.9)
         hits += result.low <= shift + wrong <= result.high
     return hits / reps

@@ -91,6 +91,7 @@ def values(studies: Studies) -> dict[str, object]:
         "shown": shown,
         "coverage": checks.Coverage(studies.folder),
         "verdicts": checks.Verdicts(studies.folder),
+        "plans": checks.Plans(studies.folder),
     }
 
 
