@@ -23,7 +23,18 @@ from analysis.lm import exact
 from simulations import validate_lm
 from simulations.core import manifests, schema, store
 from simulations.lm import engine, models, rewards, tree
-from simulations.lm.exact import build, checks, law, quality, run, study, summary, train
+from simulations.lm.exact import (
+    build,
+    checks,
+    frontier,
+    law,
+    plan as plan_,
+    quality,
+    run,
+    study,
+    summary,
+    train,
+)
 from simulations.lm.exact.schema import ExactStudy, Part
 from simulations.lm.pools.sketch import Sketch
 from simulations.lm.train import Arm, put
@@ -281,12 +292,14 @@ def test_figures_and_report_are_the_same_from_the_summary(results, tmp_path):
     gain = summary.gains(curves, start, small().N)
     store.write(summary.means(gain), copy / "runs.parquet")
     store.write(summary.differences(gain, small()), copy / "differences.parquet")
+    store.write(frontier.frontier(gain, small()), copy / "frontier.parquet")
     app = typer.Typer()
     app.command()(exact.main)
     words = [str(copy), "--out", str(tmp_path / "figures"), "--summary", str(tmp_path / "small")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "figures").iterdir())) == 6
+    assert (copy / "prediction.parquet").exists()
     assert exact.report(exact.load(tmp_path / "small")) == exact.report(exact.load(copy))
     assert "differ at 1 of 1 step sizes" in result.output
     with pytest.raises(ResultsError, match="no such folder; run .*--preset exact` again"):
@@ -317,7 +330,7 @@ def test_arms_that_are_the_same_at_several_N_are_trained_once():
     plan = small()
     scenarios = list(plan.scenarios.values())
     served = {
-        label: [study.serving(plan, scenario, label) for scenario in scenarios]
+        label: [plan_.serving(plan, scenario, label) for scenario in scenarios]
         for label in ("RLOO", "max@m", "TEA .5", "exact ∇V_N", "exact ∇V_1")
     }
     assert served == {
@@ -332,17 +345,17 @@ def test_arms_that_are_the_same_at_several_N_are_trained_once():
 @pytest.mark.parametrize("name", ["lm_exact", "lm_exact_smoke"])
 def test_configurations_are_valid(name):
     plan = schema.read(ExactStudy, validate_lm.GRIDS / f"{name}.toml")
-    assert len(list(study.runs(plan, Part.all))) > len(list(study.runs(plan, Part.core))) > 0
+    assert len(list(plan_.runs(plan, Part.all))) > len(list(plan_.runs(plan, Part.core))) > 0
 
 
 def test_core_is_the_first_scenario_and_step_size_seed_by_seed_the_exact_arms_last():
     plan = schema.read(ExactStudy, validate_lm.GRIDS / "lm_exact.toml")
-    core = list(study.runs(plan, Part.core))
+    core = list(plan_.runs(plan, Part.core))
     assert len(core) == 12 * 10 and {one.scenario for one in core} == {"tone, N = 128"}
     assert [one.seed for one in core[:96]] == sorted(one.seed for one in core[:96])
     assert [one.label for one in core[:8]] == list(plan.main)
     assert [one.label for one in core[96:98]] == ["exact ∇V_N", "exact ∇V_1"]
-    everything = list(study.runs(plan, Part.all))
+    everything = list(plan_.runs(plan, Part.all))
     assert set(core) <= set(everything)
     assert len(set(everything)) == len(everything) == 12 * 2 * 4 * 14
 

@@ -33,7 +33,11 @@ class Exact:
     checks: pd.DataFrame
     runs: pd.DataFrame
     differences: pd.DataFrame
+    frontier: pd.DataFrame
     quality: pd.DataFrame | None
+    pools: pd.DataFrame | None
+    prediction: pd.DataFrame | None
+    sweep: pd.DataFrame | None
     manifest: dict[str, Any]
 
     @cached_property
@@ -154,7 +158,7 @@ def prediction(study: Exact, scenario: str, rate: float) -> Figure:
             axes.plot(before.loc[label, "gain"], gain[label], **mark, label=label)
         rank = stats.spearmanr(before.loc[both, "gain"], gain[both]).statistic
         axes.text(0.03, 0.97, f"rank correlation {rank:.2f}", transform=axes.transAxes, va="top")
-        axes.set_xlabel("one-step gain $G$ of 64 groups")
+        axes.set_xlabel("one-step gain $G$ of a step")
     panels[0].set_ylabel(f"exact gain in $V_{{{N}}}$")
     _legend(figure, study, rows)
     figure.suptitle(f"{scenario}, step size {rate:g}: gradient quality and training")
@@ -162,21 +166,45 @@ def prediction(study: Exact, scenario: str, rate: float) -> Figure:
 
 
 def before_training(study: Exact, scenario: str) -> pd.DataFrame:
-    """Return the figures of a scenario's batch along the adapters' directions, by estimator."""
+    """Return the figures of a step's batch along the adapters' directions, by estimator."""
     assert study.quality is not None
     m = study.configuration["scenarios"][scenario]["m"]
     rows = study.quality
     kept = (rows["scenario"] == scenario) & (rows["prompt"] == "batch")
     kept &= (rows["scores"] == "adapter") & (rows["m"] == m) & (rows["N"] == study.budget(scenario))
+    kept &= rows["groups"] == study.configuration["training"]["batch"]
     return rows[kept].set_index("estimator")
 
 
-def at_divergence(study: Exact, rows: pd.DataFrame, label: str, N: int, kl: float) -> float:
-    """Return an arm's gain on trained prompts where its divergence is `kl`; nan if it is never."""
-    curve = study.path(rows, label, "trained")
-    if curve["kl"].max() < kl:
-        return float("nan")
-    return float(np.interp(kl, curve["kl"], curve[f"V_{N}"]))
+def of_the_mean(study: Exact, scenario: str) -> tuple[pd.Series, pd.Series]:
+    """Return the cosine of ∇V_N with ∇V_1 by N: of the trained prompts' batch, and by prompt."""
+    rows = study.gradients[study.gradients["scenario"] == scenario]
+    batch = rows[rows["prompt"] == "trained"].set_index("N")["cosine"]
+    alone = rows[~rows["prompt"].isin(["trained", "held out"])].groupby("N")["cosine"].mean()
+    return batch, alone
+
+
+def pools(study: Exact) -> Figure:
+    """Draw the share of a pool's squared gradient that is noise against its tail rollouts M/N."""
+    assert study.pools is not None
+    rows = study.pools[study.pools["kind"] == "gradient"]
+    rewards = list(dict.fromkeys(rows["reward"]))
+    figure, panels = row_of_panels(rewards, 2.6)
+    for axes, reward in zip(panels, rewards, strict=True):
+        for place, (N, part) in enumerate(rows[rows["reward"] == reward].groupby("N")):
+            mean = part.groupby("M")[["share", "halves"]].mean()
+            across = mean.index / int(str(N))
+            colour = f"C{place}"
+            axes.plot(across, mean["share"], color=colour, marker="o", label=f"N = {N}")
+            axes.plot(across, mean["halves"], color=colour, ls=":", label="by halves")
+        axes.axhline(0.5, color=style.GREY, lw=0.6)
+        axes.set_xscale("log")
+        axes.set_ylim(0.0, 1.0)
+        axes.set_xlabel("tail rollouts of the pool, M/N")
+    panels[0].set_ylabel("noise in the squared gradient")
+    panels[0].legend()
+    figure.suptitle("Pools drawn from exact laws: how much of their gradient is chance")
+    return figure
 
 
 def _legend(figure: Figure, study: Exact, rows: pd.DataFrame) -> None:
