@@ -24,6 +24,7 @@ from pydantic import (
     model_serializer,
 )
 
+from simulations.core.leaves import Leaves, read_leaves
 from tea_stats.estimators import Estimator, lookup
 from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, FiniteLaw, Law, Recorded
 
@@ -47,8 +48,8 @@ class LawTable(BaseModel):
     """One `[laws."LABEL"]`: a family of `tea_stats`, and the family's parameters.
 
     `Discrete` takes `probabilities` in place of `logits`, `EmpiricalPool` a `file` (.npz with the
-    arrays rewards and scores; relative to the configuration), `Affine` and `Recorded` a table as
-    `base`.
+    arrays rewards and scores; relative to the configuration), `Leaves` one with the log-probability
+    of each reward as logits, `Affine` and `Recorded` a table as `base`.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -57,6 +58,8 @@ class LawTable(BaseModel):
     def law(self, folder: Path = Path()) -> Law:
         """Return the law; TypeError or ValueError if there is no such law."""
         settings = dict(self.model_extra or {})
+        if self.family == "Leaves" and set(settings) == {"file"}:
+            return read_leaves(folder / str(settings["file"]))
         if self.family not in KNOWN:
             raise ValueError(
                 f"family is {self.family!r}, which is unknown; give one of {', '.join(KNOWN)}"
@@ -136,7 +139,7 @@ def law_columns(law: Law) -> dict[str, str]:
 
 
 def _arguments(law: Law) -> dict[str, Any]:
-    if isinstance(law, EmpiricalPool):
+    if isinstance(law, EmpiricalPool | Leaves):
         return {"key": law.key}
     arguments = {name: getattr(law, name) for name in inspect.signature(type(law)).parameters}
     for name, value in arguments.items():

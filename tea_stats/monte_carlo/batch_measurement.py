@@ -122,7 +122,7 @@ def measure_batch(
     pandas.DataFrame
         A row for each (estimator, N) and kind ("0", "1", …), for all prompts, each in units of its
         own ("all"), and for all prompts in reward units ("all, one unit"). Columns estimator,
-        prompts, m, N, kind; error, its parts bias2 and variance (of one prompt), cosine,
+        prompts, m, N, kind; error, its parts bias2 and variance (of one prompt), signal, cosine,
         efficiency, response_efficiency, advantage_square, one gain_… for each noise, plain_error
         and the share of groups with zero advantages (of kinds), each with its `_mcse`.
 
@@ -136,18 +136,18 @@ def measure_batch(
     Every prompt has parameters of its own, and a batch's gradient is the list of its prompts'. All
     figures are in the metric of the Fisher information, with s = E ĝ, t = ∇V_N of one prompt:
 
-    * error = (‖s − t‖² + E‖ĝ − s‖²/64)/‖t‖², numerator and denominator summed over prompts. The
-      variance is that of 64 prompts of the kind, whatever the batch: what is common to the prompts
-      of a batch does not average out within it;
+    * error = (‖s − t‖² + E‖ĝ − s‖²/64)/u², summed over prompts above and below. The variance is
+      that of 64 prompts of the kind, whatever the batch: what is common to the prompts of a batch
+      does not average out within it. u is the longer of ∇V_N and ∇V_1, and signal = ‖t‖/u: below 1,
+      the best of N has less to learn than the mean has;
     * the one-step gain of `one_step_gain`, with averages over prompts in the place of products;
     * efficiency = ⟨t, s⟩²/(‖t‖² E[A²]), what the gain is proportional to under much noise;
     * response_efficiency = E[A ψ_N(R)]²/(E[ψ_N(R)²] E[A²]), the same if every function of the
       reward were a direction of the score.
 
-    A prompt's own unit is the longer of its ∇V_N and ∇V_1, so that a prompt in a larger unit of
-    reward does not count more, and one with nothing left to learn is not divided by zero. The
-    plain_error is that of `measure`, in the law's own parameters. Standard errors are the
-    jackknife's over 20 chunks of batches.
+    A prompt's own unit is its u, so that a prompt in a larger unit of reward does not count more.
+    The plain_error is that of `measure`, in the law's own parameters and over ‖t‖². Standard errors
+    are the jackknife's over 20 chunks of batches.
 
     Examples
     --------

@@ -26,8 +26,8 @@ class Parts(NamedTuple):
 
     Attributes
     ----------
-    truth : float
-        ‖t‖².
+    truth, unit : float
+        ‖t‖², and the square of the unit that errors are measured in.
     along, mean, bias, variance : ndarray
         ⟨t, s⟩, ‖s‖², ‖s − t‖², and E‖ĝ − s‖² of one prompt.
     along_noise : float
@@ -39,6 +39,7 @@ class Parts(NamedTuple):
     """
 
     truth: float
+    unit: float
     along: Array
     along_noise: float
     mean: Array
@@ -52,6 +53,7 @@ class Parts(NamedTuple):
         """Return the parts of a kind with this weight in a sum; spread is that of a variance."""
         return Parts(
             weight * self.truth,
+            weight * self.unit,
             weight * self.along,
             spread * self.along_noise,
             *(weight * x for x in (self.mean, self.bias, self.variance, self.square)),
@@ -76,8 +78,10 @@ def parts(record: Array, exact: Truth, prompts: int, *, plain: bool = False) -> 
     bias = ((s - t) ** 2).sum(axis=1) - np.trace(noise)
     variance = prompts * np.maximum((plain_square if plain else fisher) - mean, 0.0)
     psi = exact.psi
+    unit = float(t @ t) if plain else exact.unit**2
     return Parts(
         float(t @ t),
+        unit,
         s @ t,
         float(t @ noise @ t),
         mean,
@@ -97,16 +101,17 @@ def total(kinds: Sequence[Parts], weights: Sequence[float]) -> Parts:
 
 def figures(own: Parts, rollouts: int, noise: Sequence[float]) -> dict[str, Array]:
     """Return error, gains and efficiencies: for all chunks, then for all but each."""
-    # too small a denominator leaves no meaning to a relative error
     truth = own.truth if own.truth > 0.0 else np.nan
+    unit = own.unit if own.unit > 0.0 else np.nan
     along = np.sign(own.along) * np.sqrt(np.maximum(own.along**2 - own.along_noise, 0.0))
     gains = one_step_gain(along, truth, np.maximum(own.mean, 0.0), own.square, rollouts, noise)
     forward = np.maximum(along, 0.0) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         result = {
-            "error": (own.bias + own.variance / PROMPTS) / truth,
-            "bias2": own.bias / truth,
-            "variance": own.variance / truth,
+            "error": (own.bias + own.variance / PROMPTS) / unit,
+            "bias2": own.bias / unit,
+            "variance": own.variance / unit,
+            "signal": np.full(len(along), np.sqrt(truth / unit)),
             "cosine": along / np.sqrt(truth * np.maximum(own.mean, 0.0)),
             "efficiency": forward / (truth * own.square),
             "response_efficiency": np.maximum(own.response, 0.0) ** 2 / (own.psi * own.square),
@@ -118,6 +123,8 @@ def figures(own: Parts, rollouts: int, noise: Sequence[float]) -> dict[str, Arra
 def jackknife(values: Array) -> tuple[float, float]:
     """Return a figure and its standard error, from values for all chunks and for all but each."""
     rest = values[1:]
+    if not np.isfinite(rest).all():
+        return float(values[0]), float("nan")
     spread = ((rest - rest.mean()) ** 2).sum() * (len(rest) - 1) / len(rest)
     return float(values[0]), float(np.sqrt(spread))
 
