@@ -22,10 +22,12 @@ from analysis.core.read import ResultsError
 from analysis.lm import exact
 from simulations import validate_lm
 from simulations.core import manifests, schema, store
+from simulations.core.leaves import read_leaves
 from simulations.lm import engine, models, rewards, tree
 from simulations.lm.exact import (
     build,
     checks,
+    export,
     frontier,
     law,
     plan as plan_,
@@ -281,6 +283,27 @@ def test_tables_have_every_run_and_the_start(results):
         assert checked["logprob_error"] < 1e-4 and checked["derivative_error"] < 0.05
     gradients = pd.read_parquet(results / "gradients.parquet")
     assert gradients.loc[gradients["N"] == 1, "cosine"].to_numpy() == pytest.approx(1.0)
+
+
+def test_exported_laws_are_those_that_were_measured(results, tmp_path):
+    files = export.export(results, tmp_path)
+    assert [file.name[:19] for file in files] == ["letters-opening-001", "letters-opening-002"]
+    start = store.read(results / "start.parquet").set_index("prompt")
+    quality_ = store.read(results / "quality.parquet")
+    one = read_leaves(files[0])
+    for N in (1, 16):
+        value = start.loc["opening-001", f"V_{N}"].iloc[0]
+        assert best_of_n.value(one, N) == pytest.approx(value, abs=1e-9)
+    assert one.scores.shape == (18, 6 + 4)
+    table = monte_carlo.measure(one, {"RLOO": ("rloo", {})}, 8, 16, reps=2**17 // 8, seed=3)
+    table = table[table["parameter"].isin(one.parameters[:6])]
+    kept = (quality_["prompt"] == "opening-001") & (quality_["estimator"] == "RLOO")
+    kept &= (quality_["N"] == 16) & (quality_["scores"] == "adapter") & (quality_["groups"] == 64)
+    (row,) = quality_[kept & (quality_["scenario"] == "tiny, N = 16")].itertuples()
+    # the same figure from other draws
+    assert quality.of_rows(table)["cosine"] == pytest.approx(row.cosine, abs=0.1)
+    with pytest.raises(ValueError, match="no such file; give the results folder"):
+        export.export(tmp_path / "nothing", tmp_path)
 
 
 def test_figures_and_report_are_the_same_from_the_summary(results, tmp_path):

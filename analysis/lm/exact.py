@@ -119,7 +119,7 @@ def figures(study: Exact) -> dict[str, Callable[[], Figure]]:
     if study.prediction is not None and len(study.prediction):
         drawn["lm_exact_prediction"] = partial(exact_figures.prediction, study, scenario, rate)
     if study.pools is not None:
-        drawn["lm_exact_pools"] = partial(exact_figures.pools, study)
+        drawn["lm_exact_pools"] = partial(exact_figures.pools, exact_tables.noise(study))
     return drawn
 
 

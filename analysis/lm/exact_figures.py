@@ -184,19 +184,19 @@ def of_the_mean(study: Exact, scenario: str) -> tuple[pd.Series, pd.Series]:
     return batch, alone
 
 
-def pools(study: Exact) -> Figure:
-    """Draw the share of a pool's squared gradient that is noise against its tail rollouts M/N."""
-    assert study.pools is not None
-    rows = study.pools[study.pools["kind"] == "gradient"]
-    rewards = list(dict.fromkeys(rows["reward"]))
+def pools(shares: pd.DataFrame) -> Figure:
+    """Draw the share of a pool's squared gradient that is noise against its tail rollouts M/N.
+
+    `shares` is `analysis.lm.exact_tables.noise`.
+    """
+    rewards = list(dict.fromkeys(shares["reward"]))
     figure, panels = row_of_panels(rewards, 2.6)
     for axes, reward in zip(panels, rewards, strict=True):
-        for place, (N, part) in enumerate(rows[rows["reward"] == reward].groupby("N")):
-            mean = part.groupby("M")[["share", "halves"]].mean()
-            across = mean.index / int(str(N))
+        for place, (N, part) in enumerate(shares[shares["reward"] == reward].groupby("N")):
             colour = f"C{place}"
-            axes.plot(across, mean["share"], color=colour, marker="o", label=f"N = {N}")
-            axes.plot(across, mean["halves"], color=colour, ls=":", label="by halves")
+            axes.plot(part["tail"], part["share"], color=colour, marker="o", label=f"N = {N}")
+            axes.plot(part["tail"], part["halves"], color=colour, ls=":", label="by halves")
+            axes.plot(part["tail"], part["rule"], color=colour, lw=0.6, label="d/(d + M/N)")
         axes.axhline(0.5, color=style.GREY, lw=0.6)
         axes.set_xscale("log")
         axes.set_ylim(0.0, 1.0)

@@ -20,8 +20,6 @@ SEEDS = 12
 #: arms that follow the gradient of the mean, against which the others are set
 MEAN = ("RLOO", "GRPO")
 TRAINED, HELDOUT = "trained", "held out"
-#: the share of a pool's squared gradient that is noise, at which it says as much as it misleads
-HALF = 0.5
 
 
 # --- what is finished -----------------------------------------------------------------------------
@@ -37,6 +35,14 @@ def seeds(study: Exact, scenario: str, rate: float) -> pd.Series:
 def rates(study: Exact) -> list[float]:
     """Return the step sizes that are planned."""
     return [float(rate) for rate in study.configuration["training"]["rates"]]
+
+
+def finished(study: Exact) -> tuple[int, int]:
+    """Return how many training runs are finished, and how many are planned."""
+    planned = study.configuration["seeds"] * (len(study.options) + len(EXACT))
+    pairs = [(x, rate) for x in study.configuration["scenarios"] for rate in rates(study)]
+    there = sum(int(seeds(study, scenario, rate).sum()) for scenario, rate in pairs)
+    return there, planned * len(pairs)
 
 
 def missing(study: Exact) -> list[str]:
@@ -202,24 +208,20 @@ def quality(study: Exact, scenario: str) -> Iterator[tuple[int, int, pd.DataFram
 
 
 def noise(study: Exact) -> pd.DataFrame:
-    """Return the share of a pool's squared gradient that is noise, by reward, N and M."""
+    """Return the share of a pool's squared gradient that is noise, by reward, N and M.
+
+    Means over prompts of the share, of that which halves of the pools give, of the cosine, and of
+    the rule d/(d + M/N), d the effective dimensions of the scores.
+    """
     assert study.pools is not None
     rows = study.pools[study.pools["kind"] == "gradient"]
-    rows = rows.assign(tail=rows["M"] / rows["N"])
     key = ["reward", "N", "M", "tail"]
-    return rows.groupby(key, as_index=False)[["share", "halves", "cosine"]].mean()
-
-
-def needed(study: Exact, reward: str, N: int, share: float = HALF) -> float:
-    """Return the tail rollouts M/N of a pool whose gradient is noise to this share; nan beyond.
-
-    Between sizes the logarithm of M is interpolated.
-    """
-    rows = noise(study)
-    rows = rows[(rows["reward"] == reward) & (rows["N"] == N)].sort_values("share")
-    if not rows["share"].min() <= share <= rows["share"].max():
-        return float("nan")
-    return float(np.exp(np.interp(share, rows["share"], np.log(rows["tail"]))))
+    sums = rows.groupby([*key, "prompt"], as_index=False).mean(numeric_only=True)
+    sums["share"] = sums["noise"] / sums["square"]
+    sums["halves"] = sums["halves"] / sums["square"]
+    sums["rule"] = sums["dimensions"] / (sums["dimensions"] + sums["tail"])
+    columns = ["share", "halves", "rule", "cosine", "dimensions"]
+    return sums.groupby(key, as_index=False)[columns].mean()
 
 
 def orders(study: Exact) -> pd.DataFrame:

@@ -20,11 +20,14 @@ from simulations.core.schema import EstimatorTable
 from simulations.lm.exact import quality
 from simulations.lm.exact.law import Leaves
 from simulations.lm.exact.schema import Pools
+from simulations.lm.pools.halves import dimensions, noise_share
 from simulations.lm.tree import Array
 from tea_stats import EmpiricalPool, best_of_n
 
 #: the estimators' rows are of this kind, the gradients' of that
 ORDER, GRADIENT = "order", "gradient"
+#: cuts of a pool into halves
+CUTS = 4
 
 
 def measured(
@@ -35,10 +38,10 @@ def measured(
     Returns
     -------
     DataFrame
-        Rows of kind "gradient", one for each M, N and pool, with cosine, share (of the squared
-        length of the pool's gradient that is noise: ‖t_pool − t‖² / ‖t_pool‖²), halves (the share
-        that halves of the pool give) and tail (rollouts that carry V_N); rows of kind "order", one
-        for each M, N, pool and estimator, with the one-step gains on the pool and on the law.
+        Rows of kind "gradient", one for each M, N and pool, with cosine, noise ‖t_pool − t‖²,
+        square ‖t_pool‖², halves (what halves of the pool say that the noise is), tail (M/N) and
+        dimensions (effective ones of the law's scores); rows of kind "order", one for each M, N,
+        pool and estimator, with the one-step gains on the pool and on the law.
     """
     exact = {N: best_of_n.gradient(law, N) for N in plan.N}
     rows = []
@@ -48,7 +51,8 @@ def measured(
             for N, truth in exact.items():
                 rows.append({"kind": GRADIENT, "M": M, "N": N, "draw": draw})
                 rows[-1] |= closeness(pool, truth, N)
-    tables = [pd.DataFrame(rows)]
+    d = dimensions(law.scores, law.probabilities)
+    tables = [pd.DataFrame(rows).assign(dimensions=d)]
     if plan.order_draws:
         ours = gains(plan, law, estimators, seed)
     for M in plan.order_sizes:
@@ -73,32 +77,11 @@ def closeness(pool: EmpiricalPool, truth: Array, N: int) -> dict[str, float]:
     square = float(own @ own)
     return {
         "cosine": float(own @ truth) / float(np.sqrt(square * (truth @ truth))),
-        "share": float((own - truth) @ (own - truth)) / square,
-        "halves": noise_share(pool.rewards, pool.scores, N),
+        "noise": float((own - truth) @ (own - truth)),
+        "square": square,
+        "halves": square * noise_share(pool.rewards, pool.scores, N, CUTS),
         "tail": len(pool.rewards) / N,
     }
-
-
-def noise_share(rewards: Array, scores: Array, N: int, cuts: int = 8, seed: int = 0) -> float:
-    """Return the share of a pool's squared gradient that is noise, from random halves.
-
-    Parameters
-    ----------
-    rewards : ndarray, shape (M,)
-    scores : ndarray, shape (M, d)
-    N : int
-    cuts : int
-        Random cuts into halves, over which is averaged.
-    seed : int
-        Of the cuts.
-    """
-    rng, products = np.random.default_rng(seed), []
-    for _ in range(cuts):
-        cut = np.array_split(rng.permutation(len(rewards)), 2)
-        one, two = (best_of_n.gradient(EmpiricalPool(rewards[h], scores[h]), N) for h in cut)
-        products.append(float(one @ two))
-    own = best_of_n.gradient(EmpiricalPool(rewards, scores), N)
-    return 1.0 - float(np.mean(products)) / float(own @ own)
 
 
 def gains(

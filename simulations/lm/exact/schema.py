@@ -78,9 +78,9 @@ class Pools(Table):
     Of `order_draws` of them the estimators are measured too, in groups of m, `reps` rollouts each.
     """
 
-    sizes: tuple[int, ...] = Field((512, 2048, 8192, 32_768, 131_072), min_length=1)
+    sizes: tuple[int, ...] = Field((512, 2048, 8192, 32_768), min_length=1)
     N: tuple[int, ...] = (128, 512)
-    draws: int = Field(16, ge=2)
+    draws: int = Field(8, ge=2)
     count: int = Field(4, ge=1, description="Trained prompts.")
     order_draws: int = Field(2, ge=0)
     order_sizes: tuple[int, ...] = (2048, 32_768)

@@ -77,8 +77,7 @@ class Study:
             sets = {f"tokens_{depth}": tokens.numpy() for depth, tokens in enumerate(tree.sets)}
             return sets | {"entering": tree.entering.numpy(), "start": tree.start}
 
-        name = f"{scenario.model}-{scenario.temperature:g}"
-        arrays = once(self.out / "jobs" / "trees" / slug(name) / f"{slug(prompt.id)}.npz", grown)
+        arrays = once(self._of_model("trees", scenario, prompt.id), grown)
         sets = tuple(torch.from_numpy(arrays[f"tokens_{depth}"]) for depth in range(len(sizes)))
         entering, start = torch.from_numpy(arrays["entering"]), arrays["start"]
         prefixes = sum(len(tokens) for tokens in sets[1:])
@@ -96,8 +95,21 @@ class Study:
             return {"rewards": reward([prompt.text] * len(distinct), distinct.tolist())[place]}
 
         assert self.loaded is not None
-        path = self.loaded / "rewards" / f"{slug(prompt.id)}.npz"
-        return once(path, judged)["rewards"]
+        return once(self.loaded / "rewards" / f"{slug(prompt.id)}.npz", judged)["rewards"]
+
+    def files(self, label: str, prompt: Prompt) -> tuple[Path, Path, Path]:
+        """Return the files of a prompt's tree, rewards and scores."""
+        scenario = self.study.scenarios[label]
+        return (
+            self._of_model("trees", scenario, prompt.id),
+            self.folder(label) / "rewards" / f"{slug(prompt.id)}.npz",
+            self._of_model("scores", scenario, prompt.id),
+        )
+
+    def _of_model(self, kind: str, scenario: Scenario, prompt: str) -> Path:
+        """Return a file that all rewards share."""
+        name = slug(f"{scenario.model}-{scenario.temperature:g}")
+        return self.out / "jobs" / kind / name / f"{slug(prompt)}.npz"
 
     def begin(self, label: str, doing: Callable[[str], None] = lambda text: None) -> None:
         """Write what holds before training: values, gradients' cosines, checks of exactness."""
@@ -160,9 +172,7 @@ class Study:
             adapter = law.adapter_scores(self.model, rated.tree, along)
             return {"adapter": adapter, "head": law.head_scores(self.model, rated.tree, head)}
 
-        name = f"{scenario.model}-{scenario.temperature:g}"
-        folder = self.out / "jobs" / "scores" / slug(name)
-        scores = once(folder / f"{slug(rated.id)}.npz", scored)
+        scores = once(self._of_model("scores", scenario, rated.id), scored)
         vectors = np.concatenate([scores["adapter"], scores["head"]], axis=1)
         return law.Leaves(rated.rewards, rated.tree.start, vectors)
 

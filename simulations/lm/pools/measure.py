@@ -39,6 +39,19 @@ def normal_ranks(rewards: Array) -> Array:
     return rewards.mean() + rewards.std() * z / z.std()
 
 
+def noise(plan: Measure, pools: Loaded) -> pd.DataFrame:
+    """Return the share of each pool's squared gradient that is the chance of its draw, by halves."""
+    rows = [
+        {"pool": name, "reward": reward, "N": N}
+        | {"share": halves.noise_share(rewards[reward], scores, N)}
+        | {"tail": len(scores) / N, "dimensions": halves.dimensions(scores)}
+        for name, (rewards, scores) in pools.items()
+        for reward in plan.rewards
+        for N in plan.N
+    ]
+    return pd.DataFrame(rows)
+
+
 # --- estimators -----------------------------------------------------------------------------------
 
 
