@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from matplotlib.figure import Figure
 
@@ -36,7 +37,14 @@ OPTIONAL = ("quality", "pools", "prediction", "sweep")
 
 def load(folder: Path) -> Exact:
     """Read and check a results folder; ResultsError names the problem and the cure."""
-    return Exact(**read.tables(folder, TABLES, CURE, optional=OPTIONAL))
+    content = read.tables(folder, TABLES, CURE, optional=OPTIONAL)
+    rates = np.array(content["manifest"]["configuration"]["training"]["rates"])
+    for name, table in content.items():
+        if name in TABLES and table is not None and "rate" in table:
+            # a summary is in single precision; step sizes are compared with the configuration's
+            nearest = np.abs(table["rate"].to_numpy(float)[:, None] - rates).argmin(axis=1)
+            content[name] = table.assign(rate=rates[nearest])
+    return Exact(**content)
 
 
 def report(study: Exact) -> str:

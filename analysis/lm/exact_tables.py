@@ -219,7 +219,6 @@ def noise(study: Exact) -> pd.DataFrame:
     sums = rows.groupby([*key, "prompt"], as_index=False).mean(numeric_only=True)
     sums["share"] = sums["noise"] / sums["square"]
     sums["halves"] = sums["halves"] / sums["square"]
-    sums["rule"] = sums["dimensions"] / (sums["dimensions"] + sums["tail"])
     columns = ["share", "halves", "rule", "cosine", "dimensions"]
     return sums.groupby(key, as_index=False)[columns].mean()
 

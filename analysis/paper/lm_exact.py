@@ -122,7 +122,8 @@ def listed(parts: Sequence[str]) -> str:
     >>> listed(["a", "b", "c"]), listed(["a"])
     ('a, b and c', 'a')
     """
-    return " and ".join(", ".join(parts).rsplit(", ", 1))
+    head = ", ".join(parts[:-1])
+    return " and ".join([head, *parts[-1:]] if head else parts)
 
 
 # --- sentences ------------------------------------------------------------------------------------
@@ -175,8 +176,7 @@ def verdict(study: Exact, scenario: str) -> str:
 def gaps(rows: pd.DataFrame) -> str:
     """Write a difference at each step size, with half its interval over seeds and prompts."""
     texts = [
-        f"{number(f'{x:+.3f}')}, $\\pm$ {decimal(seeds, 3)} over seeds and "
-        f"$\\pm$ {decimal(prompts, 3)} over prompts"
+        f"{number(f'{x:+.3f} ± {seeds:.3f}')} over seeds, {number(f'± {prompts:.3f}')} over prompts"
         for x, seeds, prompts in rows[["difference", "half_seeds", "half_prompts"]].to_numpy()
     ]
     return "; ".join(texts)

@@ -53,6 +53,8 @@ def numbers(studies: Studies) -> dict[str, str]:
         f"{reward} " + ", ".join(f"{percent(shares[reward, x])} at $N={count(x)}$" for x in (N, FAR))
         for reward in pools.noise["reward"].unique()
     )
+    expected = pools.noise.groupby("N")["rule"].mean()
+    values["pools/rule"] = f"{percent(expected[N])} and {percent(expected[FAR])}"
     values["pools/noise"] = (
         f"{percent(shares[:, FAR].min())} to {percent(shares[:, FAR].max())} at $N={count(FAR)}$"
     )

@@ -20,7 +20,7 @@ from simulations.core.schema import EstimatorTable
 from simulations.lm.exact import quality
 from simulations.lm.exact.law import Leaves
 from simulations.lm.exact.schema import Pools
-from simulations.lm.pools.halves import dimensions, noise_share
+from simulations.lm.pools.halves import dimensions, expected_share, noise_share
 from simulations.lm.tree import Array
 from tea_stats import EmpiricalPool, best_of_n
 
@@ -39,9 +39,10 @@ def measured(
     -------
     DataFrame
         Rows of kind "gradient", one for each M, N and pool, with cosine, noise ‖t_pool − t‖²,
-        square ‖t_pool‖², halves (what halves of the pool say that the noise is), tail (M/N) and
-        dimensions (effective ones of the law's scores); rows of kind "order", one for each M, N,
-        pool and estimator, with the one-step gains on the pool and on the law.
+        square ‖t_pool‖², halves (what halves of the pool say that the noise is), tail (M/N),
+        dimensions (effective ones of the law's scores) and rule (the share to be expected from
+        these); rows of kind "order", one for each M, N, pool and estimator, with the one-step gains
+        on the pool and on the law.
     """
     exact = {N: best_of_n.gradient(law, N) for N in plan.N}
     rows = []
@@ -52,7 +53,8 @@ def measured(
                 rows.append({"kind": GRADIENT, "M": M, "N": N, "draw": draw})
                 rows[-1] |= closeness(pool, truth, N)
     d = dimensions(law.scores, law.probabilities)
-    tables = [pd.DataFrame(rows).assign(dimensions=d)]
+    table = pd.DataFrame(rows)
+    tables = [table.assign(dimensions=d, rule=expected_share(table["tail"], d))]
     if plan.order_draws:
         ours = gains(plan, law, estimators, seed)
     for M in plan.order_sizes:

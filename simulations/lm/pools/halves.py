@@ -15,8 +15,6 @@ group they give the normalised mean squared error of a batch of B groups,
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -144,7 +142,7 @@ def dimensions(scores: Array, mass: Array | None = None) -> float:
     return float(np.trace(moment) ** 2 / np.sum(moment**2))
 
 
-def expected_share(tail: ArrayLike, d: ArrayLike) -> Any:
+def expected_share(tail: ArrayLike, d: ArrayLike) -> Array:
     """Return the rule of thumb for `noise_share`: d/(d + M/N), tail = M/N.
 
     Some M/N rollouts decide V_N; their mean score estimates a direction among d, and the chance of

@@ -44,7 +44,7 @@ def noise(plan: Measure, pools: Loaded) -> pd.DataFrame:
     rows = [
         {"pool": name, "reward": reward, "N": N}
         | {"share": halves.noise_share(rewards[reward], scores, N)}
-        | {"tail": len(scores) / N, "dimensions": halves.dimensions(scores)}
+        | {"rule": halves.expected_share(len(scores) / N, halves.dimensions(scores))}
         for name, (rewards, scores) in pools.items()
         for reward in plan.rewards
         for N in plan.N
