@@ -24,9 +24,7 @@ FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
     "performance_profile": lambda studies: performance_profile.draw(studies.league),
     "bandit_quality": lambda studies: figures.quality(studies.bandit),
     "lm_cosine": lambda studies: pool_figures.cosine(studies.lm_pool),
-    "lm_gain": lambda studies: exact_figures.final(
-        studies.lm_exact, studies.lm_exact.stages[0][0]
-    ),
+    "lm_gain": lambda studies: exact_figures.final(studies.lm_exact, studies.lm_exact.stages[0][0]),
     "lm_frontier": lambda studies: exact_figures.training(
         studies.lm_exact, *studies.lm_exact.stages[0]
     ),

@@ -220,8 +220,8 @@ def prediction(study: Exact) -> str:
         "The one-step gain $G$ predicts the order of the arms: its rank correlation with their "
         "gains on trained prompts excludes zero in every setting"
         if known
-        else "Whether the one-step gain $G$ predicts the order of the arms is not settled. Its rank "
-        "correlation with their gains on trained prompts"
+        else "Whether the one-step gain $G$ predicts the order of the arms is not settled. Its "
+        "rank correlation with their gains on trained prompts"
     )
     return f"{head} (95\\,\\% intervals from resampled arms and seeds): {'; '.join(parts)}."
 

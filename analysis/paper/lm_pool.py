@@ -50,7 +50,8 @@ def numbers(studies: Studies) -> dict[str, str]:
     }
     shares = pools.noise.groupby(["reward", "N"], sort=False)["share"].mean()
     values["pools/shares"] = "; ".join(
-        f"{reward} " + ", ".join(f"{percent(shares[reward, x])} at $N={count(x)}$" for x in (N, FAR))
+        f"{reward} "
+        + ", ".join(f"{percent(shares[reward, x])} at $N={count(x)}$" for x in (N, FAR))
         for reward in pools.noise["reward"].unique()
     )
     expected = pools.noise.groupby("N")["rule"].mean()

@@ -1,4 +1,4 @@
-"""Does the quality of an estimator's first gradient predict what it gains by training?"""
+"""Whether the quality of an estimator's first gradient predicts what it gains by training."""
 
 from __future__ import annotations
 

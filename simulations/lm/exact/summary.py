@@ -13,7 +13,6 @@ from simulations.lm.exact.frontier import frontier, half_width
 from simulations.lm.exact.plan import Run, runs
 from simulations.lm.exact.schema import EXACT, ExactStudy, Part
 from simulations.lm.exact.study import Study
-from simulations.lm.tree import Array
 
 #: a prompt is at the ceiling if V_128 is nearer to its best response than this many standard
 #: deviations of the reward

@@ -40,7 +40,7 @@ def normal_ranks(rewards: Array) -> Array:
 
 
 def noise(plan: Measure, pools: Loaded) -> pd.DataFrame:
-    """Return the share of each pool's squared gradient that is the chance of its draw, by halves."""
+    """Return the share of a pool's squared gradient that is chance, by halves and by the rule."""
     rows = [
         {"pool": name, "reward": reward, "N": N}
         | {"share": halves.noise_share(rewards[reward], scores, N)}
