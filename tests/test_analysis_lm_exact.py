@@ -114,13 +114,16 @@ def test_arms_below_the_mean_are_said_too():
 def test_what_is_missing_is_listed():
     study = made(lacking=[(RATES[1], "TEA .25")])
     lines = exact_tables.missing(study)
-    assert lines[0] == f"{SCENARIO}, step size 0.0004: TEA .25 (0 of 12 seeds)"
+    assert lines[0] == f"{SCENARIO}: of 72 training runs 12 at step size 0.0004"
     assert exact_tables.finished(study) == (11 * 12, 12 * 12)
-    assert "gradients before training, 0 of 16 prompts" in lines[1]
+    assert lines[1] == "tone: gradients before training of 16 of 16 prompts"
     assert "132" in lm_exact.state(study) and "144" in lm_exact.state(study)
-    everything = made(lacking=[(RATES[1], arm) for arm in (*ARMS, *EXACT)])
-    assert exact_tables.missing(everything)[0] == f"{SCENARIO}, step size 0.0004: all runs"
-    assert "TEA .25" in lm_exact.missing(study) and "_" not in plain(lm_exact.missing(study))
+    other = made(lacking=[(RATES[1], arm) for arm in (*ARMS, *EXACT)])
+    assert exact_tables.missing(other)[0].endswith("of 72 training runs 72 at step size 0.0004")
+    assert "12 at step size" in plain(lm_exact.missing(study))
+    study.configuration["scenarios"]["relevance"] = {"N": 128, "m": 16, "reward": "relevance"}
+    assert "relevance: all training runs" in exact_tables.missing(study)
+    assert "For relevance: nothing is claimed" in lm_exact.verdicts(study)
 
 
 def test_report_has_the_tables_and_what_is_missing():

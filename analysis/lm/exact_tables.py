@@ -47,38 +47,40 @@ def finished(study: Exact) -> tuple[int, int]:
 
 def missing(study: Exact) -> list[str]:
     """Return, a line each, what the study's configuration asks for and is not there."""
-    planned, lines = study.configuration["seeds"], []
-    for scenario in study.configuration["scenarios"]:
-        for rate in rates(study):
-            counted = seeds(study, scenario, rate)
-            where = f"{scenario}, step size {rate:g}"
-            if not counted.any():
-                lines.append(f"{where}: all runs")
-            elif (counted < planned).any():
-                lines.append(f"{where}: {_shortfall(counted, planned)}")
-    wanted = study.configuration["quality"]["count"]
-    for scenario in study.configuration["scenarios"]:
-        there = 0
+    settings, lines = study.configuration, []
+    planned = settings["seeds"] * (len(study.options) + len(EXACT))
+    for scenario in settings["scenarios"]:
+        there = {rate: int(seeds(study, scenario, rate).sum()) for rate in rates(study)}
+        lacking = {rate: planned - count for rate, count in there.items() if count < planned}
+        if set(lacking.values()) == {planned} and len(lacking) == len(there):
+            lines.append(f"{scenario}: all training runs")
+        else:
+            texts = [f"{count} at step size {rate:g}" for rate, count in lacking.items()]
+            lines += [f"{scenario}: of {planned} training runs {', '.join(texts)}"] * bool(texts)
+    wanted = settings["quality"]["count"]
+    for reward, scenarios in _rewards(study).items():
+        known = 0
         if study.quality is not None:
-            rows = study.quality[study.quality["scenario"] == scenario]
-            there = int(rows["prompts"].max()) if len(rows) else 0
-        if there < wanted:
-            lines.append(f"{scenario}: gradients before training, {there} of {wanted} prompts")
+            rows = study.quality[study.quality["scenario"].isin(scenarios)]
+            known = int(rows["prompts"].min()) if len(rows) else 0
+        if known < wanted:
+            lines.append(
+                f"{reward}: gradients before training of {wanted - known} of {wanted} prompts"
+            )
     if study.pools is None:
         lines.append("pools drawn from the exact laws")
-    if study.sweep is None or study.sweep["batch"].nunique() < len(
-        study.configuration["sweep"]["batches"]
-    ):
+    batches = settings["sweep"]["batches"]
+    if study.sweep is None or study.sweep["batch"].nunique() < len(batches):
         lines.append("other numbers of rollouts a step")
     return lines
 
 
-def _shortfall(counted: pd.Series, planned: int) -> str:
-    """Write how many seeds arms have, arms with equally many together."""
-    parts = []
-    for count, labels in counted[counted < planned].groupby(counted, sort=True).groups.items():
-        parts.append(f"{', '.join(labels)} ({count} of {planned} seeds)")
-    return "; ".join(parts)
+def _rewards(study: Exact) -> dict[str, list[str]]:
+    """Return the scenarios of each reward: they share what is measured before training."""
+    found: dict[str, list[str]] = {}
+    for label, scenario in study.configuration["scenarios"].items():
+        found.setdefault(scenario["reward"], []).append(label)
+    return found
 
 
 # --- what may be said -----------------------------------------------------------------------------

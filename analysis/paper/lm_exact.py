@@ -131,28 +131,33 @@ def listed(parts: Sequence[str]) -> str:
 
 def verdicts(study: Exact) -> str:
     """Say which differences are claimed, scenario by scenario; and why not, where none is."""
-    return " ".join(verdict(study, x) for x in study.configuration["scenarios"])
+    scenarios = list(study.configuration["scenarios"])
+    ready = [x for x in scenarios if len(judgeable(study, x)) > 1]
+    parts = [verdict(study, x) for x in ready]
+    if others := [x for x in scenarios if x not in ready]:
+        parts.append(f"For {'; '.join(map(latex.name, others))}: {_nothing(study)}")
+    return " ".join(parts)
+
+
+def judgeable(study: Exact, scenario: str) -> list[str]:
+    """Return the sampled arms that have enough seeds at every step size."""
+    counted = [exact_tables.seeds(study, scenario, x) for x in exact_tables.rates(study)]
+    return [x for x in study.options if all(some[x] >= exact_tables.SEEDS for some in counted)]
+
+
+def _nothing(study: Exact) -> str:
+    return (
+        f"nothing is claimed, since fewer than two arms have {count(exact_tables.SEEDS)} training "
+        f"runs at each of the {count(len(exact_tables.rates(study)))} step sizes."
+    )
 
 
 def verdict(study: Exact, scenario: str) -> str:
     """Say which arms are told apart in V_N on held-out prompts at every step size."""
     N, where = study.budget(scenario), latex.name(scenario)
-    sampled = set(study.options)
-    needed = exact_tables.SEEDS
-    ready = [
-        label
-        for label in study.options
-        if all(
-            exact_tables.seeds(study, scenario, x)[label] >= needed
-            for x in exact_tables.rates(study)
-        )
-    ]
+    sampled, ready = set(study.options), judgeable(study, scenario)
     if len(ready) < 2:
-        sizes = len(exact_tables.rates(study))
-        return (
-            f"For {where}, nothing is claimed: fewer than two arms have {count(needed)} training "
-            f"runs at each of the {count(sizes)} step sizes."
-        )
+        return f"For {where}, {_nothing(study)}"
     pairs = exact_tables.apart(study, scenario)
     found = [(a, b, rows) for a, b, rows in pairs if {a, b} <= sampled]
     parts = []
@@ -195,9 +200,7 @@ def missing(study: Exact) -> str:
     lines = exact_tables.missing(study)
     if not lines:
         return "The study is complete."
-    cleaned = [latex.name(line).replace("∇V\\_N", r"$\nabla V_N$") for line in lines]
-    cleaned = [line.replace("∇V\\_1", r"$\nabla V_1$") for line in cleaned]
-    return f"Of the study are missing: {'; '.join(cleaned)}."
+    return f"Of the study are missing: {'; '.join(map(latex.name, lines))}."
 
 
 def prediction(study: Exact) -> str:
@@ -283,11 +286,11 @@ def pools(study: Exact) -> str:
 def rule(study: Exact) -> str:
     """Say how well d/(d + M/N) gives the share of noise."""
     if study.pools is None:
-        return "its agreement with the exact laws is not measured yet"
+        return "Its agreement with exact laws is not measured yet."
     table = exact_tables.noise(study)
     worst = (table["share"] - table["rule"]).abs().max()
     d = table["dimensions"]
     return (
-        f"the effective dimensions are {decimal(d.min(), 0)} to {decimal(d.max(), 0)}, and the "
-        f"largest difference between rule and share is {decimal(worst)}"
+        f"In the exact laws $d$ is {decimal(d.min(), 0)} to {decimal(d.max(), 0)}, and the largest "
+        f"difference between rule and share, means over prompts, is {decimal(worst)}."
     )
