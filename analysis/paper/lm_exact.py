@@ -28,7 +28,7 @@ def numbers(studies: Studies) -> dict[str, str]:
     values = _settings(study) | _checks(study) | _cosines(study)
     values |= {
         "exact/verdict": verdicts(study),
-        "exact/verdict/first": verdict(study, study.stages[0][0]),
+        "exact/brief": verdict(study, study.stages[0][0], brief=True),
         "exact/missing": missing(study),
         "exact/state": state(study),
         "exact/prediction": prediction(study),
@@ -152,8 +152,11 @@ def _nothing(study: Exact) -> str:
     )
 
 
-def verdict(study: Exact, scenario: str) -> str:
-    """Say which arms are told apart in V_N on held-out prompts at every step size."""
+def verdict(study: Exact, scenario: str, *, brief: bool = False) -> str:
+    """Say which arms are told apart in V_N on held-out prompts at every step size.
+
+    A brief sentence sets them against RLOO and GRPO alone, without numbers.
+    """
     N, where = study.budget(scenario), latex.name(scenario)
     sampled, ready = set(study.options), judgeable(study, scenario)
     if len(ready) < 2:
@@ -166,14 +169,17 @@ def verdict(study: Exact, scenario: str) -> str:
         below = [(b, rows) for a, b, rows in found if a == other and b not in exact_tables.MEAN]
         for word, ones in (("above", above), ("below", below)):
             if ones:
-                texts = [f"{name(label)} ({gaps(rows)})" for label, rows in ones]
+                texts = [
+                    name(label) if brief else f"{name(label)} ({gaps(rows)})"
+                    for label, rows in ones
+                ]
                 are = "are" if len(ones) > 1 else "is"
                 parts.append(f"{listed(texts)} {are} {word} {name(other)}")
     tails = [f"{name(a)} above {name(b)}" for a, b, _ in found if not {a, b} & {*exact_tables.MEAN}]
     head = f"For {where}, in $V_{{{N}}}$ on held-out prompts at every step size"
     if not found:
         return f"{head}, no two of {count(len(ready))} arms are told apart."
-    among = f" Among the other arms: {listed(tails)}." if tails else ""
+    among = f" Among the other arms: {listed(tails)}." if tails and not brief else ""
     first = "; ".join(parts) or "no arm is told apart from RLOO or GRPO"
     return f"{head}, {first}.{among}"
 
