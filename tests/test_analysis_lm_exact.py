@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.lm import exact, exact_tables
+from analysis.lm import exact, exact_figures, exact_tables
 from analysis.lm.exact_figures import EXACT, Exact
 from analysis.paper import lm_exact
 from analysis.readme.plain import plain
@@ -87,6 +88,8 @@ def test_a_difference_at_every_step_size_with_enough_seeds_is_claimed():
     gap = "+0.030 ± 0.010 over seeds, ± 0.020 over prompts"
     assert f"max@m ({gap}; {gap}) and TEA .25 (" in text.replace("\u00a0", " ")
     assert "are above RLOO" in text and "are above GRPO" in text and "∇" not in text
+    brief = plain(lm_exact.verdict(made(), SCENARIO, brief=True))
+    assert "step size, max@m and TEA .25 are above RLOO; max@m and TEA .25 are above" in brief
 
 
 @pytest.mark.parametrize(
@@ -175,3 +178,24 @@ def test_predictions_need_every_setting():
     ):
         less = Exact(**{**vars(study), "prediction": weaker})
         assert "is not settled" in lm_exact.prediction(less)
+
+
+def test_a_step_size_that_lacks_an_arm_does_not_move_the_others():
+    full, less = made(), made(lacking=[(RATES[1], "RLOO")])
+    places = []
+    for study in (full, less):
+        figure = exact_figures.final(study, SCENARIO)
+        axes = figure.axes[1]
+        labels = [text.get_text() for text in axes.get_yticklabels()]
+        drawn = sorted(
+            (float(line.get_ydata()[0]), line.get_markerfacecolor() == "white")
+            for line in axes.lines
+            if line.get_marker() == "o"
+        )
+        places.append((labels, drawn))
+        plt.close(figure)
+    (labels, everything), (again, fewer) = places
+    assert labels == again and len(everything) == 2 * len(labels)
+    place = labels.index("RLOO")
+    missing = [mark for mark in everything if mark not in fewer]
+    assert missing == [(pytest.approx(place + 0.2), True)]

@@ -99,8 +99,10 @@ def training(study: Exact, scenario: str, rate: float) -> Figure:
         axes.set_xlabel("step" if x == "step" else "KL to the start, nats")
     panels[0].set_ylabel(f"gain in $V_{{{N}}}$")
     _legend(figure, study, rows)
-    seeds = rows["seed"].nunique()
-    figure.suptitle(f"{scenario}, step size {rate:g}: exact gains, means over {seeds} seeds")
+    seeds = rows.groupby("estimator")["seed"].nunique()
+    least, most = seeds.min(), seeds.max()
+    count = f"{most}" if least == most else f"{least} to {most}"
+    figure.suptitle(f"{scenario}, step size {rate:g}: exact gains, means over {count} seeds")
     return figure
 
 
@@ -109,10 +111,11 @@ def final(study: Exact, scenario: str) -> Figure:
     N = [int(budget) for budget in study.configuration["N"]]
     figure, panels = row_of_panels([f"$V_{{{budget}}}$" for budget in N], 3.0)
     rates = [rate for name, rate in study.stages if name == scenario]
+    # a step size that is not finished may lack arms
+    labels = study.arms(study.runs[study.runs["scenario"] == scenario])
     for row, rate in enumerate(rates):
         rows = study.stage(scenario, rate)
         rows = rows[(rows["step"] == rows["step"].max()) & (rows["split"] == "held out")]
-        labels = study.arms(rows)
         for axes, budget in zip(panels, N, strict=True):
             _points(axes, study, rows, labels, f"V_{budget}", 0.2 * row, hollow=row > 0)
     for axes in panels:
@@ -136,6 +139,8 @@ def _points(
     for place, label in enumerate(labels):
         values = rows.loc[rows["estimator"] == label, name].to_numpy(float)
         n = len(values)
+        if n == 0:
+            continue
         half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5 if n > 1 else 0.0
         colour = study.line(label)["color"]
         face = "white" if hollow else colour
