@@ -185,7 +185,7 @@ def test_a_step_size_that_lacks_an_arm_does_not_move_the_others():
     places = []
     for study in (full, less):
         figure = exact_figures.final(study, SCENARIO)
-        axes = figure.axes[1]
+        axes = figure.axes[0]
         labels = [text.get_text() for text in axes.get_yticklabels()]
         drawn = sorted(
             (float(line.get_ydata()[0]), line.get_markerfacecolor() == "white")
