@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from analysis.bandit import read
+from analysis.batches import read as batches
 from analysis.core.read import Results, load
 from analysis.lm import exact as lm_exact, pools, training
 from analysis.lm.exact_figures import Exact
@@ -42,6 +43,11 @@ class Studies:
     def league(self) -> Results:
         """Batches: every estimator on 53 laws."""
         return load(self.folder / "league")
+
+    @cached_property
+    def batches(self) -> batches.League:
+        """Batches as they are in training: many laws, units and rules of grading."""
+        return batches.load(self.folder / "batches")
 
     @cached_property
     def rollouts(self) -> Results:

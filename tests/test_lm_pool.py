@@ -284,27 +284,29 @@ def test_estimators_that_pool_are_measured_in_batches(configuration):
 
 def test_error_at_the_best_length_of_a_step():
     # scaling an estimator changes its error, not its error at the best length
-    law = EmpiricalPool(*random_pool())
+    z, scores = random_pool()
+    law = EmpiricalPool(z, scores * np.array([3.0, 1.0, 1.0]))
     rows = measure.measured(plan(N=[64], m=[16], reps=4000), law, 4000).set_index("estimator")
     row = rows.loc["max@m"]
-    mean = row["mean"] ** 2 - row["variance"] / row["reps"]
+    # E ĝ and its truth by parameter: the pool's score columns are not orthonormal, and the Fisher
+    # metric's cosine is another one
+    rows = monte_carlo.measure(law, {"max@m": ("max_at_k", {})}, 16, 64, 4000, plan().seed)
+    s, t = rows["mean"].to_numpy()[:-1], rows["exact"].to_numpy()[:-1]
+    variance, truth = row["variance"], t @ t
+    assert abs(s @ t / np.linalg.norm(s) / np.linalg.norm(t) - row["cosine"]) > 1e-4
     lengths = np.linspace(0.0, 4.0, 40_001)
-    errors = (
-        lengths**2 * (mean + row["variance"] / 64) / row["exact"] ** 2
-        - 2.0 * lengths * row["cosine"] * row["mean"] / row["exact"]
-        + 1.0
-    )
+    square = s @ s - variance / row["reps"] + variance / 64
+    errors = lengths**2 * square / truth - 2.0 * lengths * (s @ t) / truth + 1.0
     assert row["scaled_nmse"] == pytest.approx(errors.min(), abs=1e-7)
     assert row["scaled_nmse"] < row["batch_nmse"]
+    # half the length: s/2, and ‖s/2 − t‖
     halved = measure.with_batch(
         pd.DataFrame([row]).assign(
-            mean=row["mean"] / 2,
-            variance=row["variance"] / 4,
-            bias=np.nan,
+            mean=row["mean"] / 2, variance=variance / 4, bias=np.linalg.norm(s / 2 - t)
         )
     )
     assert halved["scaled_nmse"].item() == pytest.approx(row["scaled_nmse"])
-    against = measure.with_batch(pd.DataFrame([row]).assign(cosine=-0.5))
+    against = measure.with_batch(pd.DataFrame([row]).assign(bias=np.linalg.norm(-s - t)))
     assert against["scaled_nmse"].item() == 1.0
 
 

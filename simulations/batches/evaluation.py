@@ -56,6 +56,7 @@ def rows(league: League, setting: Setting, table: pd.DataFrame) -> pd.DataFrame:
         batch, names, records_of(table, setting.N), setting.m, references=league.references
     )
     figures.insert(0, "part", setting.part)
+    figures.insert(0, "group", league.batches[setting.label].group)
     figures.insert(0, "batch", setting.label)
     figures.insert(0, "setting", setting.name)
     return figures
@@ -98,11 +99,13 @@ def evaluate(
         x: (league.estimators[x].name, league.estimators[x].options) for x in league.references
     }
     chosen = [s for s in league.settings if s.part == part and _included(s, only)]
+    if not chosen:
+        raise ValueError(f"part is {part!r} and only leaves no setting of it; give others")
     tables = []
     for setting in track(chosen, "settings"):
         batch, _ = league.batch(setting.label, setting.prompts)
         given: dict[str, Any] = {**asked, **estimators}
-        count = groups or league.groups
+        count = league.groups_of(setting, groups)
         table = measured(batch, given, setting.m, setting.N, count, league.seed)
         figures = rows(league, setting, table)
         tables.append(figures if kinds else figures[figures["kind"].str.startswith("all")])

@@ -1,13 +1,15 @@
 """The configuration of `simulations.batches`, a TOML file: checked before anything runs.
 
 seed = 12                           # master seed
-groups = 12_800                     # groups of each setting, in whole batches
+groups = 12_800                     # groups of each setting, in whole batches, and
+most_batches = 2_000                # at most so many of these
 references = ["TEA .25", "max@m"]   # estimators whose better one the others are compared with
 
 [laws.normal]                       # as for `simulations.grid`
 family = "Normal"
 
 [batches."one prompt × 1000"]       # a kind of batch
+group = "one outlier prompt"        # what tables gather it under
 part = "held out"                   # or "development": by the label's hash, see `held_out`
 cells = [[64, 16, 128]]             # prompts, rollouts per group and N of each setting
 [[batches."one prompt × 1000".kinds]]
@@ -25,7 +27,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -48,7 +50,7 @@ def held_out(label: str) -> bool:
     Examples
     --------
     >>> [held_out(label) for label in ("normal", "gumbel")]
-    [False, False]
+    [True, False]
     """
     return int(hashlib.sha256(label.encode()).hexdigest(), 16) % 5 < 2
 
@@ -67,6 +69,7 @@ class BatchTable(Table):
 
     kinds: tuple[Kind, ...] = Field(min_length=1)
     cells: tuple[Cell, ...] = Field(min_length=1)
+    group: str
     part: Part
     known: bool = False
 
@@ -90,6 +93,7 @@ class League(Configuration):
     """The whole file."""
 
     groups: int = Field(ge=2 * CHUNKS)
+    most_batches: int = Field(2**53, ge=2 * CHUNKS)
     references: tuple[str, ...] = ()
     batches: dict[str, BatchTable] = Field(min_length=1)
 
@@ -112,7 +116,9 @@ class League(Configuration):
                     raise ValueError(f"{where}: {kind.law!r} is not the label of a law here")
             for prompts, _, _ in table.cells:
                 try:
-                    self.batch(label, prompts)
+                    _, names = self.batch(label, prompts)
+                    if len(set(names)) < len(names):
+                        raise ValueError(f"kinds has {names}; give each law and scale once")
                 except ValueError as error:
                     raise ValueError(f"{where}: {error}") from None
         return self
@@ -135,7 +141,7 @@ class League(Configuration):
             ranges = [np.atleast_1d(x) for x in (kind.scale, kind.offset)]
             if all(len(x) == 1 for x in ranges):
                 kinds.append((moved(law, *(float(x[0]) for x in ranges)), count))
-                names.append(kind.law)
+                names.append(_named(kind))
                 continue
             # one kind for each prompt: scales in equal ratios, offsets in equal steps
             scales = np.geomspace(ranges[0][0], ranges[0][-1], count)
@@ -159,6 +165,10 @@ class League(Configuration):
         rest = iter(shares)
         return [(kind, kind.prompts or next(rest)) for kind in kinds]
 
+    def groups_of(self, setting: Setting, most: int | None = None) -> int:
+        """Return how many groups a setting gets, of at most so many."""
+        return min(most or self.groups, self.most_batches * setting.prompts)
+
     def requests(self, setting: Setting) -> dict[str, Request]:
         """Return the estimators that exist at a setting, by label."""
         return {
@@ -168,10 +178,11 @@ class League(Configuration):
             and not undefined(table, setting.m, (setting.N,))
         }
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What results depend on, parts and labels included."""
-        return super().identity
+
+def _named(kind: Kind) -> str:
+    scale = "" if kind.scale == 1.0 else f" × {kind.scale:g}"
+    offset = "" if kind.offset == 0.0 else f" + {kind.offset:g}"
+    return kind.law + scale + offset
 
 
 def read_league(path: Path) -> League:

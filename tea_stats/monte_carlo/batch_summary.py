@@ -49,16 +49,19 @@ class Parts(NamedTuple):
     response: Array
     psi: float
 
-    def times(self, weight: float, spread: float) -> Parts:
-        """Return the parts of a kind with this weight in a sum; spread is that of a variance."""
+    def times(self, weight: float) -> Parts:
+        """Return the parts of a kind that has this weight in a sum."""
         return Parts(
-            weight * self.truth,
-            weight * self.unit,
-            weight * self.along,
-            spread * self.along_noise,
-            *(weight * x for x in (self.mean, self.bias, self.variance, self.square)),
-            weight * self.response,
-            weight * self.psi,
+            truth=weight * self.truth,
+            unit=weight * self.unit,
+            along=weight * self.along,
+            along_noise=weight**2 * self.along_noise,
+            mean=weight * self.mean,
+            bias=weight * self.bias,
+            variance=weight * self.variance,
+            square=weight * self.square,
+            response=weight * self.response,
+            psi=weight * self.psi,
         )
 
 
@@ -95,8 +98,8 @@ def parts(record: Array, exact: Truth, prompts: int, *, plain: bool = False) -> 
 
 def total(kinds: Sequence[Parts], weights: Sequence[float]) -> Parts:
     """Return the sum of the kinds' parts."""
-    weighted = [own.times(w, w**2) for own, w in zip(kinds, weights, strict=True)]
-    return Parts(*(sum(column) for column in zip(*weighted, strict=True)))  # type: ignore[arg-type]
+    weighted = [own.times(w) for own, w in zip(kinds, weights, strict=True)]
+    return Parts(*(sum(column) for column in zip(*weighted, strict=True)))
 
 
 def figures(own: Parts, rollouts: int, noise: Sequence[float]) -> dict[str, Array]:
