@@ -409,6 +409,21 @@ def test_prediction_is_the_rank_correlation_over_arms_with_seeds_that_all_have()
     assert none.empty and {"correlation", "low"} <= set(none)
 
 
+def test_an_estimator_that_is_not_defined_for_small_groups_is_left_out():
+    rng = np.random.default_rng(4)
+    leaves = law.Leaves(rng.normal(size=50), rng.normal(size=50), rng.normal(size=(50, 7)))
+    plan = schema.read(ExactStudy, validate_lm.GRIDS / "lm_exact.toml")
+    few = plan.quality.model_copy(update={"reps": 2048, "directions": 5, "N": (32,), "m": (8, 16)})
+    chosen = {label: plan.estimators[label] for label in ("Prefix-TEA", "RLOO")}
+    table = quality.measured(few, leaves, chosen, 0)
+    assert set(zip(table["estimator"], table["m"], strict=True)) == {
+        ("RLOO", 8),
+        ("RLOO", 16),
+        ("Prefix-TEA", 16),
+    }
+    assert table["scores"].value_counts().to_dict() == {"adapter": 15, "head": 6}
+
+
 def test_pools_drawn_from_a_law_come_near_it_and_halves_say_how_near():
     rng = np.random.default_rng(4)
     scores = rng.normal(size=(300, 6))

@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from simulations.core.schema import EstimatorTable
+from simulations.core.schema import EstimatorTable, undefined
 from simulations.lm.exact.law import Leaves
 from simulations.lm.exact.schema import Quality
 from tea_stats import EmpiricalPool, monte_carlo
@@ -54,10 +54,13 @@ def moments(
 ) -> pd.DataFrame:
     """Return mean, exact value and variance of one group's ĝ along every parameter of a law.
 
-    Estimators that pool over prompts see batches of `BATCH` groups.
+    Estimators that pool over prompts see batches of `BATCH` groups; those that are not defined for
+    groups of m are left out.
     """
     single, pooling = {}, {}
     for label, table in estimators.items():
+        if undefined(table, m, N):
+            continue
         chosen = pooling if table.record().pools else single
         chosen[label] = table.name, table.options
     groups, tables = max(BATCH, rollouts // m), []
