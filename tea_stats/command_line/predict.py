@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,14 @@ import typer
 
 from tea_stats import prediction, reward_log
 from tea_stats._validation import as_real
-from tea_stats.command_line import predict_figure, predict_steps, predict_text, shared
+from tea_stats.command_line import (
+    figures,
+    predict_figure,
+    predict_steps,
+    predict_text,
+    report as _report,
+    shared,
+)
 from tea_stats.prediction import METHODS, budget_for
 
 
@@ -53,6 +61,7 @@ def command(
     figure: Annotated[
         Path | None, typer.Option(help="Draw the curves (.png, .pdf, .svg).", show_default=False)
     ] = None,
+    report: shared.Report = None,
     prompt: shared.Prompt = None,
     reward: shared.Reward = None,
     step: shared.Step = None,
@@ -89,21 +98,15 @@ def command(
 
       tea-stats predict rollouts/ --N 128 --reward 'format=.1,correct=1' --by step
 
-      tea-stats predict rewards.jsonl --N 1024 --figure curve.png --json
+      tea-stats predict rewards.jsonl --N 1024 --figure curve.png --report best.html
     """
     if figure is not None:
-        predict_figure.check(figure)
+        figures.check(figure)
+    if report is not None:
+        _report.check(report)
     if target_reward is not None:
         as_real("--target-reward", target_reward)
-    columns: dict[str, Any] = {
-        "prompt": prompt,
-        "reward": reward,
-        "rollout": rollout,
-        "where": where or (),
-        "success": success,
-        "wide": wide,
-        "drop_missing": drop_missing,
-    }
+    columns = shared.columns(prompt, reward, rollout, where, success, wide, drop_missing)
     target = None if population is None else ("population" if population else "these_prompts")
     predict = functools.partial(
         prediction.predict,
@@ -117,13 +120,13 @@ def command(
         seed=seed,
     )
     if by is not None:
-        _refuse_with_by(step, target_reward, per_prompt)
+        _refuse_with_by(step, target_reward, per_prompt, report)
         forecasts = {
             value: predict(log)
             for value, log in reward_log.read_steps(files, by=by, **columns).items()
         }
         if figure is not None:
-            predict_steps.draw(forecasts, by, figure)
+            figures.save(predict_steps.draw(forecasts, by), figure)
         _print_steps(forecasts, by, as_json)
         return
     log = reward_log.read(files, step=step, **columns)
@@ -132,23 +135,33 @@ def command(
     reaches = None
     if target_reward is not None:
         reaches = {name: budget_for(c, target_reward) for name, c in forecast.curves.items()}
-    if figure is not None:
-        predict_figure.draw(forecast, figure, target_reward)
+    parts = list(predict_text.tables(forecast, file, target_reward, reaches))
+    if figure is not None or report is not None:
+        drawn = predict_figure.draw(forecast, target_reward)
+        if figure is not None:
+            figures.save(drawn, figure)
+        if report is not None:
+            sections: list[tuple[str, Sequence[shared.Part]]] = [
+                ("", [parts[0], *shared.read_lines(log)]),
+                ("Prediction", parts[1:]),
+            ]
+            caption = "Best-of-N by each method, and the backtest of the methods"
+            _report.write(report, f"Best-of-{N:,} of {file}", sections, drawn, caption)
     if as_json:
-        shared.print_json(predict_text.content(forecast, file, target_reward, reaches))
+        shared.print_json("predict", predict_text.content(forecast, file, target_reward, reaches))
         return
-    console = shared.console()
-    for part in predict_text.tables(forecast, file, target_reward, reaches):
-        console.print(part, highlight=False, markup=False)
-    if figure is not None:
-        console.print(f"figure: {figure}", markup=False)
+    shared.show([parts[0], *shared.read_lines(log), *parts[1:]])
+    shared.show(shared.written(figure=figure, report=report))
 
 
-def _refuse_with_by(step: str | None, target_reward: float | None, per_prompt: bool) -> None:
+def _refuse_with_by(
+    step: str | None, target_reward: float | None, per_prompt: bool, report: Path | None
+) -> None:
     given = {
         "--step": step is not None,
         "--target-reward": target_reward is not None,
         "--per-prompt": per_prompt,
+        "--report": report is not None,
     }
     for option, is_given in given.items():
         if is_given:
@@ -157,8 +170,6 @@ def _refuse_with_by(step: str | None, target_reward: float | None, per_prompt: b
 
 def _print_steps(forecasts: dict[Any, prediction.Forecast], by: str, as_json: bool) -> None:
     if as_json:
-        shared.print_json(predict_steps.content(forecasts, by))
+        shared.print_json(None, predict_steps.content(forecasts, by))
         return
-    console = shared.console()
-    for part in predict_steps.tables(forecasts, by):
-        console.print(part, highlight=False, markup=False)
+    shared.show(predict_steps.tables(forecasts, by))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
 
-from tea_stats.command_line import shared
-from tea_stats.command_line.predict_figure import STYLE
+from tea_stats.command_line import figures, shared
 from tea_stats.command_line.predict_text import _interval, _number
 from tea_stats.prediction import METHODS, Forecast
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def tables(forecasts: Mapping[Any, Forecast], by: str) -> Iterator[Table | str]:
@@ -75,8 +76,8 @@ def content(forecasts: Mapping[Any, Forecast], by: str) -> dict[str, Any]:
     return {"by": by, "N": first.N, "level": first.level, "steps": rows}
 
 
-def draw(forecasts: Mapping[Any, Forecast], by: str, path: Path) -> None:
-    """Write the figure: best-of-N with its interval and the mean reward, by step."""
+def draw(forecasts: Mapping[Any, Forecast], by: str) -> Figure:
+    """Return the figure: best-of-N with its interval and the mean reward, by step."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -90,8 +91,8 @@ def draw(forecasts: Mapping[Any, Forecast], by: str, path: Path) -> None:
     )
     known = np.isfinite(low) & np.isfinite(high)
     colour = METHODS[rows[-1].recommended].colour
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+    with mpl.rc_context(figures.STYLE):
+        figure = Figure(figsize=(figures.WIDTH, 2.8), layout="constrained")
         axes = figure.subplots()
         axes.vlines(x[known], low[known], high[known], color=colour, alpha=0.35, lw=3.0)
         axes.plot(
@@ -111,4 +112,4 @@ def draw(forecasts: Mapping[Any, Forecast], by: str, path: Path) -> None:
         axes.set_xlabel(by)
         axes.set_ylabel("reward")
         axes.legend(loc="best")
-        figure.savefig(path)
+    return figure

@@ -31,8 +31,6 @@ def tables(
         f"{shared.printable(file)}: {shared.many(len(log), 'prompt')}, {each} rollouts each\n"
         f"best-of-N, {AVERAGE[forecast.target]}; {forecast.level:.0%} intervals"
     )
-    if log.reading is not None:
-        yield from map(shared.printable, log.reading.lines())
     yield _at_budget(forecast)
     yield _reason(forecast)
     yield _along(forecast)
@@ -173,6 +171,7 @@ def content(
     first = next(iter(forecast.curves.values()))
     whole: dict[str, Any] = {
         "file": file,
+        "reading": shared.read_content(forecast.log),
         "prompts": len(forecast.log),
         "rewards": len(forecast.log.rewards),
         "rollouts": {"least": forecast.log.sizes.min(), "most": forecast.log.sizes.max()},
@@ -182,7 +181,6 @@ def content(
         "recommended": forecast.recommended,
         "reason": _reason(forecast).removeprefix("* "),
         "notes": list(notes(forecast)),
-        "reading": None if forecast.log.reading is None else forecast.log.reading.content(),
         "grid": first.grid,
         "curves": {name: _curve_content(curve) for name, curve in forecast.curves.items()},
         "backtest": None if forecast.backtest is None else forecast.backtest.__dict__,

@@ -89,7 +89,7 @@ def alternatives(chunk: Chunk, known: Format) -> list[str]:
         named = next((cell for cell in chunk.column("metrics") if isinstance(cell, list)), [])
         return [name for name in named if name in chunk.names and numeric(chunk, name)]
     if known.reward is inspect_score:
-        scores = next((cell for cell in chunk.column("scores") if cell), {})
+        scores: Any = next((cell for cell in chunk.column("scores") if cell), {})
         return [f"scores.{name}.value" for name in scores] if isinstance(scores, dict) else []
     return []
 
