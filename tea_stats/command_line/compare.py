@@ -83,12 +83,12 @@ def command(
     curve = along(logs[0], logs[1], result, seed)
     names = (first, second)
     parts = list(compare_text.parts(result, names, curve))
+    read = [line for log in logs for line in shared.read_lines(log)]
     if figure is not None or report is not None:
         drawn = compare_text.draw(curve)
         if figure is not None:
             figures.save(drawn, figure)
         if report is not None:
-            read = [line for log in logs for line in shared.read_lines(log)]
             sections: list[tuple[str, list[shared.Part]]] = [
                 ("", [*read, *parts[:3]]),
                 ("Difference", parts[3:]),
@@ -98,7 +98,7 @@ def command(
     if as_json:
         shared.print_json("compare", compare_text.content(result, names, curve))
         return
-    shared.show(parts)
+    shared.show([*parts, *read])
     shared.show(shared.written(figure=figure, report=report))
 
 

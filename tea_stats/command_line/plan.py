@@ -130,12 +130,12 @@ def command(
         seed=seed,
     )
     parts = list(plan_text.parts(plan, pilots))
+    read = [line for log in logs for line in shared.read_lines(log)]
     if figure is not None or report is not None:
         drawn = plan_text.draw(plan)
         if figure is not None:
             figures.save(drawn, figure)
         if report is not None:
-            read = [line for log in logs for line in shared.read_lines(log)]
             sections: list[tuple[str, list[shared.Part]]] = [
                 ("", [*read, *parts[:3]]),
                 ("Designs", parts[3:]),
@@ -145,7 +145,7 @@ def command(
     if as_json:
         shared.print_json("plan", plan_text.content(plan, pilots))
         return
-    shared.show(parts)
+    shared.show([*parts, *read])
     shared.show(shared.written(figure=figure, report=report))
 
 
