@@ -30,6 +30,10 @@ from tea_stats.command_line.schemas import SCHEMAS, identifier, schema
 HOSTILE = '<script>alert(1)</script> & "quotes" ‖ξ‖ \x07 [red]markup[/red] $\\frac$'
 
 
+#: prompts as messages, with half of a surrogate pair in them
+STRANGE = [[{"role": "user", "content": f"π {chr(0xD800)} {i}"}] for i in range(24)]
+
+
 def run(*arguments):
     return CliRunner().invoke(app, [str(x) for x in arguments])
 
@@ -112,9 +116,10 @@ def test_plan_prints_the_sizes(files, groups):
     two = run("plan", *files, "--N", 8, "--difference", 0.3)
     assert "of each policy" in two.stdout and "both policies answer the same prompts" in two.stdout
     assert "--varies" in run("plan", files[0], "--N", 8, "--difference", 0.3).stdout
-    assert "fewer than N = 64 rollouts" in run(
-        "plan", files[0], "--N", 64, "--half-width", 1, "--m", 64
-    ).stdout
+    assert (
+        "fewer than N = 64 rollouts"
+        in run("plan", files[0], "--N", 64, "--half-width", 1, "--m", 64).stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -265,7 +270,9 @@ def test_reports_are_self_contained_and_escape_names(kind, groups, tmp_path):
 def test_a_report_of_rewards_without_a_tail(tmp_path):
     rewards = (np.random.default_rng(0).random((30, 8)) < 0.3) * 1.0
     page = tmp_path / "page.html"
-    done = run("diagnose", write(tmp_path / "v.jsonl", rewards), *COMMANDS["diagnose"], "--report", page)
+    done = run(
+        "diagnose", write(tmp_path / "v.jsonl", rewards), *COMMANDS["diagnose"], "--report", page
+    )
     assert done.exit_code == 0, done.stderr
     text = Page(page.read_text(encoding="utf-8")).text
     assert "few values" in text and "For best-of-64" in text
@@ -301,7 +308,7 @@ def printed(encoding, *commands):
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_plain_terminals(encoding, files, groups, tmp_path):
-    strange = write(tmp_path / "strange.jsonl", groups[0], [f"π {chr(0xD800)} {i}" for i in range(24)])
+    strange = write(tmp_path / "strange.jsonl", groups[0], STRANGE)
     commands = [[k, *(files if k == "compare" else files[:1]), *v] for k, v in COMMANDS.items()]
     commands += [["predict", strange, "--N", 64, "--per-prompt"], ["estimators"]]
     commands += [["estimators", "tea"], ["predict", tmp_path / "ψ", "--N", 4]]
@@ -316,11 +323,11 @@ def test_plain_terminals(encoding, files, groups, tmp_path):
 
 
 def test_json_is_the_same_in_every_terminal(files, groups, tmp_path):
-    strange = write(tmp_path / "s.jsonl", groups[0], [f"π {chr(0xD800)} {i}" for i in range(24)])
+    strange = write(tmp_path / "s.jsonl", groups[0], STRANGE)
     command = ["predict", strange, "--N", 8, "--per-prompt", "--json"]
     one, two = (json.loads(printed(x, command)[0]) for x in ("ascii", "utf-8"))
     assert one == two
-    assert one["prompt_labels"][0] == "π \ud800 0"
+    assert "π \ud800 0" in one["prompt_labels"][0]
 
 
 def test_every_sign_the_commands_print_has_a_plain_form():
