@@ -16,7 +16,7 @@ from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, advantages
 from tea_stats.estimators.batch_report import BatchReport, batch_report
 from tea_stats.estimators.table import *  # noqa: F403  # each estimator, as a value and a function
 from tea_stats.families import *  # noqa: F403
-from tea_stats.families import FAMILIES, Affine, Law
+from tea_stats.families import FAMILIES, Affine, Law, Recorded
 from tea_stats.linear.design import LinearDesign, linear_tea_design
 
 __version__ = "0.2.0"
@@ -30,6 +30,7 @@ __all__ = [
     "Law",
     "LinearDesign",
     "RECOMMENDED",
+    "Recorded",
     "advantages",
     "batch_report",
     "best_of_n",

@@ -103,14 +103,17 @@ class AutoTEA(Estimator):
 
     over the laws L of the library (ε = .04), mixtures with a far mode (.08) and any shape (.5); π_0
     is the share of the last two. Before the batch is seen the library has .1 n/(n + 16) in all: a
-    single group gets max@m.
+    single group gets max@m. The group's own shape has a veto: where its squared distance from L's,
+    d², exceeds 100 (one group in a thousand does under L), π_L is multiplied by e^{(100 − d²)/2}.
 
     *Levels.* φ falls from 1 to 0 between 4 and 6 distinct rewards, and between 1/2 and 3/4 of them
     being there once. A^levels is beta-binomial on the group's own levels in its own unit
     (`tea_stats.estimators.levels`); a group whose rewards are all equal has advantages 0.
 
-    Given the other groups, and φ = 0, ĝ is unbiased for Σ_k w_k V_k. Ours. `tea_stats.RECOMMENDED`
-    is its name; `tea_stats.batch_report` says what a batch was taken for.
+    Given the other groups, φ = 0 and no veto, ĝ is unbiased for Σ_k w_k V_k. Alone, or with other
+    groups of another size only (a mask), a group gets max@m: below four groups, or m = 4 and fewer
+    than 16, `linear_tea` has less error where rewards are known to be smooth. Ours.
+    `tea_stats.RECOMMENDED` is its name; `tea_stats.batch_report` says what a batch was taken for.
 
     Examples
     --------

@@ -11,9 +11,10 @@ scale σ = V̂_2 − V̂_1, half of Gini's mean difference, the shape of a group
 * z²/4 of the last rise and of the concentration of all gaps, z standardised over the library:
   in a mixture, groups with a far reward and groups without one average to a harmless shape.
 
-Logs keep a single odd group from moving the mean of a batch by much. The mean shape of n groups is
-compared with each law's expectation by a Gaussian likelihood, with covariance Σ_L/n + ε² I: ε is by
-how much a law may miss. Expectations and covariances are those of draws with one fixed seed.
+Logs, within bounds, keep a single odd group from moving the mean of a batch by much. The mean shape
+of n groups is compared with each law's expectation by a Gaussian likelihood, with covariance
+Σ_L/n + ε² I: ε is by how much a law may miss. Expectations and covariances are those of draws with
+one fixed seed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ FEW_GROUPS = 16
 #: share of the better mode, and how many standard deviations it lies above the other
 FAR_SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
 FAR_GAPS = (7.0, 12.0, 30.0)
+#: a law is ruled out for a group whose own shape is further from it than this, squared
+LARGEST_DISTANCE = 100.0
 #: shapes further outside the library's than this count as at that distance
 MARGIN = 1.0
 #: rewards drawn for the expectations under each law, in at least so many groups
@@ -60,7 +63,7 @@ class Shapes(NamedTuple):
     centre, spread : ndarray, shape (2,)
         Of the last rise and of the concentration: mean and standard deviation over the library.
     low, high : ndarray, shape (q,)
-        Bounds at which shapes are clipped.
+        Bounds at which the other groups' shapes are clipped.
     mean : ndarray, shape (H, q)
         Expected shape under each of the H hypotheses.
     axes, variance : ndarray, shapes (H, q, q) and (H, q)
@@ -116,9 +119,8 @@ def _with_squares(plain: Array, m: int, centre: Array, spread: Array) -> Array:
 
 
 def shapes(gaps: Array, known: Shapes) -> Array:
-    """Return the shape of each group from its gaps (G, m − 1), within bounds; shape (G, q)."""
-    full = _with_squares(_plain(gaps), gaps.shape[1] + 1, known.centre, known.spread)
-    return np.clip(full, known.low, known.high)
+    """Return the shape of each group from its gaps (G, m − 1), shape (G, q)."""
+    return _with_squares(_plain(gaps), gaps.shape[1] + 1, known.centre, known.spread)
 
 
 @lru_cache(maxsize=1)
@@ -179,7 +181,9 @@ def posterior(gaps: Array, weight: Array) -> Array:
     Returns
     -------
     ndarray, shape (G, K + 1)
-        Posterior probabilities of the laws of the library; last, that of none of them.
+        Posterior probabilities of the laws of the library; last, that of none of them. A group's
+        own shape has no say in them, unless it is far from a law's, at a squared distance d² > 100
+        where about 10 are expected: then that law's likelihood is multiplied by exp((100 − d²)/2).
     """
     groups, m = gaps.shape[0], gaps.shape[1] + 1
     laws = len(LIBRARY)
@@ -190,15 +194,20 @@ def posterior(gaps: Array, weight: Array) -> Array:
     if m < 3 or len(rows) == 0:
         return result
     known = expected(m)
-    weighted = shapes(gaps, known) * weight[:, None]
+    own = shapes(gaps, known)
+    weighted = np.clip(own, known.low, known.high) * weight[:, None]
     mean = (weighted.sum(axis=0) - weighted[rows]) / count[rows, None]
     logs = np.empty((len(rows), len(known.mean)))
     # groups that count the same have the same number of others, and there are few such numbers
     for number in np.unique(count[rows]):
         same = count[rows] == number
-        logs[same] = _log_likelihood(known, mean[same], number)
+        variance = known.variance / number + known.misfit
+        logs[same] = -0.5 * _distances(known, mean[same], variance)
+        logs[same] -= 0.5 * np.log(variance).sum(axis=1)
         share = LIBRARY_SHARE * number / (number + FEW_GROUPS)
         logs[same] += np.log(prior(len(known.mean), share))
+    own_distance = _distances(known, own[rows], known.variance + known.misfit)[:, :laws]
+    logs[:, :laws] += 0.5 * np.minimum(LARGEST_DISTANCE - own_distance, 0.0)
     likelihood = np.exp(logs - logs.max(axis=1, keepdims=True))
     likelihood /= likelihood.sum(axis=1, keepdims=True)
     result[rows, :-1] = likelihood[:, :laws]
@@ -213,15 +222,13 @@ def prior(hypotheses: int, share: float) -> Array:
     return np.repeat([share / laws, rest / far, rest], [laws, far, 1])
 
 
-def _log_likelihood(known: Shapes, mean: Array, number: float) -> Array:
-    """Return log N(mean; μ, Σ/n + ε² I) of each hypothesis, shape (G, H), up to a constant."""
-    variance = known.variance / number + known.misfit
+def _distances(known: Shapes, x: Array, variance: Array) -> Array:
+    """Return (x − μ)ᵀ Σ⁻¹ (x − μ) for each hypothesis, (G, H), from variances along its axes."""
     precision = (known.axes / variance[:, None, :]) @ known.axes.transpose(0, 2, 1)
     # from an origin amid the hypotheses, so that the squares below lose few digits
     origin = known.mean[-1]
-    x, centre = mean - origin, known.mean - origin
+    x, centre = x - origin, known.mean - origin
     line = np.einsum("hqr,hr->hq", precision, centre)
     squares = (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
     square = squares @ precision.reshape(len(precision), -1).T
-    constant = (line * centre).sum(axis=1) + np.log(variance).sum(axis=1)
-    return np.asarray(x @ line.T - 0.5 * (square + constant))
+    return np.asarray(square - 2.0 * x @ line.T + (line * centre).sum(axis=1))
