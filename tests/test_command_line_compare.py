@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -314,7 +315,7 @@ def test_plain_terminals(encoding, files, groups, tmp_path):
     commands += [["estimators", "tea"], ["predict", tmp_path / "ψ", "--N", 4]]
     commands += [[name, "--help"] for name in ("predict", "diagnose", "compare", "plan", "schema")]
     out, err = printed(encoding, *commands)
-    assert ("b - a" in out) and ("+-" in out) == (encoding == "ascii")
+    assert ("b - a" in out) and (" +- " in out) == (encoding == "ascii")
     assert ("pi " in out) and ("\\u" not in out)
     assert ("psi" in err) and err.count("error: ") == 1
     # tables keep their columns: every row is as wide as its rule
@@ -336,6 +337,9 @@ def test_every_sign_the_commands_print_has_a_plain_form():
         assert terminal.plain(sign, "ascii") == plain
     assert terminal.plain("é漢\ud800", "ascii") == "e\\u6f22?"
     assert codecs.lookup_error(terminal.HANDLER) is not None
+    files = (Path(__file__).parents[1] / "tea_stats").rglob("*.py")
+    signs = set().union(*(set(path.read_text(encoding="utf-8")) for path in files)) - {"漢"}
+    assert [sign for sign in sorted(signs) if "\\" in terminal.letter(sign) != sign] == []
 
 
 # --- figures -------------------------------------------------------------------------------------
