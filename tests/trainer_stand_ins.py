@@ -17,7 +17,6 @@ import torch
 from tea_stats import torch_bridge
 
 
-
 def have(module):
     """Return whether a module is installed, not only a package of the same name."""
     try:
@@ -145,7 +144,9 @@ def traces(rewards, agents=None):
     def trace(number, reward, agent):
         nodes = [
             SimpleNamespace(mask=[False, False], token_ids=[1, 2], advantages=None),
-            SimpleNamespace(mask=[True, False, True, True], token_ids=[3, 4, 5, 6], advantages=None),
+            SimpleNamespace(
+                mask=[True, False, True, True], token_ids=[3, 4, 5, 6], advantages=None
+            ),
         ]
         return SimpleNamespace(
             id=str(number),
@@ -188,7 +189,12 @@ def prime_rl(monkeypatch):
             node.advantages = [value] * sum(node.mask)
 
     home = "prime_rl.orchestrator.algo"
-    install(monkeypatch, f"{home}.base", Algorithm=Algorithm, iter_trainable_traces=iter_trainable_traces)
+    install(
+        monkeypatch,
+        f"{home}.base",
+        Algorithm=Algorithm,
+        iter_trainable_traces=iter_trainable_traces,
+    )
     base = sys.modules[f"{home}.base"]
     install(monkeypatch, f"{home}.routing", assign_advantages=assign_advantages)
     monkeypatch.setitem(sys.modules, f"{home}.base", base)

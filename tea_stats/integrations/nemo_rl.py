@@ -25,9 +25,7 @@ from tea_stats.integrations.groups import batch_advantages, check_request
 from tea_stats.integrations.replacing import replace
 
 
-def advantage_class(
-    estimator: str, N: int, *, unit_rms: bool = False, **options: Any
-) -> type[Any]:
+def advantage_class(estimator: str, N: int, *, unit_rms: bool = False, **options: Any) -> type[Any]:
     """Return an estimator in the form of NeMo-RL's advantage estimators.
 
     Parameters
