@@ -226,7 +226,7 @@ def nested_advantages(
     flat = torch.tensor([reward for group in listed for reward in group], dtype=torch.float64)
     labels = [number for number, size in enumerate(sizes) for _ in range(size)]
     result = batch_advantages(name, flat, labels, N, options, unit_rms=unit_rms)
-    return list(result.split(sizes))
+    return list(torch.split(result, sizes))
 
 
 def report_missing(table: Tensor, rollouts: int) -> None:

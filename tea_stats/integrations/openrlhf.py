@@ -75,7 +75,7 @@ def experience_advantages(
         options,
         unit_rms=unit_rms,
     )
-    return list(values.split([len(e.rewards) for e in experiences]))
+    return list(torch.split(values, [len(e.rewards) for e in experiences]))
 
 
 def maker_class(
@@ -146,7 +146,7 @@ def register(estimator: str, N: int, *, unit_rms: bool = False, **options: Any) 
     from openrlhf.trainer import ppo_trainer, ppo_trainer_async
 
     def derived(actor: Any) -> Any:
-        original = actor.__ray_metadata__.modified_class
+        original: Any = actor.__ray_metadata__.modified_class
 
         class BestOfNTrainer(original):  # type: ignore[misc]
             def __init__(self, *args: Any, **kwargs: Any) -> None:

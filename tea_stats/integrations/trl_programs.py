@@ -24,7 +24,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tea_stats.estimators import RECOMMENDED
-from tea_stats.integrations.trl import BestOfNTrainer, GRPOTrainer, trl
+from tea_stats.integrations.trl import BestOfNTrainer  # first: it names what is missing
+
+import trl  # isort: skip
+from trl import GRPOTrainer  # isort: skip
 
 
 def trainer_class(
