@@ -12,6 +12,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from simulations.recipes import sizes
 from simulations.recipes.data import Message
 from simulations.recipes.schema import Reward
 
@@ -64,11 +65,14 @@ class Client:
     def check(self) -> None:
         """Raise Unreachable unless every server answers and serves the configured model."""
         for url in self.table.urls:
-            served = self._ask("GET", url).get("model")
-            if served != self.table.source:
+            about = self._ask("GET", url)
+            served = about.get("model"), about.get("parameters")
+            ours = self.table.source, sizes.parameters(self.table)
+            if served != ours:
                 raise Unreachable(
-                    f"{url} serves {served!r} and the configuration has {self.table.source!r}; "
-                    "start the right one there, or give another address in urls"
+                    f"{url} serves {served[0]!r} of {served[1]} parameters and the configuration "
+                    f"has {ours[0]!r} of {ours[1]}; start the right one there, or give another "
+                    "address in urls"
                 )
 
     def rate(self, conversations: Sequence[Sequence[Message]]) -> list[float | None]:

@@ -112,6 +112,7 @@ def read(table: Prompts, part: str) -> list[str]:
         return [prompt.text for prompt in files.read(split)]
     try:
         from datasets import load_dataset
+        from datasets.exceptions import DatasetsError
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed; {INSTALL}") from None
     where: dict[str, Any] = {"split": split}
@@ -120,7 +121,7 @@ def read(table: Prompts, part: str) -> list[str]:
     try:
         rows = load_dataset(table.source, **where)
         return [str(text) for text in rows[table.column]]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, DatasetsError) as error:
         raise ValueError(
             f"{table.source} cannot be read ({first_line(error)}); give a data set of the Hub with "
             f"the split {split!r} and the column {table.column!r}, or leave source out and name files"
