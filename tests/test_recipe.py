@@ -15,6 +15,7 @@ import sys
 import threading
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -324,6 +325,54 @@ def test_rollouts_follow_the_policy():
     assert degrees > 50 and abs(chi - degrees) < 5 * np.sqrt(2 * degrees)
 
 
+def test_vllm_is_asked_for_the_policys_own_law(monkeypatch):
+    """Calls of the documented form; vLLM itself is not here."""
+    made = []
+
+    class LLM:
+        def __init__(self, **settings):
+            made.append(settings)
+            self.llm_engine = SimpleNamespace(
+                engine_core=SimpleNamespace(shutdown=lambda: made.append("shut down"))
+            )
+
+        def chat(self, turns, plans, lora_request, use_tqdm):
+            made.append((turns, plans, lora_request))
+            one = SimpleNamespace(text="a", token_ids=(5, 0), finish_reason="stop")
+            cut = SimpleNamespace(text="b", token_ids=(5,), finish_reason="length")
+            return [SimpleNamespace(outputs=[one, cut]) for _ in turns]
+
+    request = lambda *what: what  # noqa: E731
+    for name, content in {
+        "vllm": {"LLM": LLM, "SamplingParams": lambda **x: x},
+        "vllm.lora": {},
+        "vllm.lora.request": {"LoRARequest": request},
+    }.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**content))
+    recipe = schema.read(Recipe, Path("recipe"))
+    policy = recipe.policies["Llama-3.1-8B, LoRA"]
+    turns = [[{"role": "user", "content": x}] for x in "?!"]
+    with generation.drawing(recipe, policy, "there", Path("adapters"), 2048) as draw:
+        answers = draw(turns, 2, [7, 8])
+    assert answers == [[("a", [5, 0], True), ("b", [5], False)]] * 2
+    engine, (asked, plans, lora), end = made
+    assert asked == turns and lora == ("trained", 1, "adapters") and end == "shut down"
+    assert [plan["seed"] for plan in plans] == [7, 8]
+    law = {"n": 2, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
+    assert all(plan.items() >= {**law, "max_tokens": 512}.items() for plan in plans)
+    assert engine["model"] == "there" and engine["max_lora_rank"] == policy.lora_rank
+    assert engine["max_model_len"] >= 2048 + 512 and engine["gpu_memory_utilization"] == 0.6
+
+
+def test_without_vllm_the_cure_is_named():
+    recipe = schema.read(Recipe, Path("recipe"))
+    with (
+        pytest.raises(ValueError, match="vllm is not installed; pip install"),
+        generation.drawing(recipe, recipe.policies["Llama-3.2-1B"], "there", None, 2048),
+    ):
+        pass
+
+
 def opinionated(causal):
     def load(*arguments, **settings):
         model = causal(*arguments, **settings)
@@ -346,13 +395,7 @@ def test_a_killed_evaluation_goes_on(dry, tmp_path, monkeypatch):
     (place.path / "parts" / "2.parquet").unlink()
     drawn = []
     rollouts = evaluate.rollouts
-    monkeypatch.setattr(
-        evaluate, "rollouts", lambda *x: drawn.append(x[2]) or rollouts(*x)
-    )
-    # the copy's weights have other times, and the parts carry the originals'
-    monkeypatch.setattr(
-        evaluate, "fingerprint", lambda path, f=evaluate.fingerprint: f(dry.folder("tiny Llama", "TEA").policy)
-    )  # fmt: skip
+    monkeypatch.setattr(evaluate, "rollouts", lambda *x: drawn.append(x[2]) or rollouts(*x))
     evaluate.evaluate(dry.recipe, run, out)
     assert drawn == [range(2, 3)] and before
     assert store.read(place.evaluation, **place.mark)[columns].equals(expected)
@@ -394,7 +437,8 @@ def test_curves_are_means_over_all_subsets(dry, scenario):
     curves = store.read(dry.out / "curves.parquet")
     table = dry.evaluation(scenario, "TEA")
     rewards = table["reward"].to_numpy().reshape(PROMPTS, ROLLOUTS)
-    pairs = np.mean([np.maximum(rewards[:, i], rewards[:, j]) for i, j in combinations(range(ROLLOUTS), 2)])  # fmt: skip
+    two = np.array(list(combinations(range(ROLLOUTS), 2)))
+    pairs = rewards[:, two].max(-1).mean()
     mine = curves.query("scenario == @scenario and estimator == 'TEA'").set_index("N")
     assert mine.loc[1, "value"] == pytest.approx(rewards.mean())
     assert mine.loc[2, "value"] == pytest.approx(pairs)

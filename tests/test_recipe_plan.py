@@ -1,4 +1,4 @@
-"""The recipe's configuration and its plan: sizes of real models, hand numbers, errors of one line."""
+"""The recipe's configuration and plan: sizes of real models, hand numbers, one-line errors."""
 
 from __future__ import annotations
 

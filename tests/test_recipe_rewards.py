@@ -159,7 +159,9 @@ def test_the_wrong_model_is_refused(rater):
         mine = rater.table.model_copy(update={"urls": (url,)})
         Client(mine).check()
         for change in ({"source": "Skywork/Another"}, {"inner": 128}):
-            with pytest.raises(Unreachable, match="serves 'random' of .* and the configuration has"):
+            with pytest.raises(
+                Unreachable, match="serves 'random' of .* and the configuration has"
+            ):
                 Client(mine.model_copy(update=change)).check()
 
 
@@ -252,7 +254,10 @@ DIALOGUE = Prompts(train="train", heldout="test", form="dialogue", column="chose
     ("text", "roles"),
     [
         ("\n\nHuman: Hi\n\nAssistant: Yes", ["user"]),
-        ("\n\nHuman: Hi\n\nAssistant: Yes\n\nHuman: So?\n\nAssistant: No", ["user", "assistant"] * 1 + ["user"]),
+        (
+            "\n\nHuman: Hi\n\nAssistant: Yes\n\nHuman: So?\n\nAssistant: No",
+            ["user", "assistant", "user"],
+        ),
         ("\n\nHuman: Hi\n\nAssistant: Yes\n\nHuman: So?", ["user", "assistant", "user"]),
         ("\n\nHuman: Is this\n\nHuman: x\n\nAssistant: a", []),  # two in a row
         ("\n\nAssistant: I begin\n\nHuman: x", []),
@@ -260,7 +265,7 @@ DIALOGUE = Prompts(train="train", heldout="test", form="dialogue", column="chose
         ("before\n\nHuman: x\n\nAssistant: y", []),
         ("", []),
     ],
-)  # fmt: skip
+)
 def test_a_transcript_ends_with_the_user(text, roles):
     turns = data.messages(DIALOGUE, text)
     assert [turn["role"] for turn in turns] == roles

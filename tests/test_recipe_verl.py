@@ -243,7 +243,7 @@ print("advantages", json.dumps(a.batch["advantages"][:, 0].tolist()))
 
 @REAL
 def test_real_entry_point_goes_as_far_as_the_card(tmp_path):
-    """verl reads configuration, plugin, tokenizer and data, and then looks for a card."""
+    """It reads configuration, plugin, tokenizer and data, and then looks for a card."""
     verl.files(DRY, RUN, tmp_path)
     arguments = verl.arguments(verl.overrides(DRY, RUN, tmp_path))
     # what one machine without cards has to be asked for

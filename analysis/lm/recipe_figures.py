@@ -104,7 +104,9 @@ def headline(study: Study) -> str:
     rows = rows[(rows["against"] == study.against) & (rows["estimator"] != START)]
     above, below = int((rows["low"] > 0.0).sum()), int((rows["high"] < 0.0).sum())
     runs = sorted({int(x) for x in rows["seeds"]}) or [0]
-    many = f"{runs[0]} to {runs[-1]} runs" if len(runs) > 1 else f"{runs[0]} run{'s' * (runs[0] > 1)}"
+    many = (
+        f"{runs[0]} to {runs[-1]} runs" if len(runs) > 1 else f"{runs[0]} run{'s' * (runs[0] > 1)}"
+    )
     largest = rows["difference"].abs().max() if len(rows) else np.nan
     return (
         f"Significantly above {study.against}: {above} of {len(rows)} comparisons, below: {below} "

@@ -1,9 +1,9 @@
-"""The experiment of arXiv:2605.10716 for whoever has a card: configuration, plan, training, evaluation.
+"""The experiment of arXiv:2605.10716 for whoever has a card: plan, training, evaluation.
 
 One TOML (`simulations/grids/recipe.toml`) names policies, reward models, prompts and arms.
 
-- `plan` computes memory, tokens and hours before anything is rented, and `check` compares a few real
-  steps with it.
+- `plan` computes memory, tokens and hours before anything is rented, and `check` compares a few
+  real steps with it.
 - `server` rates answers over HTTP, in a process of its own; `client` asks it.
 - `training` trains a run with TRL, `verl` writes verl's command line for the same run.
 - `evaluate` draws held-out rollouts with vLLM (or transformers), `tables` summarises them for

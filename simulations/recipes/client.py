@@ -62,8 +62,9 @@ class Client:
         for scheme in ("http://", "https://"):
             self.session.mount(scheme, adapter)
 
-    def check(self) -> None:
-        """Raise Unreachable unless every server answers and serves the configured model."""
+    def check(self) -> list[dict[str, Any]]:
+        """Return what each server serves; Unreachable if one does not, or another model."""
+        abouts = []
         for url in self.table.urls:
             about = self._ask("GET", url)
             served = about.get("model"), about.get("parameters")
@@ -74,6 +75,8 @@ class Client:
                     f"has {ours[0]!r} of {ours[1]}; start the right one there, or give another "
                     "address in urls"
                 )
+            abouts.append(about)
+        return abouts
 
     def rate(self, conversations: Sequence[Sequence[Message]]) -> list[float | None]:
         """Return the reward of each conversation, None where it is not a finite number."""
@@ -81,7 +84,8 @@ class Client:
         parts = [conversations[i : i + size] for i in range(0, len(conversations), size)]
         begun = time.monotonic()
         with ThreadPoolExecutor(len(urls)) as pool:
-            rated = list(pool.map(self._part, parts, (urls[i % len(urls)] for i in range(len(parts)))))
+            places = [urls[i % len(urls)] for i in range(len(parts))]
+            rated = list(pool.map(self._part, parts, places))
         rewards = [reward for part, _ in rated for reward in part]
         self.used.conversations += len(rewards)
         self.used.missing += rewards.count(None)

@@ -23,9 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-Only = Annotated[
-    str, typer.Option(help="Runs whose name fits, such as 'Llama-3.2-1B*/m16/TEA/*'.")
-]
+Only = Annotated[str, typer.Option(help="Runs whose name fits, such as 'Llama-3.2-1B*/m16/TEA/*'.")]
 Out = Annotated[Path | None, typer.Option(help="Default: results/<name of CONFIG>.")]
 
 
@@ -102,7 +100,7 @@ def train(config: Config, only: Only = "*", out: Out = None) -> None:
             for run in todo:
                 done = training.train(recipe, run, place)
                 if first_process():
-                    note(done, "training")
+                    note(recipe, run.scenario, place, done, "training")
 
 
 @app.command()
@@ -124,7 +122,7 @@ def evaluate(
 ) -> None:
     """Draw and rate held-out rollouts of trained runs, and of the starts."""
     with one_line_errors(), needed():
-        from simulations.recipes import evaluate as evaluation
+        from simulations.recipes import evaluate as evaluation, verl as verls
 
         recipe, place = schema.read(Recipe, config), results(config, out)
         mine = [one(recipe, only)] if policy else chosen(recipe, only)
@@ -134,9 +132,12 @@ def evaluate(
             raise ValueError(f"no run that fits {only!r} is trained in {place}; `train` first")
         with noted(recipe, place):
             for label in dict.fromkeys(run.scenario for run in mine):
-                note(evaluation.evaluate_start(recipe, label, place), "evaluation")
+                done = evaluation.evaluate_start(recipe, label, place)
+                note(recipe, label, place, done, "evaluation")
             for run in mine:
-                note(evaluation.evaluate(recipe, run, place, policy), "evaluation")
+                done = evaluation.evaluate(recipe, run, place, policy)
+                verls.collect(done)
+                note(recipe, run.scenario, place, done, "evaluation")
 
 
 @app.command()
@@ -160,7 +161,7 @@ def check(config: Config, only: Only = "*", out: Out = None) -> None:
     with one_line_errors(), needed():
         from simulations.recipes import check as checks
 
-        recipe, run = schema.read(Recipe, config), None
+        recipe = schema.read(Recipe, config)
         run = chosen(recipe, only)[0]
         place = (out or Path("results") / f"{config.stem}_check") / "check"
         tell(f"{run.name}: {checks.minutes(recipe, run):.0f} minutes by the plan, and loading")
@@ -216,9 +217,17 @@ def noted(recipe: Recipe, out: Path) -> Iterator[None]:
         yield
 
 
-def note(place: folder.Folder, what: str) -> None:
+def note(recipe: Recipe, label: str, out: Path, done: folder.Folder, what: str) -> None:
     """Write with what a run was trained or evaluated; runs side by side have a file each."""
-    path = place.path / f"{what}.json"
+    from simulations.recipes import models
+    from simulations.recipes.client import Client
+
+    path, scenario = done.path / f"{what}.json", recipe.scenarios[label]
     if not path.exists():
-        circumstances: dict[str, Any] = manifests.circumstances(packages=packages())
+        where = models.place(recipe.policies[scenario.policy], scenario.policy, out)
+        circumstances: dict[str, Any] = manifests.circumstances(
+            packages=packages(),
+            policy=models.revision(where),
+            reward=Client(recipe.rewards[scenario.reward]).check(),
+        )
         store.write(circumstances, path)

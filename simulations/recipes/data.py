@@ -124,5 +124,5 @@ def read(table: Prompts, part: str) -> list[str]:
     except (OSError, ValueError, KeyError, DatasetsError) as error:
         raise ValueError(
             f"{table.source} cannot be read ({first_line(error)}); give a data set of the Hub with "
-            f"the split {split!r} and the column {table.column!r}, or leave source out and name files"
+            f"the split {split!r} and the column {table.column!r}, or no source and two files"
         ) from None

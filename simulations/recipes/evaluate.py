@@ -5,6 +5,7 @@ Prompts are taken a few at a time, and each part is kept, so that a killed evalu
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -57,9 +58,7 @@ def evaluate_start(recipe: Recipe, scenario: str, out: Path) -> Folder:
     return place if place.evaluated() else _evaluate(recipe, scenario, place, out, None)
 
 
-def _evaluate(
-    recipe: Recipe, label: str, place: Folder, out: Path, trained: Path | None
-) -> Folder:
+def _evaluate(recipe: Recipe, label: str, place: Folder, out: Path, trained: Path | None) -> Folder:
     scenario, plan = recipe.scenarios[label], recipe.evaluation
     policy = recipe.policies[scenario.policy]
     prompts = data.part(data.chosen(recipe, scenario.prompts, out), "heldout")
@@ -83,8 +82,12 @@ def _evaluate(
     if trained is None:
         table["kl"] = table["ids"].map(lambda ids: 0.0 if ids else math.nan)
     else:
-        kl = lambda: divergence(recipe, policy, start, where, adapter, dict(prompts), table)  # noqa: E731
-        table["kl"] = store.once(place.path / "kl.parquet", kl, **marks)["kl"]
+        models_of = start, where, adapter
+        table["kl"] = store.once(
+            place.path / "kl.parquet",
+            lambda: divergence(recipe, policy, *models_of, dict(prompts), table),
+            **marks,
+        )["kl"]
     _finish(place, table, prompts, scenario.N)
     tell(f"{place.path.name}: evaluated")
     return place
@@ -92,12 +95,14 @@ def _evaluate(
 
 def fingerprint(trained: Path) -> str:
     """Return a hash of trained weights: rollouts of others are drawn again."""
-    files = sorted(path for path in trained.rglob("*.safetensors"))
+    files = sorted(trained.glob("*.safetensors"))
     if not files:
         raise ValueError(f"{trained} has no safetensors; give the folder of a trained policy")
-    # hashing gigabytes takes minutes: sizes and times do
-    stats = [(path.relative_to(trained).as_posix(), path.stat()) for path in files]
-    return store.digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    marks = []
+    for path in files:
+        with path.open("rb") as content:
+            marks.append([path.name, hashlib.file_digest(content, "sha256").hexdigest()])
+    return store.digest(marks)
 
 
 def rollouts(
@@ -139,7 +144,7 @@ def rollouts(
                     "rollout": number,
                     "reward": math.nan if reward is None else reward,
                     "tokens": len(answer.tokens),
-                    "ended": len(answer.tokens) < recipe.training.new_tokens,
+                    "ended": answer.ended,
                     "completion": answer.text,
                     "ids": json.dumps(answer.tokens) if number < plan.kl else "",
                 }
@@ -206,9 +211,7 @@ def _finish(
     budgets: Sequence[int],
 ) -> None:
     """Write the log for `tea-stats predict`, the answers for a judge, and the table."""
-    rows = zip(
-        table["prompt"], table["reward"], table["tokens"], table["completion"], strict=True
-    )
+    rows = zip(table["prompt"], table["reward"], table["tokens"], table["completion"], strict=True)
     folder.write_log(
         place.heldout,
         (

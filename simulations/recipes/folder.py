@@ -26,30 +26,37 @@ class Folder:
 
     @property
     def checkpoints(self) -> Path:
+        """TRL's checkpoints, while it trains."""
         return self.path / "checkpoints"
 
     @property
     def policy(self) -> Path:
+        """Trained weights, or adapters."""
         return self.path / "policy"
 
     @property
     def steps(self) -> Path:
+        """A row for each step of training."""
         return self.path / "steps.parquet"
 
     @property
     def rewards(self) -> Path:
+        """Rewards of training."""
         return self.path / "rewards.jsonl.gz"
 
     @property
     def evaluation(self) -> Path:
+        """A row for each held-out rollout."""
         return self.path / "evaluation.parquet"
 
     @property
     def heldout(self) -> Path:
+        """Held-out rollouts with their text."""
         return self.path / "heldout.jsonl.gz"
 
     @property
     def judge(self) -> Path:
+        """What best-of-N returns, with its text."""
         return self.path / "judge.jsonl"
 
     def trained(self) -> bool:

@@ -22,10 +22,11 @@ ROWS = 64
 
 
 class Answer(NamedTuple):
-    """A rollout: its text, and its tokens with the one that ended it, if one did."""
+    """A rollout: text, tokens with the one that ended it, and whether one did or it was cut off."""
 
     text: str
     tokens: list[int]
+    ended: bool
 
 
 #: (conversations, how many of each, a seed for each) → rollouts of each
@@ -88,7 +89,7 @@ def transformers(recipe: Recipe, policy: Policy, where: str, adapter: Path | Non
                 for row in ids[:, prompt.shape[1] :].tolist():
                     kept = until(row, ends)
                     text = tokenizer.decode(kept, skip_special_tokens=True)
-                    answers.append(Answer(text, kept))
+                    answers.append(Answer(text, kept, kept[-1] in ends))
         return answers
 
     return lambda conversations, count, seeds: [
@@ -139,14 +140,16 @@ def vllm(
         ]
         turns = [list(conversation) for conversation in conversations]
         outputs = engine.chat(turns, plans, lora_request=request, use_tqdm=False)
-        return [[Answer(x.text, list(x.token_ids)) for x in done.outputs] for done in outputs]
+        return [
+            [Answer(x.text, list(x.token_ids), x.finish_reason == "stop") for x in done.outputs]
+            for done in outputs
+        ]
 
     try:
         yield draw
     finally:
         # the engine is a process of its own; only its end gives the memory back
         engine.llm_engine.engine_core.shutdown()
-        del engine
         torch.cuda.empty_cache()
 
 

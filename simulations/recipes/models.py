@@ -104,8 +104,14 @@ def _loaded(kind: str, where: str, **settings: Any) -> Any:
         ) from None
 
 
+def revision(where: str) -> str | None:
+    """Return the commit that a model of the Hub was loaded from; None of a folder."""
+    commit: str | None = getattr(_loaded("AutoConfig", where), "_commit_hash", None)
+    return commit
+
+
 def check(where: str, model: Model) -> None:
-    """Raise ValueError where a model has other sizes than the configuration, which plans by them."""
+    """Raise ValueError where a model has other sizes than its configuration plans by."""
     config = _loaded("AutoConfig", where)
     theirs = {
         "kind": config.model_type,

@@ -208,7 +208,8 @@ def _draw(recipe: Recipe, run: Run, rollouts: int, share: float) -> Item:
         f"({steps:.0f} steps × {BF16 * sizes.parameters(policy) / GB:.1f} GB of weights + "
         f"{_count(rollouts * policy.mean_tokens)} tokens × {read:.0f} × "
         f"{sizes.cache_bytes(policy) / 1024:.0f} KiB) / ({card.decoding_share:g} × "
-        f"{card.bandwidth_TBs:g} TB/s) + {steps:.0f} × {card.decoding_ms:g} ms, {at_a_time} at a time"
+        f"{card.bandwidth_TBs:g} TB/s) + {steps:.0f} × {card.decoding_ms:g} ms, "
+        f"{at_a_time} at a time"
     )
     return Item("draw", value, "s", how)
 

@@ -48,7 +48,12 @@ class Rater:
         self.model = model.to(device).eval().requires_grad_(False)
         self.lock = threading.Lock()
         count = sum(weight.numel() for weight in model.parameters())
-        self.about = {"model": table.source, "parameters": count, "dtype": dtype}
+        self.about = {
+            "model": table.source,
+            "revision": models.revision(where),
+            "parameters": count,
+            "dtype": dtype,
+        }
 
     def rate(self, conversations: Sequence[Sequence[Message]]) -> tuple[list[float | None], int]:
         """Return the reward of each conversation, None if it is not finite, and all tokens."""
@@ -118,12 +123,16 @@ def serve(rater: Rater, host: str, port: int) -> ThreadingHTTPServer:
 
 def _handler(rater: Rater) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        """Answers one connection."""
+
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            """Say what is served."""
             self._answer(200, rater.about)
 
         def do_POST(self) -> None:
+            """Rate conversations."""
             length = int(self.headers.get("Content-Length") or 0)
             if length > LARGEST:
                 self.close_connection = True  # the rest of it is not read
@@ -135,7 +144,8 @@ def _handler(rater: Rater) -> type[BaseHTTPRequestHandler]:
                 rewards, tokens = rater.rate(conversations(body))
             except ValueError as error:
                 self._answer(400, {"error": first_line(error)})
-            except Exception as error:  # out of memory, say: the client hears of it, and tries again
+            # out of memory, say: the client hears of it, and tries again
+            except Exception as error:
                 self._answer(500, {"error": f"{type(error).__name__}: {first_line(error)}"})
             else:
                 seconds = time.monotonic() - begun

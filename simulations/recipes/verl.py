@@ -131,7 +131,7 @@ def _plain(value: Any) -> str:
 
 
 def command(recipe: Recipe, run: Run, out: Path, cards: int = 1) -> str:
-    """Write the files of a run; return the commands that train it, and make its weights a folder."""
+    """Write the files of a run; return the commands that train, merge and evaluate it."""
     target = files(recipe, run, out)
     lines = ["python -m verl.trainer.main_ppo"]
     lines += [shlex.quote(x) for x in arguments(overrides(recipe, run, out, cards))]
