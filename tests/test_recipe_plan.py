@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -173,6 +174,9 @@ def test_cards_are_split_so_that_it_ends_soonest():
     assert whole.hours(6, 2) == pytest.approx(800 / 6)
     assert whole.hours(7, 1) == 200
     assert whole.split(8) == (8, 0) and whole.split(1) == (1, 0)
+    # where a run does not fit one card with its server
+    apart = plan.Whole(1, 0.0, trainer=600.0, server=200.0, disk_GB=0.0, together=False)
+    assert apart.split(8) == (6, 2) and apart.split(1) is None
 
 
 def test_whole_is_the_sum_of_its_runs():
@@ -201,6 +205,10 @@ def test_it_fits_or_says_what_to_do():
     small = changed(card={"memory_GB": 50}, backend={"vllm_share": 0.3})
     text = plan_text.fits(small, plan.memory(small, RECIPE.runs[0]))
     assert text.startswith("fits, the server on another card")
+    assert not plan.whole(small, RECIPE.runs[:1]).together
+    lines = plan_text.report(small, RECIPE.runs[:1], (1, 2))
+    assert "1 card: a run does not fit it with its server" in lines
+    assert "1 train, a run each, 1 rate" in lines
 
 
 @pytest.mark.parametrize("label", RECIPE.scenarios)
@@ -301,3 +309,28 @@ def test_commands_end_with_one_line(arguments, message, capfd, tmp_path, monkeyp
     error = (result.stderr + capfd.readouterr().err).strip()
     assert result.exit_code == 2 and message in error.replace("\n", " ")
     assert "Traceback" not in error
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+PAGE = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_the_plans_numbers():
+    everything, a_part = re.findall(r"^```text\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert everything.rstrip() in command("plan", "recipe").output
+    only = re.search(r"--only '([^']*)' --cards 1", PAGE).group(1)
+    output = command("plan", "recipe", "--only", only, "--cards", "1").output
+    assert output.rstrip().endswith(a_part.rstrip())
+    # every run fits a card with its server, as the page says
+    assert plan.whole(RECIPE, RECIPE.runs).together
+
+
+def test_the_pages_commands_are_there():
+    lines = re.findall(r"tea-stats recipe (\w+) recipe", PAGE)
+    known = {command.callback.__name__ for command in app.registered_commands}
+    assert set(lines) <= known and len(set(lines)) == 8
+    for name in re.findall(r"--only '([^'*]*/seed\d)'", PAGE):
+        assert run_of(name)
+    assert f"{RECIPE.evaluation.rollouts} rollouts of each of {RECIPE.evaluation.prompts}" in PAGE
+    assert f"{RECIPE.seeds} training runs" in PAGE

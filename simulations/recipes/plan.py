@@ -238,6 +238,8 @@ class Whole:
         Hours of training cards, and of cards with a reward server.
     disk_GB : float
         Trained weights, adapters only where there are adapters, and rollouts as text.
+    together : bool
+        Whether each run fits one card with its server.
     """
 
     runs: int
@@ -245,6 +247,7 @@ class Whole:
     trainer: float
     server: float
     disk_GB: float
+    together: bool = True
 
     def hours(self, training_cards: int, reward_cards: int) -> float:
         """Return the hours if so many runs go side by side and share the reward cards.
@@ -256,15 +259,19 @@ class Whole:
         # a run waits for its rewards, so a training card idles while they are computed
         return max((self.trainer + self.server) / training_cards, self.server / reward_cards)
 
-    def split(self, cards: int) -> tuple[int, int]:
-        """Return how many of the cards train and how many rate, so that it ends soonest."""
-        ways = [(cards, 0), *((cards - rate, rate) for rate in range(1, cards))]
-        return min(ways, key=lambda way: self.hours(*way))
+    def split(self, cards: int) -> tuple[int, int] | None:
+        """Return how many of the cards train and how many rate, so that it ends soonest.
+
+        None if there is one card and a run does not fit it with its server.
+        """
+        ways = [(cards - rate, rate) for rate in range(0 if self.together else 1, cards)]
+        return min(ways, key=lambda way: self.hours(*way), default=None)
 
 
 def whole(recipe: Recipe, runs: Sequence[Run]) -> Whole:
     """Add up runs; the starts are evaluated once for each scenario, and counted."""
     trainer = server = tokens = disk = 0.0
+    together = True
     plan, steps = recipe.evaluation, recipe.training.steps
     for run in runs:
         policy, costs = recipe.policy(run), speed(recipe, run)
@@ -274,9 +281,11 @@ def whole(recipe: Recipe, runs: Sequence[Run]) -> Whole:
         tokens += drawn * policy.mean_tokens
         kept = FP32 if policy.lora_rank else BF16
         disk += sizes.trained(policy) * kept + drawn * policy.mean_tokens * BYTES_A_TOKEN
+        needs = memory(recipe, run)
+        together &= needs.training_peak + needs.server <= recipe.card.memory_GB
     for run in {run.scenario: run for run in runs}.values():
         costs = speed(recipe, run)
         trainer += costs.evaluation_draw.value
         server += costs.evaluation_rate.value
         tokens += plan.prompts * plan.rollouts * recipe.policy(run).mean_tokens
-    return Whole(len(runs), tokens, trainer / 3600, server / 3600, disk / GB)
+    return Whole(len(runs), tokens, trainer / 3600, server / 3600, disk / GB, together)

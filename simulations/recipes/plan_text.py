@@ -77,7 +77,11 @@ def _whole(recipe: Recipe, runs: Sequence[Run], cards: Sequence[int]) -> Iterato
         "card each"
     )
     for count in cards:
-        training, reward = whole.split(count)
+        split = whole.split(count)
+        if split is None:
+            yield f"  {count} card: a run does not fit it with its server"
+            continue
+        training, reward = split
         hours = whole.hours(training, reward)
         if reward:
             how = (
