@@ -7,8 +7,11 @@ as it goes without a card.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -221,7 +224,7 @@ print("advantages", json.dumps(a.batch["advantages"][:, 0].tolist()))
 """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
     assert "advantages" in said, done.stderr
@@ -249,10 +252,15 @@ def test_real_entry_point_goes_as_far_as_the_card(tmp_path):
     # what one machine without cards has to be asked for
     arguments += ["transfer_queue.backend.SimpleStorage.num_data_storage_units=1"]
     arguments += ["ray_kwargs.ray_init.num_cpus=16"]
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "verl.trainer.main_ppo", *arguments],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=400,
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
     )  # fmt: skip
-    text = done.stdout + done.stderr
+    try:
+        text, _ = process.communicate(timeout=900)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # Ray's processes may outlive it
+            os.killpg(process.pid, signal.SIGTERM)
     assert "All configuration checks passed" in text
     assert "Total available GPUs 0 is less than total desired GPUs 1" in text, text[-3000:]
