@@ -104,7 +104,7 @@ def dry(tmp_path_factory):
             text = text.replace(table.urls[0], f"http://127.0.0.1:{port}")
         path.write_text(text)
         torchrun = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
-        torchrun += ["--nproc_per_node", "2", "-m", "simulations.recipes", "train"]
+        torchrun += ["--nproc_per_node", "2", "-m", "tea_stats", "recipe", "train"]
         done = subprocess.run(
             [*torchrun, path, "--out", out],
             cwd=ROOT,
@@ -206,7 +206,7 @@ def test_a_server_that_is_away_ends_training_with_one_line(dry, tmp_path):
     arguments = ["train", tmp_path / "away.toml", "--out", tmp_path / "out"]
     arguments += ["--only", dry.runs["tiny Llama", "TEA"].name]
     result = CliRunner().invoke(app, [str(x) for x in arguments])
-    assert result.exit_code == 2 and "recipes serve` there" in result.stderr
+    assert result.exit_code == 2 and "recipe serve` there" in result.stderr
 
 
 def test_on_a_card_weights_that_train_are_float32(dry, tmp_path):

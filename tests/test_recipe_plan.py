@@ -74,6 +74,31 @@ def test_an_arm_that_is_the_same_for_several_N_is_trained_once():
     assert len(RECIPE.runs) == 504
 
 
+@pytest.mark.parametrize(
+    ("table", "label", "key", "value", "same"),
+    [
+        ("policies", "Llama-3.2-1B", "mean_tokens", 123, True),
+        ("policies", "Llama-3.2-1B", "rate", 1e-5, False),
+        ("prompts", "UltraFeedback", "mean_tokens", 99, True),
+        ("prompts", "UltraFeedback", "longest_bytes", 1000, False),
+        ("rewards", "Skywork-V2-Llama-8B", "urls", ["http://there:1"], True),
+        ("rewards", "Skywork-V2-Llama-8B", "source", "another", False),
+        ("backend", None, "vllm_share", 0.3, True),
+        ("backend", None, "dtype", "float32", False),
+        ("training", None, "save_every", 10, True),
+        ("training", None, "temperature", 0.7, False),
+        ("card", None, "training_share", 0.1, True),
+        ("estimators", "TEA", "alpha", 0.5, False),
+    ],
+)
+def test_what_the_check_corrects_leaves_results_valid(table, label, key, value, same):
+    change = {key: value} if label is None else {label: {**CONTENT[table][label], key: value}}
+    other = changed(**{table: change})
+    assert other != RECIPE
+    assert (other.identity == RECIPE.identity) == same
+    assert (other.content == RECIPE.content) == same
+
+
 # --- sizes ----------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ TABLES = {
     ],
     "progress": [],
 }
-CURE = "run `python -m simulations.recipes tables` again"
+CURE = "run `tea-stats recipe tables` again"
 #: the arm that is not trained
 START = "start"
 KEYS = ["scenario", "m", "trained_N", "estimator"]

@@ -5,6 +5,7 @@ Takes twenty minutes or less, most of it loading; `minutes` says how long the st
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -58,6 +59,7 @@ def minutes(recipe: Recipe, run: Run) -> float:
 def check(recipe: Recipe, run: Run, out: Path) -> list[Line]:
     """Train and evaluate a little of a run in a folder of its own; compare with the plan."""
     little = small(recipe)
+    shutil.rmtree(folder.of_run(little, run, out).path, ignore_errors=True)  # measured anew
     for part in (_train, _evaluate):
         _apart(part, little, run, out)
     place = folder.of_run(little, run, out)

@@ -102,7 +102,7 @@ class Client:
         if not fit or not isinstance(tokens, int):
             raise Unreachable(
                 f"{url} did not answer with {len(conversations)} rewards; start "
-                "`python -m simulations.recipes serve` there"
+                "`tea-stats recipe serve` there"
             )
         return rewards, tokens
 
@@ -116,7 +116,7 @@ class Client:
             reason = type(error).__name__
             raise Unreachable(
                 f"{url} does not answer ({reason}, {self.table.retries + 1} tries); start "
-                "`python -m simulations.recipes serve` there, or give another address in urls"
+                "`tea-stats recipe serve` there, or give another address in urls"
             ) from None
         if not isinstance(body, dict):
             raise Unreachable(f"{url} is no reward server; give another address in urls")

@@ -212,8 +212,7 @@ def noted(recipe: Recipe, out: Path) -> Iterator[None]:
     if not first_process():
         yield
         return
-    identity = recipe.model_dump(mode="json", exclude={"card"})
-    with manifests.run(out, manifests.describe(identity), ["seeds"], packages=packages()):
+    with manifests.run(out, manifests.describe(recipe.content), ["seeds"], packages=packages()):
         yield
 
 

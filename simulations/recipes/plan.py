@@ -1,7 +1,7 @@
 """What a recipe takes, before anything is rented: memory, tokens, hours, each with its arithmetic.
 
 Hours come from a card's peak numbers times shares of them (`[card]`), tokens from expected lengths.
-`python -m simulations.recipes check` compares both with a few real steps.
+`tea-stats recipe check` compares both with a few real steps.
 """
 
 from __future__ import annotations

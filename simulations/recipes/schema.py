@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -18,6 +18,14 @@ START = "start"
 Positive = Annotated[float, Field(gt=0.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
+#: keys that change neither rollouts nor weights: expectations, addresses, how memory is shared
+ASIDE = {
+    "policies": ("mean_tokens",),
+    "prompts": ("mean_tokens",),
+    "rewards": ("urls", "batch", "timeout_s", "retries", "micro_tokens"),
+    "backend": ("vllm_share", "vllm_share_alone"),
+    "training": ("save_every",),
+}
 #: built from its architecture with random weights, for tests
 RANDOM = "random"
 
@@ -273,15 +281,21 @@ class Recipe(Table):
         return self.rewards[self.scenario(run).reward]
 
     @property
+    def content(self) -> dict[str, Any]:
+        """What the manifest has: all but what may change while a study runs (`ASIDE`)."""
+        content = self.model_dump(mode="json", exclude={"card"})
+        for name, keys in ASIDE.items():
+            tables = [content[name]] if name in ("backend", "training") else content[name].values()
+            for table in tables:
+                for key in keys:
+                    del table[key]
+        return content
+
+    @property
     def identity(self) -> str:
-        """A hash of what results depend on: not the card, the server's place, or more seeds."""
-        served = {"urls", "timeout_s", "retries", "batch", "micro_tokens"}
-        content = self.model_dump(
-            mode="json",
-            exclude={"seeds", "card", "published", "rewards"},
-        )
-        rewards = {x: y.model_dump(exclude=served) for x, y in self.rewards.items()}
-        return store.digest({**content, "rewards": rewards})
+        """A hash of what a run's results depend on: not more seeds, or what others published."""
+        aside = ("seeds", "published")
+        return store.digest({x: y for x, y in self.content.items() if x not in aside})
 
 
 def same_advantages(

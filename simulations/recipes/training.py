@@ -1,4 +1,4 @@
-"""Train one run with TRL: `torchrun --nproc_per_node 2 -m simulations.recipes train …`.
+"""Train one run with TRL: `torchrun --nproc_per_node 2 -m tea_stats recipe train …`.
 
 TRL does all the work, `tea_stats.integrations.trl.BestOfNTrainer` sets the advantages, and here are
 the settings, the rewards' client, and a log of every reward. A run that was killed goes on from

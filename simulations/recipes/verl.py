@@ -143,7 +143,7 @@ def command(recipe: Recipe, run: Run, out: Path, cards: int = 1) -> str:
             " \\\n  ".join(lines),
             f"python -m verl.model_merger merge --backend fsdp --local_dir {actor} "
             f"--target_dir {merged}",
-            f"python -m simulations.recipes evaluate CONFIG --only {shlex.quote(run.name)} "
+            f"tea-stats recipe evaluate CONFIG --only {shlex.quote(run.name)} "
             f"--out {out} --policy {policy}",
         ]
     )
