@@ -19,7 +19,7 @@ from tea_stats.best_of_n import order_statistics
 from tea_stats.estimators.beta_binomial import priors as beta_priors
 from tea_stats.estimators.order_statistic import preset
 from tea_stats.estimators.prefix_tea import default_prefixes, prefix_weights
-from tea_stats.linear import library
+from tea_stats.linear import library, shapes
 from tea_stats.linear.design import linear_tea_design
 from tea_stats.tails.calibration import influence_means
 
@@ -338,9 +338,119 @@ def beta_binomial(r, N):
     return out
 
 
+def shape(g):
+    """Return the shape of one group from its gaps, without the two squares."""
+    m = len(g) + 1
+    i, j = np.triu_indices(m, 1)
+    x = np.append(0.0, np.cumsum(g))
+    scale = np.mean(x[j] - x[i]) / 2
+    best = {
+        k: x @ [special.binom(i, k - 1) / special.binom(m, k) for i in range(m)]
+        for k in library.CURVE
+        if 2 <= k <= m
+    }
+    rises = [math.log(max((high - low) / scale, 1e-6)) for low, high in pairwise(best.values())]
+    half = (m - 1) // 2
+    blocks = (g[:half], g[half:-1], g)
+    return [*rises, *(np.log(((h / h.sum()) ** 2).sum()) if h.sum() > 0 else 0.0 for h in blocks)]
+
+
 def auto_tea(r, N, prompts=64):
-    few = len(set(r.ravel())) <= min(64, r.size / 2)
-    return beta_binomial(r, N) if few else adaptive_tea(r, N, prompts)
+    """Group by group; the expected shapes and max@m are the library's own."""
+    groups, m = r.shape
+    order = np.argsort(r, -1)
+    g = np.diff(np.take_along_axis(r, order, -1), axis=-1)
+    live = g.sum(-1) > 0
+    up = g > 1e-6 * g.sum(-1, keepdims=True)
+    few = np.ones(groups)
+    for i in np.flatnonzero(live):
+        counts = np.diff(np.flatnonzero(np.r_[True, up[i], True]))
+        D, single = len(counts), (counts == 1).mean()
+        few[i] = np.clip((6 - D) / 2, 0, 1) * np.clip(3 - 4 * single, 0, 1)
+    laws = len(library.LIBRARY)
+    designs = library.designs(m, N, prompts)
+    pi = np.zeros((groups, laws + 1))
+    pi[:, -1] = 1
+    if m >= 3 and live.any():
+        known = shapes.expected(m)
+        plain = np.array(
+            [shape(x) if alive else shape(np.ones(m - 1)) for x, alive in zip(g, live, strict=True)]
+        )
+        z = (plain[:, [len(plain[0]) - 4, -1]] - known.centre) / known.spread
+        full = np.hstack([plain, np.minimum(abs(z), 4) ** 2 / 4])
+        bounded = np.clip(full, known.low, known.high)
+        for i in range(groups):
+            others = np.delete(np.arange(groups), i)
+            w = 1 - few[others]
+            if not w.any():
+                continue
+            mean, n = w @ bounded[others] / w.sum(), w.sum()
+            share = 0.1 * n / (n + 16)
+            far = len(known.mean) - laws - 1
+            logs = np.empty(len(known.mean))
+            for h, (mu, axes, v, e) in enumerate(
+                zip(known.mean, known.axes, known.variance, known.misfit, strict=True)
+            ):
+                sigma = axes @ np.diag(v / n + e) @ axes.T
+                rest = (1 - share) / 2
+                prior = share / laws if h < laws else rest / far if h < laws + far else rest
+                logs[h] = math.log(prior) - 0.5 * np.linalg.slogdet(sigma)[1]
+                logs[h] -= 0.5 * (mean - mu) @ np.linalg.solve(sigma, mean - mu)
+                if h < laws:
+                    own = axes @ np.diag(v + e) @ axes.T
+                    d = (full[i] - mu) @ np.linalg.solve(own, full[i] - mu)
+                    logs[h] += min(0.0, 50 - d / 2)
+            posterior = special.softmax(logs)
+            pi[i] = [*posterior[:laws], posterior[laws:].sum()]
+    out = np.zeros_like(r)
+    best = max_at_k(r, N)
+    fewest = in_levels(g, few, live, up, N)
+    for i in np.flatnonzero(live):
+        mixed = pi[i, :-1] / designs.risk
+        x = mixed / max(mixed.sum(), 1e-300) * (1 - pi[i, -1]) @ designs.coefficients
+        slopes = x[:-1] + 0.0
+        level = -(slopes * np.arange(m - 1, 0, -1) / m) @ g[i]
+        slopes[-1] += m * x[-1]
+        a = level + np.append(0.0, np.cumsum(slopes * g[i]))
+        a = (1 - few[i]) * (a + pi[i, -1] * best[i, order[i]]) + few[i] * fewest[i]
+        out[i, order[i]] = a
+    return out
+
+
+def in_levels(g, few, live, up, N):
+    """Beta-binomial on the levels of each group in its own unit; sorted."""
+    groups, m = len(g), g.shape[1] + 1
+    a, b = beta_priors()
+    whole = special.betaln(a, b)
+    alike = np.logaddexp(special.betaln(a + m, b), special.betaln(a, b + m)) - whole
+    place = np.zeros((groups, m))
+    for i in np.flatnonzero(live):
+        steps = np.where(up[i], np.minimum(np.rint(g[i] / g[i][up[i]].min()), 4), 0)
+        place[i, 1:] = np.cumsum(steps)
+    out = np.zeros((groups, m))
+    for i in np.flatnonzero(live & (few > 0)):
+        for level in range(1, int(place[i, -1]) + 1):
+            s = (place[i] >= level).sum()
+            gap = m - 1 - s
+            high = g[i, gap] / (place[i, gap + 1] - place[i, gap])
+            others = np.zeros(len(a))
+            for j in np.delete(np.arange(groups), i):
+                t = (place[j] >= level).sum()
+                seen = special.betaln(a + t, b + m - t) - whole
+                others += few[j] * seen if live[j] else alike
+            for success in (True, False):
+                alpha, beta = a + s - success, b + m - 1 - s + success
+                law = special.softmax(others + special.betaln(alpha, beta) - whole)
+                n = alpha + beta
+                w = alpha * beta / (n * (n + 1))
+                steep = N * np.exp(
+                    special.betaln(alpha + 1, beta + N) - special.betaln(alpha, beta)
+                )
+                weight = (law * w * steep).sum() / (law * w**2).sum()
+                baseline = {0: 0.0, m - 1: 1.0}.get(int(s - success), (law * alpha / n).sum())
+                mine = (place[i] >= level) == success
+                out[i, mine] += high * weight * (success - baseline)
+    return out
 
 
 TWINS: Mapping[str, Callable[..., Any]] = {

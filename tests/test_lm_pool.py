@@ -22,7 +22,7 @@ from simulations import lm_pool
 from simulations.core import schema, store
 from simulations.lm.pools import halves, measure
 from simulations.lm.pools.schema import Pools, read_pools, write_pool
-from tea_stats import EmpiricalPool, best_of_n, monte_carlo, tails
+from tea_stats import EmpiricalPool, Normal, best_of_n, monte_carlo, tails
 from tests.tally import Killed, Tally
 
 TINY = """
@@ -179,6 +179,22 @@ def test_measuring_needs_no_torch():
     assert done.stdout.strip() == "[]"
 
 
+def test_halves_say_how_much_of_a_gradient_is_chance():
+    """Pools of a known law: the share by halves against the truth, and the rule of thumb."""
+    d, M, N, shares, true = 8, 2048, 64, [], []
+    exact = np.zeros(d)
+    exact[0] = best_of_n.gradient(Normal(), N)[0]
+    for seed in range(20):
+        scores = np.random.default_rng(seed).normal(size=(M, d))
+        shares.append(halves.noise_share(scores[:, 0], scores, N, cuts=4, seed=seed))
+        own = best_of_n.gradient(EmpiricalPool(scores[:, 0], scores), N)
+        true.append([np.sum((own - exact) ** 2), own @ own])
+    noise, square = np.sum(true, axis=0)
+    assert np.mean(shares) == pytest.approx(noise / square, abs=0.1)
+    assert halves.dimensions(scores) == pytest.approx(d, rel=0.02)
+    assert halves.expected_share(M / N, d) == pytest.approx(8 / 40)
+
+
 def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
     result = command(
         "measure", configuration, "--pools", drawn / "pools", "--out", tmp_path, "--workers", 1
@@ -197,6 +213,9 @@ def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
     response = store.read(tmp_path / "response.parquet")
     assert response.groupby(["pool", "reward", "kind", "estimator"])["q"].nunique().min() == 32
     assert store.read(tmp_path / "quantiles.parquet").notna().all().all()
+    # pools, rewards, N
+    noise = store.read(tmp_path / "noise.parquet")
+    assert noise.groupby(["pool", "reward", "N"]).size().eq(1).all() and (noise["share"] < 2).all()
     assert (
         0
         < json.loads((tmp_path / "manifest.json").read_text())["informed"]["pool-001"]["likelihood"]
@@ -265,27 +284,29 @@ def test_estimators_that_pool_are_measured_in_batches(configuration):
 
 def test_error_at_the_best_length_of_a_step():
     # scaling an estimator changes its error, not its error at the best length
-    law = EmpiricalPool(*random_pool())
+    z, scores = random_pool()
+    law = EmpiricalPool(z, scores * np.array([3.0, 1.0, 1.0]))
     rows = measure.measured(plan(N=[64], m=[16], reps=4000), law, 4000).set_index("estimator")
     row = rows.loc["max@m"]
-    mean = row["mean"] ** 2 - row["variance"] / row["reps"]
+    # E ĝ and its truth by parameter: the pool's score columns are not orthonormal, and the Fisher
+    # metric's cosine is another one
+    rows = monte_carlo.measure(law, {"max@m": ("max_at_k", {})}, 16, 64, 4000, plan().seed)
+    s, t = rows["mean"].to_numpy()[:-1], rows["exact"].to_numpy()[:-1]
+    variance, truth = row["variance"], t @ t
+    assert abs(s @ t / np.linalg.norm(s) / np.linalg.norm(t) - row["cosine"]) > 1e-4
     lengths = np.linspace(0.0, 4.0, 40_001)
-    errors = (
-        lengths**2 * (mean + row["variance"] / 64) / row["exact"] ** 2
-        - 2.0 * lengths * row["cosine"] * row["mean"] / row["exact"]
-        + 1.0
-    )
+    square = s @ s - variance / row["reps"] + variance / 64
+    errors = lengths**2 * square / truth - 2.0 * lengths * (s @ t) / truth + 1.0
     assert row["scaled_nmse"] == pytest.approx(errors.min(), abs=1e-7)
     assert row["scaled_nmse"] < row["batch_nmse"]
+    # half the length: s/2, and ‖s/2 − t‖
     halved = measure.with_batch(
         pd.DataFrame([row]).assign(
-            mean=row["mean"] / 2,
-            variance=row["variance"] / 4,
-            bias=np.nan,
+            mean=row["mean"] / 2, variance=variance / 4, bias=np.linalg.norm(s / 2 - t)
         )
     )
     assert halved["scaled_nmse"].item() == pytest.approx(row["scaled_nmse"])
-    against = measure.with_batch(pd.DataFrame([row]).assign(cosine=-0.5))
+    against = measure.with_batch(pd.DataFrame([row]).assign(bias=np.linalg.norm(-s - t)))
     assert against["scaled_nmse"].item() == 1.0
 
 

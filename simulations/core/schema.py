@@ -24,8 +24,9 @@ from pydantic import (
     model_serializer,
 )
 
+from simulations.core.leaves import Leaves, read_leaves
 from tea_stats.estimators import Estimator, lookup
-from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, FiniteLaw, Law
+from tea_stats.families import FAMILIES, Affine, Discrete, EmpiricalPool, FiniteLaw, Law, Recorded
 
 Model = TypeVar("Model", bound=BaseModel)
 #: the configurations that come with the studies
@@ -33,8 +34,8 @@ GRIDS = Path(__file__).parents[1] / "grids"
 #: name and options of an estimator
 Request = tuple[str, dict[str, Any]]
 
-#: what `family` may name; an affine law has a law of its own as `base`
-KNOWN: Mapping[str, type[Law]] = {**FAMILIES, "Affine": Affine}
+#: what `family` may name; an affine or recorded law has a law of its own as `base`
+KNOWN: Mapping[str, type[Law]] = {**FAMILIES, "Affine": Affine, "Recorded": Recorded}
 
 
 class Table(BaseModel):
@@ -47,7 +48,8 @@ class LawTable(BaseModel):
     """One `[laws."LABEL"]`: a family of `tea_stats`, and the family's parameters.
 
     `Discrete` takes `probabilities` in place of `logits`, `EmpiricalPool` a `file` (.npz with the
-    arrays rewards and scores; relative to the configuration), `Affine` a table as `base`.
+    arrays rewards and scores; relative to the configuration), `Leaves` one with the log-probability
+    of each reward as logits, `Affine` and `Recorded` a table as `base`.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -56,6 +58,8 @@ class LawTable(BaseModel):
     def law(self, folder: Path = Path()) -> Law:
         """Return the law; TypeError or ValueError if there is no such law."""
         settings = dict(self.model_extra or {})
+        if self.family == "Leaves" and set(settings) == {"file"}:
+            return read_leaves(folder / str(settings["file"]))
         if self.family not in KNOWN:
             raise ValueError(
                 f"family is {self.family!r}, which is unknown; give one of {', '.join(KNOWN)}"
@@ -64,7 +68,7 @@ class LawTable(BaseModel):
             return _pool(folder / str(settings["file"]))
         if self.family == "Discrete" and set(settings) == {"values", "probabilities"}:
             return Discrete.from_probabilities(**settings)
-        if self.family == "Affine" and isinstance(settings.get("base"), dict):
+        if self.family in ("Affine", "Recorded") and isinstance(settings.get("base"), dict):
             settings["base"] = LawTable.model_validate(settings["base"]).law(folder)
         takes = inspect.signature(KNOWN[self.family]).parameters
         unknown = [name for name in settings if name not in takes]
@@ -135,7 +139,7 @@ def law_columns(law: Law) -> dict[str, str]:
 
 
 def _arguments(law: Law) -> dict[str, Any]:
-    if isinstance(law, EmpiricalPool):
+    if isinstance(law, EmpiricalPool | Leaves):
         return {"key": law.key}
     arguments = {name: getattr(law, name) for name in inspect.signature(type(law)).parameters}
     for name, value in arguments.items():

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats._validation import as_count, as_finite
-from tea_stats.best_of_n import closed_forms, finite_sums, quadrature
+from tea_stats.best_of_n import closed_forms, finite_sums, quadrature, recorded
 from tea_stats.families.finite_law import FiniteLaw
 from tea_stats.families.gen_pareto import GenPareto
 from tea_stats.families.law import Array, ContinuousLaw, Law
 from tea_stats.families.location_scale import LocationScale
 from tea_stats.families.mixture import NormalMixture
+from tea_stats.families.recorded import Recorded
 
 #: beyond this, N in double precision is not the N that was meant
 LARGEST_N = 2**53
@@ -165,6 +166,11 @@ _value.register(FiniteLaw, finite_sums.value)
 _gradient.register(FiniteLaw, finite_sums.gradient)
 _advantage.register(FiniteLaw, finite_sums.advantage)
 _information.register(FiniteLaw, finite_sums.fisher_information)
+
+_value.register(Recorded, recorded.value)
+_gradient.register(Recorded, recorded.gradient)
+_advantage.register(Recorded, recorded.advantage)
+_information.register(Recorded, recorded.fisher_information)
 
 _value.register(GenPareto, lambda law, N: closed_forms.gen_pareto(law, N)[0])
 _gradient.register(GenPareto, lambda law, N: closed_forms.gen_pareto(law, N)[1])

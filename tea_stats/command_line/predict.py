@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from tea_stats import prediction, reward_log
 from tea_stats._validation import as_real
-from tea_stats.command_line import predict_figure, predict_text, shared
+from tea_stats.command_line import figures, predict_figure, predict_text, report as _report, shared
 from tea_stats.prediction import METHODS, budget_for
 
 
@@ -52,6 +53,7 @@ def command(
     figure: Annotated[
         Path | None, typer.Option(help="Draw the curves (.png, .pdf, .svg).", show_default=False)
     ] = None,
+    report: shared.Report = None,
     prompt: shared.Prompt = "prompt",
     reward: shared.Reward = None,
     wide: shared.Wide = False,
@@ -73,10 +75,12 @@ def command(
 
       tea-stats predict matrix.csv --wide --reward 'r_*' --N 512 --per-prompt
 
-      tea-stats predict rewards.jsonl --N 1024 --figure curve.png --json
+      tea-stats predict rewards.jsonl --N 1024 --figure curve.png --report best.html
     """
     if figure is not None:
-        predict_figure.check(figure)
+        figures.check(figure)
+    if report is not None:
+        _report.check(report)
     if target_reward is not None:
         as_real("--target-reward", target_reward)
     log = reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
@@ -95,13 +99,20 @@ def command(
     reaches = None
     if target_reward is not None:
         reaches = {name: budget_for(c, target_reward) for name, c in forecast.curves.items()}
-    if figure is not None:
-        predict_figure.draw(forecast, figure, target_reward)
+    parts = list(predict_text.tables(forecast, file, target_reward, reaches))
+    if figure is not None or report is not None:
+        drawn = predict_figure.draw(forecast, target_reward)
+        if figure is not None:
+            figures.save(drawn, figure)
+        if report is not None:
+            sections: list[tuple[str, Sequence[shared.Part]]] = [
+                ("", [*shared.read_lines(log), parts[0]]),
+                ("Prediction", parts[1:]),
+            ]
+            caption = "Best-of-N by each method, and the backtest of the methods"
+            _report.write(report, f"Best-of-{N:,} of {file}", sections, drawn, caption)
     if as_json:
-        shared.print_json(predict_text.content(forecast, file, target_reward, reaches))
+        shared.print_json("predict", predict_text.content(forecast, file, target_reward, reaches))
         return
-    console = shared.console()
-    for part in predict_text.tables(forecast, file, target_reward, reaches):
-        console.print(part, highlight=False, markup=False)
-    if figure is not None:
-        console.print(f"figure: {figure}", markup=False)
+    shared.show(parts)
+    shared.show(shared.written(figure=figure, report=report))

@@ -171,6 +171,7 @@ def content(
     first = next(iter(forecast.curves.values()))
     whole: dict[str, Any] = {
         "file": file,
+        "reading": shared.read_content(forecast.log),
         "prompts": len(forecast.log),
         "rewards": len(forecast.log.rewards),
         "rollouts": {"least": forecast.log.sizes.min(), "most": forecast.log.sizes.max()},

@@ -9,19 +9,27 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
 
 import numpy as np
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
+
+from tea_stats.command_line import terminal
+from tea_stats.reward_log import RewardLog
 
 Arguments = ParamSpec("Arguments")
 
 #: columns of a table that no terminal limits
 PIPE_WIDTH = 160
+#: what a command prints, and its report shows: text, a line with colours, a table
+Part = str | Text | Table
 
 # --- options that have the same name and meaning everywhere --------------------------------------
 
@@ -51,17 +59,48 @@ Wide = Annotated[bool, typer.Option("--wide", help="Each row is a prompt, each c
 DropMissing = Annotated[
     bool, typer.Option("--drop-missing", help="Leave out rewards that are missing or infinite.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print everything as JSON, no table.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print everything as JSON, no table; tea-stats schema describes it."
+    ),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="PATH",
+        show_default=False,
+        help="Write everything, figure included, into one HTML file (.html).",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random numbers.")]
 
 # --- output --------------------------------------------------------------------------------------
 
 
+class PlainConsole(Console):
+    """A console that knows, before it lays out a table, what its stream cannot encode."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return text with signs that the stream has."""
+        return super().render_str(terminal.plain(text, self.encoding), **options)
+
+
 def console() -> Console:
     """Return where tables go; made at each call, so that tests can capture them."""
-    terminal = Console(highlight=False)
+    terminal_console = PlainConsole(highlight=False)
     # in a pipe or a file nothing need be cut
-    return terminal if terminal.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    if terminal_console.is_terminal:
+        return terminal_console
+    return PlainConsole(highlight=False, width=PIPE_WIDTH)
+
+
+def show(parts: Iterable[Part], indent: int = 0) -> None:
+    """Print parts one below the other; text is no markup."""
+    out = console()
+    for part in parts:
+        out.print(Padding(part, (0, 0, 0, indent)) if indent else part, markup=False)
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -72,9 +111,36 @@ def table(*columns: str, title: str | None = None) -> Table:
     return empty
 
 
-def print_json(content: Mapping[str, Any]) -> None:
-    """Print as JSON; arrays become lists, NaN and infinities null."""
-    typer.echo(json.dumps(_plain(content), ensure_ascii=False, indent=2, allow_nan=False))
+def read_lines(log: RewardLog) -> list[Part]:
+    """Return what was read and for what it was taken, where the log knows."""
+    reading = getattr(log, "reading", None)
+    return [] if reading is None else list(reading.lines())
+
+
+def read_content(log: RewardLog) -> dict[str, Any] | None:
+    """Return what was read, for JSON."""
+    reading = getattr(log, "reading", None)
+    return None if reading is None else dict(reading.content())
+
+
+def written(**paths: Path | None) -> list[Part]:
+    """Return a line for each file written."""
+    return [f"{name}: {path}" for name, path in paths.items() if path is not None]
+
+
+def print_json(kind: str | None, content: Mapping[str, Any]) -> None:
+    """Print as JSON; arrays become lists, NaN and infinities null.
+
+    `kind` is a key of `schemas.SCHEMAS`, which has the version and the description of what is
+    printed; None where that is no more than a list of records.
+    """
+    from tea_stats.command_line.schemas import identifier
+
+    whole = content if kind is None else {"schema": identifier(kind), **content}
+    text = json.dumps(_plain(whole), ensure_ascii=False, indent=2, allow_nan=False)
+    if not terminal.encodes(text):
+        text = json.dumps(_plain(whole), ensure_ascii=True, indent=2, allow_nan=False)
+    typer.echo(text)
 
 
 def _plain(value: Any) -> Any:

@@ -9,10 +9,12 @@ import numpy as np
 
 from tea_stats.diagnosis.sets import LEAST_SIZE
 from tea_stats.diagnosis.verdicts import LEVEL, UNKNOWN, Interval
-from tea_stats.estimators.auto_tea import REPEATS
 from tea_stats.estimators.beta_binomial import MOST_VALUES
 from tea_stats.families.law import Array
 from tea_stats.reward_log.log import RewardLog
+
+#: rewards are few-valued if each distinct one occurs as often as this, on average
+REPEATS = 2
 
 
 class Kind(enum.StrEnum):
@@ -31,7 +33,7 @@ class Values:
     Attributes
     ----------
     kind : Kind
-        Few-valued by the rule of `auto_tea`, applied to the whole log: at most 64 distinct
+        Few-valued: `beta_binomial` takes such a log as one batch. It has at most 64 distinct
         rewards, each occurring twice on average.
     prompts, rollouts, distinct : int
         How many there are.

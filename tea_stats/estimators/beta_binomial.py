@@ -65,6 +65,14 @@ def counts(m: int, N: int) -> Counts:
     return Counts(evidence, tables)
 
 
+@lru_cache(maxsize=64)
+def all_alike(m: int) -> Array:
+    """Return log(P(0) + P(m)) of each beta law: all m rollouts failed, or all succeeded."""
+    a, b = priors()
+    alike = np.logaddexp(log_beta(a, b + m), log_beta(a + m, b)) - log_beta(a, b)
+    return np.asarray(alike - alike.max())
+
+
 def log_beta(a: Array, b: Array) -> Array:
     """Return log B(a, b), also where one argument is as large as N.
 

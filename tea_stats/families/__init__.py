@@ -22,6 +22,7 @@ from tea_stats.families.location_scale import (
     Normal as Normal,
 )
 from tea_stats.families.mixture import NormalMixture as NormalMixture
+from tea_stats.families.recorded import Recorded as Recorded
 from tea_stats.families.skewed import Gamma as Gamma, LogNormal as LogNormal, Weibull as Weibull
 from tea_stats.families.student_t import StudentT as StudentT
 

@@ -1,62 +1,18 @@
-"""An enumerated prompt as a law of `tea_stats`: leaves, their probabilities, rewards and scores."""
+"""Score vectors of an enumerated prompt's leaves; with rewards they are a law, `Leaves`."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
 
+from simulations.core.leaves import Leaves as Leaves
 from simulations.lm.pools.sketch import Sketch
 from simulations.lm.tree import Ancestors, Array, Enumerated, Tree
-from tea_stats.families.finite import SoftmaxLaw
-from tea_stats.families.finite_law import frozen, store
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Leaves(SoftmaxLaw):
-    """The responses to a prompt as a finite law.
-
-    Attributes
-    ----------
-    rewards, logits : ndarray, shape (leaves,)
-        Rewards, and log-probabilities up to a constant.
-    vectors : ndarray, shape (leaves, d)
-        Score vectors, or any d projections of them.
-    """
-
-    rewards: Array
-    logits: Array
-    vectors: Array
-
-    def __post_init__(self) -> None:
-        store(self, "rewards", self.rewards, (None,))
-        K = len(self.rewards)
-        store(self, "logits", self.logits, (K,), "one logit for each reward")
-        store(self, "vectors", self.vectors, (K, None), "a row for each reward")
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """`("theta[0]", …)`."""
-        return tuple(f"theta[{j}]" for j in range(self.vectors.shape[1]))
-
-    @property
-    def _rewards(self) -> Array:
-        return self.rewards
-
-    @property
-    def _logits(self) -> Array:
-        return self.logits
-
-    @cached_property
-    def scores(self) -> Array:
-        """Score vectors in order of reward, shape (leaves, d)."""
-        return frozen(self.vectors[self._order])
 
 
 def directions(model: Enumerated, count: int, seed: int) -> list[dict[str, Tensor]]:

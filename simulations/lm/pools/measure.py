@@ -39,6 +39,19 @@ def normal_ranks(rewards: Array) -> Array:
     return rewards.mean() + rewards.std() * z / z.std()
 
 
+def noise(plan: Measure, pools: Loaded) -> pd.DataFrame:
+    """Return the share of a pool's squared gradient that is chance, by halves and by the rule."""
+    rows = [
+        {"pool": name, "reward": reward, "N": N}
+        | {"share": halves.noise_share(rewards[reward], scores, N)}
+        | {"rule": halves.expected_share(len(scores) / N, halves.dimensions(scores))}
+        for name, (rewards, scores) in pools.items()
+        for reward in plan.rewards
+        for N in plan.N
+    ]
+    return pd.DataFrame(rows)
+
+
 # --- estimators -----------------------------------------------------------------------------------
 
 
@@ -77,14 +90,18 @@ def measured(plan: Measure, law: Law, reps: int) -> pd.DataFrame:
 def with_batch(table: pd.DataFrame) -> pd.DataFrame:
     """Add the normalised error of a batch of groups, and bias and variance relative to the truth.
 
-    The square of a mean over `reps` groups is too large by variance/reps on average: taken off.
-    `scaled_nmse` is the error at the length of the step that makes it least, since a step size is
-    tuned: 1 − (E ĝ · ∇V_N)² / (E‖ĝ‖² ‖∇V_N‖²), 1 where the mean points the other way.
+    All of these are in the Euclidean metric of the pool's score columns, as mean, exact and bias
+    are; cosine and efficiency are in that of the Fisher information. The square of a mean over
+    `reps` groups is too large by variance/reps on average: taken off. `scaled_nmse` is the error at
+    the length of the step that makes it least, since a step size is tuned:
+    1 − (E ĝ · ∇V_N)² / (E‖ĝ‖² ‖∇V_N‖²), 1 where the mean points the other way.
     """
     size = table["exact"] ** 2
     noise = table["variance"] / table["reps"]
     bias = (table["bias"] ** 2 - noise).clip(lower=0.0)
-    signal = (table["cosine"] * table["mean"]).clip(lower=0.0)
+    # E ĝ · t/‖t‖ from the three lengths, as ‖s − t‖² = ‖s‖² + ‖t‖² − 2 s·t
+    along = (table["mean"] ** 2 + size - table["bias"] ** 2) / (2.0 * table["exact"])
+    signal = along.clip(lower=0.0)
     length = (table["mean"] ** 2 - noise).clip(lower=0.0) + table["variance"] / BATCH
     return table.assign(
         scaled_nmse=1.0 - signal**2 / length.where(length > 0.0, 1.0),

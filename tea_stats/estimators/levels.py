@@ -1,0 +1,118 @@
+r"""Few-valued rewards, each prompt in its own unit: beta-binomial without a common scale.
+
+The unit of a group is its smallest gap, and a reward's level is how many units it lies above the
+group's least. Every level is a threshold with a 0/1 reward of its own, as in `beta_binomial`, and
+what the other few-valued groups show at the same level says how rare a success is. A group whose
+rewards are all equal has no unit: its rollouts all failed or all succeeded, and it counts as such,
+log(P(0) + P(m)), at every level; its own advantages are 0.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tea_stats.estimators import beta_binomial
+from tea_stats.estimators.record import Array
+
+#: rewards closer than this share of a group's range are equal
+RESOLUTION = 1e-6
+#: distinct rewards of a group up to which it is few-valued, and from which it is not
+VALUES = (4, 6)
+#: share of its distinct rewards that occur once, up to which it is, and from which it is not
+SINGLE = (0.5, 0.75)
+#: beta laws whose log likelihood is further below the largest one do not count
+NEGLIGIBLE = 200.0
+#: most levels from one reward of a group to its next
+LARGEST_STEP = 4
+
+
+class Counts(NamedTuple):
+    """What each beta law expects: as in `beta_binomial.Counts`, and of a group of equal rewards."""
+
+    evidence: Array
+    tables: Array
+    alike: Array
+
+
+def counts(m: int, N: int) -> Counts:
+    """Return the likelihoods and expectations of each beta law."""
+    evidence, tables = beta_binomial.counts(m, N)
+    # the constants that `evidence` leaves out differ between the counts 0 and m
+    return Counts(evidence, tables, beta_binomial.all_alike(m))
+
+
+def few_valued(gaps: Array) -> Array:
+    """Return how far each group is few-valued, 0 to 1, from its own gaps; 1 for equal rewards.
+
+    φ = f(D; 4, 6) · f(S/D; 1/2, 3/4) with D distinct rewards, S of them there once, and f falling
+    from 1 to 0 between its two numbers: a verifier has two values, a continuous reward no ties.
+    """
+    up = gaps > RESOLUTION * gaps.sum(axis=1, keepdims=True)
+    distinct = 1 + up.sum(axis=1)
+    edges = np.pad(up, ((0, 0), (1, 1)), constant_values=True)
+    single = (edges[:, 1:] & edges[:, :-1]).sum(axis=1) / distinct
+    return _fall(distinct, *VALUES) * _fall(single, *SINGLE)
+
+
+def _fall(x: Array, start: float, stop: float) -> Array:
+    """Return 1 up to start, 0 from stop, and a straight line between."""
+    return np.clip((stop - x) / (stop - start), 0.0, 1.0)
+
+
+def levels(gaps: Array) -> NDArray[np.intp]:
+    """Return the level of each sorted reward of groups whose rewards differ, shape (G, m)."""
+    up = gaps > RESOLUTION * gaps.sum(axis=1, keepdims=True)
+    unit = np.where(up, gaps, np.inf).min(axis=1, keepdims=True)
+    steps = np.where(up, np.minimum(np.rint(gaps / unit), LARGEST_STEP), 0.0).astype(np.intp)
+    return np.pad(np.cumsum(steps, axis=1), ((0, 0), (1, 0)))
+
+
+def design(gaps: Array, share: Array, known: Counts) -> tuple[Array, Array]:
+    """Return base and slopes of each group's advantage, as `_kernels.gap_linear_each` takes them.
+
+    Parameters
+    ----------
+    gaps : ndarray, shape (G, m − 1)
+        Gaps between the sorted rewards of each group.
+    share : ndarray, shape (G,)
+        How far each group is few-valued.
+    known : Counts
+        As `counts` returns them.
+
+    Returns
+    -------
+    base, slopes : ndarray, shape (G, m − 1)
+        Zero for groups that are not few-valued, or whose rewards are all equal.
+    """
+    m = gaps.shape[1] + 1
+    base, slopes = np.zeros((2, *gaps.shape))
+    live = gaps.any(axis=1)
+    rows = np.flatnonzero(live & (share > 0.0))
+    if len(rows) == 0:
+        return base, slopes
+    place, weight = levels(gaps[rows]), share[rows]
+    alike = np.count_nonzero(~live) * known.alike
+    kinds, kind = np.unique(weight, return_inverse=True)
+    for level in range(1, place.max() + 1):
+        successes = (place >= level).sum(axis=1)
+        pooled = np.bincount(successes, weight, m + 1) @ known.evidence + alike
+        near = pooled > pooled.max() - NEGLIGIBLE
+        evidence, tables = known.evidence[:, near], known.tables[..., near]
+        some = np.flatnonzero(successes)
+        # groups with the same count and weight have the same others
+        code, inverse = np.unique(successes[some] * len(kinds) + kind[some], return_inverse=True)
+        s, own = code // len(kinds), kinds[code % len(kinds)]
+        others = pooled[near] - own[:, None] * evidence[s]
+        passed, baseline = beta_binomial._expected(others + tables[:, s - 1])
+        passed = passed * (1.0 - np.where(s == 1, 0.0, baseline))
+        failed, baseline = beta_binomial._expected(others + tables[:, s])
+        failed = -failed * np.where(s == m - 1, 1.0, baseline)
+        # several levels may share a gap
+        gap = m - 1 - successes[some]
+        part = 1.0 / (place[some, gap + 1] - place[some, gap])
+        base[rows[some], gap] += part * failed[inverse]
+        slopes[rows[some], gap] += part * (passed - failed)[inverse]
+    return base, slopes
