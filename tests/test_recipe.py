@@ -416,7 +416,7 @@ def test_answers_for_a_judge(dry):
 # --- logs, tables and figures ---------------------------------------------------------------------
 
 
-def test_logs_are_read_by_predict_and_diagnose(dry):
+def test_logs_are_read_by_predict_diagnose_and_compare(dry):
     place = dry.folder("tiny Llama", "TEA")
     for scenario in SCENARIOS:
         log = reward_log.read(dry.folder(scenario, "TEA").heldout)
@@ -426,6 +426,7 @@ def test_logs_are_read_by_predict_and_diagnose(dry):
     for arguments in (
         ["predict", place.heldout, "--N", 64, "--json"],
         ["diagnose", place.rewards, "--prompt", "group", "--verdicts-only", "--json"],
+        ["compare", place.heldout, dry.folder("tiny Llama", "GRPO").heldout, "--N", 32, "--json"],
     ):
         result = CliRunner().invoke(tea_stats, [str(x) for x in arguments])
         assert result.exit_code == 0, result.output
