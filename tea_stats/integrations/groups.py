@@ -8,11 +8,14 @@ from collections.abc import Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tea_stats._validation import as_count
 from tea_stats.estimators import Estimator, lookup
+from tea_stats.estimators.auto_tea import AutoTEA
+from tea_stats.estimators.batch_report import batch_report
 from tea_stats.integrations.labels import as_labels, merged
 from tea_stats.torch_bridge import advantages
 
@@ -118,9 +121,31 @@ def table_advantages(
     if not kept.any():
         return torch.zeros_like(rewards), left_out
     of_kept = advantages(name, rewards[kept], N, mask=present[kept], unit_rms=unit_rms, **options)
+    if name == AutoTEA.name and logger.isEnabledFor(logging.INFO):
+        logger.info("auto_tea: %s", batch_metrics(name, rewards, N))
     table = of_kept.new_zeros(rewards.shape)
     table[kept] = of_kept
     return table, left_out
+
+
+def batch_metrics(name: str, rewards: Tensor, N: int) -> dict[str, float]:
+    """Return what auto TEA takes a batch for, as numbers for a logger; nothing for the others.
+
+    Parameters
+    ----------
+    name, rewards, N
+        As in `table_advantages`.
+
+    Returns
+    -------
+    dict
+        `tea_stats.BatchReport.metrics()`, each name after "auto_tea/".
+    """
+    if name != AutoTEA.name:
+        return {}
+    array = without_failures(rewards).detach().cpu().double().numpy()
+    metrics = batch_report(array, N, ~np.isnan(array)).metrics()
+    return {f"{name}/{key}": value for key, value in metrics.items()}
 
 
 # --- groups by label --------------------------------------------------------------------------

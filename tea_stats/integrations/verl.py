@@ -17,6 +17,11 @@ verl's driver computes the advantages, from whole groups: the rows of one `uid`.
 a rollout, so do not use this with agent loops that turn one rollout into several rows. The reward
 of a rollout is the sum of its token-level rewards, as for verl's own GRPO.
 
+verl gives estimators no way to its metrics. What auto TEA takes a batch for
+(`tea_stats.BatchReport`) is logged by the logger "tea_stats" of the driver, at level INFO::
+
+    logging.getLogger("tea_stats").setLevel(logging.INFO)
+
 Tested with verl 0.9.1.
 """
 
