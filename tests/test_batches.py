@@ -14,6 +14,9 @@ pytest.importorskip("pyarrow")
 import pandas as pd
 
 import tea_stats
+from analysis.batches import tables
+from analysis.batches.page import Page
+from analysis.batches.read import load
 from simulations.batches import evaluate
 from simulations.batches.moved import moved
 from simulations.batches.run import run
@@ -35,6 +38,7 @@ from tea_stats.families import (
 from tea_stats.monte_carlo import Batch, measure_batch
 
 LEAGUE = read_league(Path("batches"))
+SUMMARY = Path(__file__).parents[1] / "analysis" / "summaries" / "batches"
 
 SMALL = """
 seed = 3
@@ -345,3 +349,41 @@ def test_one_normal_prompt_among_verifiers():
     assert_mended(error)
     for label, expected in zip(estimators, (2.9, 1.4, 1.9, 2.4), strict=True):
         assert expected / 4.0 < error[label] < 4.0 * expected
+
+
+# --- the committed summary ----------------------------------------------------------------------
+
+
+def test_the_summary_is_what_the_league_gives():
+    """One setting again, from its seed; the summary has 16 bits."""
+    summary = pd.read_parquet(SUMMARY / "table.parquet")
+    assert set(summary["setting"]) == {setting.name for setting in LEAGUE.settings}
+    label = "verifier .005"
+    table = evaluate({"auto TEA": ("auto_tea", {})}, only={label}).query("kind == 'all'")
+    stored = summary[summary["batch"] == label].set_index("estimator")
+    assert len(table) == 3
+    for row in table.itertuples():
+        for name in ("error", "error_mcse", "gain_100", "error_ratio", "response_efficiency"):
+            expected = stored.loc[row.estimator, name]
+            assert getattr(row, name) == pytest.approx(expected, rel=1e-4)
+
+
+def test_tables_of_the_summary():
+    league = load(SUMMARY)
+    page = Page(league)
+    assert page.settings() == len(LEAGUE.settings)
+    assert page.settings("held out") == sum(s.part == "held out" for s in LEAGUE.settings)
+    for part in ("development", "held out"):
+        rows = page.rows(part)
+        table = tables.standings(rows).set_index("estimator")
+        # by hand, for one estimator
+        ratio = rows[rows["estimator"] == "RLOO"].set_index("setting")["error_ratio"]
+        assert table.loc["RLOO", "worst"] == ratio.max()
+        assert table.loc["RLOO", "worst_at"] == ratio.idxmax()
+        assert table.loc["RLOO", "within"] == pytest.approx((ratio <= 1.5).mean())
+        assert table.loc["RLOO", "mean"] == pytest.approx(np.exp(np.log(ratio).mean()), rel=1e-6)
+        # a reference is never better than the better of both
+        assert rows[rows["estimator"].isin(league.references)]["error_ratio"].min() == 1.0
+        best = rows.groupby("setting")["gain_100_to_best"].max()
+        assert (best == 1.0).all()
+        assert page.standings(part).count("\n") == rows["estimator"].nunique() + 1
