@@ -44,8 +44,8 @@ class Method(ABC):
         Fewest rollouts of a prompt.
     extrapolates : bool
         Whether it predicts beyond the group's size.
-    binary : bool
-        Whether rewards must be 0 or 1.
+    few_valued : bool
+        Whether it is for rewards of few values, or else for rewards with a tail.
     grid : ndarray of int, shape (K,)
         Budgets N.
     values : ndarray, shape (P, K)
@@ -61,7 +61,7 @@ class Method(ABC):
     reference: ClassVar[str]
     least: ClassVar[int] = 1
     extrapolates: ClassVar[bool] = True
-    binary: ClassVar[bool] = False
+    few_valued: ClassVar[bool] = False
     grid: Counts
     values: Array
     details: dict[str, Any]
@@ -72,6 +72,14 @@ class Method(ABC):
     def average(self, target: str) -> Array:
         """Return the predicted average over prompts, shape (K,); NaN where there is none."""
         return column_means(self.values)
+
+    def averaged_prompts(self) -> Counts:
+        """Return the number of prompts behind the average, shape (K,)."""
+        return np.asarray((~np.isnan(self.values)).sum(axis=0))
+
+    def allowance(self) -> Array:
+        """Return the extrapolation error that `draws` include already, shape (K,)."""
+        return np.zeros(len(self.grid))
 
     @abstractmethod
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
@@ -110,12 +118,14 @@ class GroupFit(Method):
 
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
         """Return draws of the average: multivariate t around it, one prompt by its own law."""
-        centre = self.average(target)
+        centre = column_means(self.values)
         prompts = int((~np.isnan(self.values)).any(axis=1).sum())
         if prompts == 1:
             if target == "population":
                 return np.full((count, len(self.grid)), np.nan)
             return self._one_prompt(count, rng)
+        if prompts == 0:
+            return np.full((count, len(self.grid)), np.nan)
         if target == "population":
             covariance, freedom = mean_covariance(self.values), float(prompts - 1)
             # an average over one prompt has no spread
