@@ -24,8 +24,8 @@ from tea_stats.reward_log.log import RewardLog
 
 #: most distinct values that are taken for thresholds, and rewards for each of them at least
 MOST_VALUES, REWARDS_EACH = 32, 8
-#: laws drawn where every prompt's p is drawn too
-MOST_LAWS = 400
+#: laws that stand for the posterior, fewer where they, kinds of prompts and budgets fill the memory
+FEWEST_LAWS, MOST_LAWS, LARGEST_BLOCK = 40, 400, 200_000
 
 
 def thresholds(log: RewardLog) -> Array | None:
@@ -62,17 +62,25 @@ class Threshold:
         evidence = np.array([law.log_evidence for law in self.laws])
         self.share = np.exp(evidence - evidence.max())
         self.share /= self.share.sum()
-        self.support = [self._spread(law, n) for law, n in self._numbers(MOST_LAWS)]
-        mean, square = (np.concatenate(parts) for parts in zip(*map(self._sums, self.support)))
-        self.mean, self.square = mean, square
-        chances = [self._own(law) for law in self.support]
-        self.values = np.concatenate(chances).mean(axis=0)[self.kind]
+        # numbers in memory: laws × kinds × budgets
+        count = int(np.clip(LARGEST_BLOCK / (len(self.s) * len(grid)), FEWEST_LAWS, MOST_LAWS))
+        sums, total = [], np.zeros((len(self.s), len(grid)))
+        chances = []
+        for law in self._support(count):
+            mean, variance = self._moments(law)
+            sums.append([np.einsum("k,lkn->ln", self.number, part) for part in (mean, variance)])
+            total += mean.sum(axis=0)
+            chances.append(law.population(grid))
+        self.mean, self.square = (np.concatenate(parts) for parts in zip(*sums, strict=True))
+        self.chances = np.concatenate(chances)
+        self.values = (total / len(self.mean))[self.kind]
 
-    def _numbers(self, count: int) -> list[tuple[Posterior, int]]:
-        """Return each posterior with its part of a number of laws."""
+    def _support(self, count: int) -> list[Posterior]:
+        """Return about `count` laws that stand for the posterior, of equal weight."""
         numbers = np.floor(self.share * count + 0.5).astype(int)
         numbers[np.argmax(self.share)] += count - numbers.sum()
-        return [(law, n) for law, n in zip(self.laws, numbers.tolist(), strict=True) if n > 0]
+        pairs = zip(self.laws, numbers.tolist(), strict=True)
+        return [self._spread(law, n) for law, n in pairs if n > 0]
 
     def _spread(self, law: Posterior, count: int) -> Posterior:
         """Return laws at evenly spaced quantiles of the weights: equal weights, nothing random."""
@@ -80,42 +88,24 @@ class Threshold:
         places = np.searchsorted(np.cumsum(law.weight), points)
         return law.at(np.minimum(places, len(law.x) - 1))
 
-    def _own(self, law: Posterior) -> Array:
-        """Return the chance that one of N more rollouts of a prompt succeeds, (L, kinds, K)."""
-        can = law.solvable(self.s, self.f)[:, :, None]
-        return np.asarray(can * (1.0 - law.fails(self.s, self.f, self.grid)))
-
-    def _sums(self, law: Posterior) -> tuple[Array, Array]:
-        """Return mean and variance of Σ 1 − (1 − p)^N over the prompts, shape (L, K) each."""
+    def _moments(self, law: Posterior) -> tuple[Array, Array]:
+        """Return mean and variance of a prompt's 1 − (1 − p)^N, shape (L, kinds, K) each."""
         can = law.solvable(self.s, self.f)[:, :, None]
         once = law.fails(self.s, self.f, self.grid)
         twice = law.fails(self.s, self.f, 2 * self.grid)
         mean = can * (1.0 - once)
-        square = can * (1.0 - 2.0 * once + twice)
-        variance = np.maximum(square - mean**2, 0.0)
-        return np.einsum("k,lkn->ln", self.number, mean), np.einsum(
-            "k,lkn->ln", self.number, variance
-        )
+        return mean, np.maximum(can * (1.0 - 2.0 * once + twice) - mean**2, 0.0)
 
     def average(self, target: str) -> Array:
         """Return the posterior mean over laws, for the population or for these prompts."""
         if target == "population":
-            parts = [
-                share * (law.weight @ law.population(self.grid))
-                for share, law in zip(self.share, self.laws, strict=True)
-            ]
-            return np.asarray(sum(parts))
+            return np.asarray(self.chances.mean(axis=0))
         return column_means(self.values)
 
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
         """Return posterior draws of the average, shape (count, K)."""
         if target == "population":
-            drawn = []
-            for law, n in self._numbers(count):
-                places = rng.choice(len(law.weight), n, p=law.weight)
-                kept, back = np.unique(places, return_inverse=True)
-                drawn.append(law.at(kept).population(self.grid)[back])
-            return np.concatenate(drawn)
+            return np.asarray(self.chances[rng.integers(len(self.chances), size=count)])
         # given the law, the average over the prompts is nearly normal; its moments are closed forms
         which = rng.integers(len(self.mean), size=count)
         noise = fit.t_draws(np.zeros(len(self.grid)), self._correlation(), np.inf, count, rng)

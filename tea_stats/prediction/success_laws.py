@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ POINTS, UNSOLVED, ROUNDS = 32, 16, 3
 #: grid points whose log posterior lies farther below the best one are neglected
 NEGLIGIBLE = 12.0
 #: log odds between which a logit-normal law is summed, and the widest distance of two nodes
-LOWEST, HIGHEST, STEP = np.log(1e-13), np.log(1e4), 0.1
+LOWEST, HIGHEST, STEP = np.log(1e-13), np.log(1e4), 0.25
 Box = tuple[tuple[float, float], ...]
 
 
@@ -67,14 +68,15 @@ def _beta_chance(x: Array, y: Array, s: Array, f: Array) -> Array:
 
 
 def _normal_chance(x: Array, y: Array, s: Array, f: Array) -> Array:
-    # nodes close enough for the binomial likelihood of the largest group, and N failures more
-    step = max(min(STEP, 1.0 / np.sqrt(np.max(np.minimum(s, f), initial=1.0) + 1.0)), 0.01)
+    # the binomial likelihood is a bump of width 1/√min(s, f) or more: the rectangle rule is as good
+    # as exact with nodes that close, the law's own mass around each of them being exact
+    step = max(min(STEP, 1.0 / np.sqrt(np.max(np.minimum(s, f), initial=1.0))), 0.01)
     nodes = np.arange(LOWEST, HIGHEST, step)
     cuts = np.concatenate([[-np.inf], nodes[1:] - 0.5 * step, [np.inf]])
-    below = special.ndtr((cuts - x[:, None]) / np.exp(y)[:, None])
+    mass = np.diff(special.ndtr((cuts - x[:, None]) / np.exp(y)[:, None]))
     logs = s * special.log_expit(nodes)[:, None] + f * special.log_expit(-nodes)[:, None]
     top = logs.max(axis=0)
-    return np.asarray(np.log(np.maximum(np.diff(below) @ np.exp(logs - top), 1e-300)) + top)
+    return np.asarray(np.log(np.maximum(mass @ np.exp(logs - top), 1e-300)) + top)
 
 
 BETA = Family(
@@ -144,7 +146,7 @@ class Posterior:
 
 
 def posterior(family: Family, inflated: bool, s: Array, f: Array, number: Array) -> Posterior:
-    """Return the posterior over a family's laws, on a grid narrowed around the likely ones.
+    """Return the posterior over a family's laws; the last ones computed are kept.
 
     Parameters
     ----------
@@ -155,6 +157,19 @@ def posterior(family: Family, inflated: bool, s: Array, f: Array, number: Array)
     s, f, number : ndarray, shape (kinds,)
         Successes and failures of each kind of prompt, and how many prompts are of that kind.
     """
+    return _posterior(family, inflated, *(tuple(part.tolist()) for part in (s, f, number)))
+
+
+@lru_cache(maxsize=256)
+def _posterior(
+    family: Family,
+    inflated: bool,
+    successes: tuple[float, ...],
+    failures: tuple[float, ...],
+    numbers: tuple[float, ...],
+) -> Posterior:
+    """Return the posterior, on a grid narrowed around the likely laws."""
+    s, f, number = (np.array(part) for part in (successes, failures, numbers))
     box: list[tuple[float, float]] = [*family.box, (0.0, 1.0)]
     none = s == 0
     solved = number[~none].sum()
