@@ -87,7 +87,8 @@ def test_the_target_can_be_these_prompts(log):
 def test_successes(successes):
     done = run(successes, "--N", 1000)
     assert done.exit_code == 0, done.output
-    assert "beta-binomial *" in done.stdout and "Gaussian" not in done.stdout
+    assert "stacked *" in done.stdout and "beta-binomial" in done.stdout
+    assert "Gaussian" not in done.stdout
     one = run(successes, "--N", 16)
     assert "unbiased here: every prompt has at least 16 rollouts" in one.stdout
 

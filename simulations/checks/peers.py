@@ -95,7 +95,7 @@ def _without_ends(values: Any) -> Array:
 
 PEERS: Mapping[str, Peer] = {
     "saber-risk": Peer("saber", True, saber),
-    "scorio": Peer("scorio", True, scorio),
+    "scorio": Peer("scorio", True, scorio, slow=True),
     "passk-inference": Peer("passk_inference", True, passk_inference, slow=True),
     "pyextremes": Peer("pyextremes", False, pyextremes, slow=True),
 }

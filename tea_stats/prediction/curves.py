@@ -221,7 +221,8 @@ def predict(
         curves["stack"] = _both(curves["stack"], repeats, N, options, seed)
     if "stack" in curves:
         curves["stack"] = _cut(curves["stack"], within_reach)
-    best = verdict.recommended(used, N, chosen, backtest, few is not None)
+    told = used if repeats is None else repeats.distinct
+    best = verdict.recommended(told, N, chosen, backtest, few is not None)
     value = curves[best].value
     return Forecast(
         log=log,
@@ -232,7 +233,7 @@ def predict(
         backtest=backtest,
         recommended=best,
         reach=within_reach,
-        reason=verdict.reason(used, N, best, value, fits, backtest, within_reach),
+        reason=verdict.reason(told, N, best, value, fits, backtest, within_reach),
         notes=tuple(verdict.notes(log, N, fits, options.top, repeats)),
     )
 

@@ -192,7 +192,7 @@ class Stack(Method):
     """All methods that suit the rewards, weighed by what the log shows of them."""
 
     title = "stacked"
-    colour = "#000000"
+    colour = "#6A3D9A"
     unbiased_on = "none exactly; every method's laws once the log has singled that method out"
     formula = "V̂_N = Σ_j w_j V̂_N^(j) − B_N/2, w_j ∝ π_j e^{−(b_j/s)²/8}/σ_j; few values: by evidence"
     reference = "this project; stacking as in Breiman (1996), averaging as in Hoeting et al. (1999)"

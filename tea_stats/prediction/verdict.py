@@ -107,11 +107,13 @@ def notes(
 
 
 def _beyond(log: RewardLog, N: int, reach: int) -> str:
-    few = thresholds(log) is not None
+    few, M = thresholds(log) is not None, evidence.depth(log)
     needed = next(M for M in 2 ** np.arange(64) if evidence.reach(int(M), few) >= N)
     return (
-        f"{BEYOND}: a backtest of {evidence.depth(log)} rollouts a prompt reaches half way to "
-        f"N = {reach:,} at most; N = {N:,} needs {needed:,} rollouts"
+        f"{BEYOND}: {M} rollouts a prompt cannot be backtested; N = {N:,} needs {needed:,}"
+        if reach == M
+        else f"{BEYOND}: a backtest of {M} rollouts a prompt reaches half way to N = {reach:,} at "
+        f"most; N = {N:,} needs {needed:,}"
     )
 
 
