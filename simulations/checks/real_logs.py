@@ -53,6 +53,7 @@ class Part(schema.Table):
 
     development: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+    reps: int = Field(ge=2)
     m: tuple[Annotated[int, Field(ge=2)], ...]
     N: tuple[Annotated[int, Field(ge=2)], ...]
 
@@ -62,6 +63,7 @@ class Laws(schema.Table):
 
     names: tuple[str, ...] = ()
     prompts: int = Field(32, ge=2)
+    reps: int = Field(ge=2)
     m: tuple[Annotated[int, Field(ge=2)], ...]
     N: tuple[Annotated[int, Field(ge=2)], ...]
 
@@ -70,7 +72,6 @@ class RealLogs(schema.Table):
     """The whole file."""
 
     seed: int = Field(ge=0)
-    reps: int = Field(ge=2)
     level: float = Field(0.9, gt=0.0, lt=1.0)
     peer_reps: int = Field(5, ge=0)
     pools: Part
@@ -84,6 +85,7 @@ class Log:
 
     name: str
     part: str
+    reps: int
     m: tuple[int, ...]
     N: tuple[int, ...]
     rewards: Array | None = None
@@ -121,7 +123,7 @@ def logs(plan: RealLogs, given: Sequence[Path] = ()) -> Iterator[Log]:
                 rewards = np.stack([STATISTICS[name](scores) for _, scores in pools])
             else:
                 rewards = np.stack([own[name] for own, _ in pools])
-            yield Log(name, part, plan.pools.m, plan.pools.N, rewards)
+            yield Log(name, part, plan.pools.reps, plan.pools.m, plan.pools.N, rewards)
     table = pd.read_csv(COUNTS)
     for part, names in (
         ("development", plan.counts.development),
@@ -131,13 +133,14 @@ def logs(plan: RealLogs, given: Sequence[Path] = ()) -> Iterator[Log]:
             own = table[table["model"] == name]
             samples = int(own["samples"].iloc[0])
             successes = own["successes"].to_numpy()
+            kind = plan.counts
             yield Log(
-                name, part, plan.counts.m, plan.counts.N, successes=successes, samples=samples
+                name, part, kind.reps, kind.m, kind.N, successes=successes, samples=samples
             )
-    for name in plan.laws.names:
-        yield Log(
-            name, "simulated", plan.laws.m, plan.laws.N, drawn=partial(simulated, name, plan.laws)
-        )
+    laws = plan.laws
+    for name in laws.names:
+        drawn = partial(simulated, name, laws)
+        yield Log(name, "simulated", laws.reps, laws.m, laws.N, drawn=drawn)
     for path in given:
         yield own_log(path, plan)
 
@@ -168,7 +171,7 @@ def own_log(path: Path, plan: RealLogs) -> Log:
             f"{path} has {M} rollouts a prompt; to split it takes {2 * min(plan.pools.m)} at least "
             f"and {min(plan.pools.N)} beside the m predicted from: give a log of more rollouts"
         )
-    return Log(path.name, "given", m, N, rewards)
+    return Log(path.name, "given", plan.pools.reps, m, N, rewards)
 
 
 def predictions(log: Log, m: int, plan: RealLogs) -> pd.DataFrame:
@@ -177,7 +180,7 @@ def predictions(log: Log, m: int, plan: RealLogs) -> pd.DataFrame:
     budgets = list(log.N)
     # rewards of pools in standard deviations within a prompt
     unit = 1.0 if log.rewards is None else float(log.rewards.std(axis=1).mean())
-    for rep in range(plan.reps):
+    for rep in range(log.reps):
         rng = np.random.default_rng([plan.seed, int(store.digest(log.name), 16), m, rep])
         rewards, truth = log.split(m, rng)
         for name, lines in answers(rewards, budgets, plan, rep).items():
@@ -212,8 +215,10 @@ def predictions(log: Log, m: int, plan: RealLogs) -> pd.DataFrame:
 
 def answers(rewards: Array, budgets: list[int], plan: RealLogs, rep: int) -> dict[str, Array]:
     """Return value, low and high at the budgets, shape (3, K), by method and peer."""
+    binary = bool(np.isin(rewards, (0.0, 1.0)).all())
+    methods = ("max_at_k", "stack") if binary else ("max_at_k", *BEFORE, "lognormal_tail", "stack")
     forecast = prediction.predict(
-        rewards, max(budgets), level=plan.level, target="these_prompts", seed=rep
+        rewards, max(budgets), methods=methods, level=plan.level, target="these_prompts", seed=rep
     )
     lines = {name: _at(curve, budgets) for name, curve in forecast.curves.items()}
     found = {name: line for name, line in lines.items() if name != "max_at_k"}
@@ -221,7 +226,6 @@ def answers(rewards: Array, budgets: list[int], plan: RealLogs, rep: int) -> dic
         errors = forecast.backtest.errors
         found["least error"] = lines[min(BEFORE, key=lambda name: errors[name])]
     found["recommended"] = lines[forecast.recommended]
-    binary = bool(np.isin(rewards, (0.0, 1.0)).all())
     for name in peers.installed(binary):
         if not peers.PEERS[name].slow or rep < plan.peer_reps:
             found[name] = peers.predict(name, rewards, budgets, plan.level)
@@ -251,7 +255,7 @@ def main(
     with manifests.run(out, manifests.describe(described)):
         for own, m in track(jobs, "real logs"):
             path = out / "jobs" / f"{store.slug(own.name)}-m{m}.parquet"
-            job = store.digest([described, own.name, m])
+            job = store.digest([plan.seed, plan.level, used, own.name, own.reps, own.N, m])
             tables.append(store.once(path, partial(predictions, own, m, plan), job=job))
         table = pd.concat(tables, ignore_index=True)
         store.write(table, out / "table.parquet")

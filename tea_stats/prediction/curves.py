@@ -26,6 +26,8 @@ from tea_stats.reward_log.log import RewardLog
 TARGETS = ("population", "these_prompts")
 #: draws behind intervals and bands
 DRAWS = 10_000
+#: stream of random numbers of the backtest; those before it, and after, are the methods' own
+BACKTEST_STREAM = 8
 #: budgets are integers that floating point represents exactly
 LARGEST_N = 2**53
 
@@ -254,13 +256,14 @@ def _predicted(
 ) -> tuple[dict[str, Method], Backtest | None, dict[str, Curve]]:
     """Return fits, backtest and curves of one log, in the rewards' own units."""
     # a stream for each method, so that the others do not change its numbers
-    seeds = {name: [seed, place] for place, name in enumerate(METHODS)}
+    streams = (place for place in range(len(METHODS) + 1) if place != BACKTEST_STREAM)
+    seeds = {name: [seed, place] for name, place in zip(METHODS, streams, strict=True)}
     units = Units.of(log)
     numbers, most = units.numbers(log), int(log.sizes.max())
     tails = thresholds(log) is None and "stack" in chosen
     parts = [name for name in ("max_at_k", *PRIOR) if METHODS[name].least <= most] if tails else []
     names = tuple(dict.fromkeys((*chosen, *parts)))
-    rng = np.random.default_rng([seed, len(METHODS)])
+    rng = np.random.default_rng([seed, BACKTEST_STREAM])
     test = _backtest.run(numbers, N, names, options.alpha, rng)
     fits: dict[str, Method] = {
         name: METHODS[name](numbers, options.grid, options.alpha)

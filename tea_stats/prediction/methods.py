@@ -13,6 +13,7 @@ from tea_stats.prediction.linear import Linear
 from tea_stats.prediction.logit_normal import LogitNormal
 from tea_stats.prediction.lognormal_tail import LogNormalTail
 from tea_stats.prediction.max_at_k import MaxAtK
+from tea_stats.prediction.pooled_shape import PooledShape
 from tea_stats.prediction.stack import Stack
 
 #: a method is fitted to a log by calling it: `METHODS[name](log, grid, alpha)`
@@ -26,5 +27,6 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType(
         "beta_binomial": BetaBinomial,
         "logit_normal": LogitNormal,
         "stack": Stack,
+        "pooled_shape": PooledShape,
     }
 )

@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 
 #: weights before any backtest
 PRIOR = MappingProxyType(
-    {"gaussian_tail": 0.2, "linear": 0.2, "gen_pareto": 0.2, "lognormal_tail": 0.4}
+    {
+        "gaussian_tail": 0.2,
+        "linear": 0.2,
+        "gen_pareto": 0.2,
+        "lognormal_tail": 0.4,
+        # where prompts are many enough for it
+        "pooled_shape": 0.2,
+    }
 )
 #: squared standardised errors are divided by it: a backtest reaches only part of the way to N
 TEMPERATURE = 8.0
@@ -58,6 +65,8 @@ class StackedTails(Method):
         self.log, self.grid, self.alpha, self.backtest = log, grid, alpha, backtest
         self.inside = fits["max_at_k"]
         self.fits = {name: fits[name] for name in PRIOR if name in fits}
+        if not self._usable("pooled_shape"):
+            self.fits.pop("pooled_shape", None)
         self.M = evidence.depth(log)
         # below half of the rollouts max@k is exact on average, and as precise as any method
         self.counted = (grid * alpha < 2.0 - 1e-9) | (2 * grid <= self.M)
@@ -143,6 +152,13 @@ class StackedTails(Method):
         weights = np.exp(logs - logs.max())
         weights[weights < 1e-3 * weights.max()] = 0.0
         return dict(zip(names, (weights / weights.sum()).tolist(), strict=True))
+
+    def _usable(self, name: str) -> bool:
+        """Return whether a method has a value at the last N and an error in every backtest."""
+        if name not in self.fits or np.isnan(self.fits[name].values[:, -1]).all():
+            return False
+        scales = {} if self.backtest is None else self.backtest.scales
+        return all(np.isfinite(errors.get(name, np.nan)).all() for errors in scales.values())
 
     def _spread(self, fit: Method) -> float:
         """Return half the width of a method's 68 % interval at the last N."""
