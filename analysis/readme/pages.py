@@ -91,6 +91,7 @@ def values(studies: Studies) -> dict[str, object]:
         "shown": shown,
         "coverage": checks.Coverage(studies.folder),
         "verdicts": checks.Verdicts(studies.folder),
+        "real_logs": checks.Predictions(studies.folder / "real_logs"),
     }
 
 
