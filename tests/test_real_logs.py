@@ -1,5 +1,6 @@
 """The study on real logs: splits, truths, peers, and what its summary claims."""
 
+from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def test_peers_that_are_missing_are_skipped(monkeypatch):
 @pytest.mark.parametrize("name", list(peers.PEERS))
 def test_each_peer_answers(name):
     peer = peers.PEERS[name]
-    pytest.importorskip(peer.module)
+    if not find_spec(peer.module):
+        pytest.skip(f"{name} is not installed; peers are optional")
     rng = np.random.default_rng(1)
     rewards = rng.normal(size=(6, 64))
     if peer.binary:
