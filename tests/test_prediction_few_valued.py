@@ -75,13 +75,13 @@ def test_few_values_are_counted_and_continuous_rewards_are_not():
 @pytest.mark.parametrize(("mu", "sigma"), [(-3.0, 0.3), (0.5, 2.0), (-9.0, 4.0)])
 def test_chances_under_a_logit_normal_law_are_integrals(mu, sigma):
     s, f = np.array([0.0, 3.0, 0.0, 20.0]), np.array([16.0, 29.0, 1024.0, 5.0])
-    chances = np.exp(
-        LOGIT_NORMAL.log_chance(np.array([mu]), np.log([sigma]), s, f)[0]
-    )
+    chances = np.exp(LOGIT_NORMAL.log_chance(np.array([mu]), np.log([sigma]), s, f)[0])
     for k in range(4):
         exact = integrate.quad(
-            lambda x, k=k: stats.norm.pdf(x, mu, sigma)
-            * np.exp(s[k] * special.log_expit(x) + f[k] * special.log_expit(-x)),
+            lambda x, k=k: (
+                stats.norm.pdf(x, mu, sigma)
+                * np.exp(s[k] * special.log_expit(x) + f[k] * special.log_expit(-x))
+            ),
             mu - 12 * sigma,
             mu + 12 * sigma,
             points=[mu],
@@ -95,8 +95,10 @@ def test_prompts_that_are_never_solved_are_told_apart_by_enumeration():
     s, f, number = np.array([0.0, 4.0, 6.0]), np.array([10.0, 6.0, 4.0]), np.array([30.0, 8.0, 7.0])
     fitted = posterior(BETA, True, s, f, number)
     odds, even, pi = np.meshgrid(
-        np.linspace(-13.8, 9.2, 160), np.linspace(np.log(0.002), np.log(50), 90),
-        (np.arange(80) + 0.5) / 80, indexing="ij",
+        np.linspace(-13.8, 9.2, 160),
+        np.linspace(np.log(0.002), np.log(50), 90),
+        (np.arange(80) + 0.5) / 80,
+        indexing="ij",
     )
     mean, size = special.expit(odds), np.exp(even)
     a, b = size / (1 - mean), size / mean

@@ -48,8 +48,10 @@ def test_expectations_of_order_statistics_are_integrals(g):
 
 
 def test_the_shape_is_shrunk_by_its_own_standard_error():
-    fits = [METHODS["lognormal_tail"](RewardLog.from_groups(normal(8, 32, s)), GRID, 0.25)
-            for s in range(60)]
+    fits = [
+        METHODS["lognormal_tail"](RewardLog.from_groups(normal(8, 32, s)), GRID, 0.25)
+        for s in range(60)
+    ]
     estimates = np.array([fit.estimated for fit in fits])
     spread = np.mean([fit.spread for fit in fits])
     # E ĝ = 0 on the Normal law; its standard error is what the spread says, within a third
@@ -87,8 +89,11 @@ def test_weights_and_value_are_what_the_page_says():
         )
         for name in weights
     }
-    spread = {name: PRIOR[name] * np.exp(-misses[name] / TEMPERATURE) / weights[name]
-              for name in weights if weights[name] > 0}
+    spread = {
+        name: PRIOR[name] * np.exp(-misses[name] / TEMPERATURE) / weights[name]
+        for name in weights
+        if weights[name] > 0
+    }
     alone = prediction.predict(rewards, 1024, extrapolation_error=False)
     for name, scale in spread.items():
         curve = alone.curves[name]
@@ -121,7 +126,10 @@ def test_where_methods_disagree_the_interval_is_wide_and_reaches_up():
 )
 def test_units_and_location_change_nothing(scale, shift):
     rewards = normal(12, 32, 4)
-    plain, other = prediction.predict(rewards, 256), prediction.predict(scale * rewards + shift, 256)
+    plain, other = (
+        prediction.predict(rewards, 256),
+        prediction.predict(scale * rewards + shift, 256),
+    )
     digits = 1e-4 if shift > 1e6 else 1e-8
     for name, curve in plain.curves.items():
         for line in ("value", "low", "high", "band_low", "band_high"):
@@ -146,8 +154,10 @@ def test_max_at_k_keeps_its_digits_under_a_large_location():
 # --- what a log cannot tell ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("m", "N", "known"), [(8, 32, True), (8, 33, False), (16, 256, True),
-                                               (16, 1024, False), (6, 8, False)])
+@pytest.mark.parametrize(
+    ("m", "N", "known"),
+    [(8, 32, True), (8, 33, False), (16, 256, True), (16, 1024, False), (6, 8, False)],
+)
 def test_beyond_reach_there_is_no_number(m, N, known):
     curve, forecast = best(normal(8, m), N)
     assert forecast.recommended == "stack" and np.isfinite(curve.value[-1]) == known
@@ -157,16 +167,20 @@ def test_beyond_reach_there_is_no_number(m, N, known):
     assert np.isfinite(curve.value[inside & (curve.grid <= m)]).all()
 
 
-@pytest.mark.parametrize(("m", "N", "alpha"), [(9, 1, 0.25), (9, 2, 0.25), (9, 7, 0.25),
-                                               (16, 16, 0.1), (4, 4, 0.25)])
+@pytest.mark.parametrize(
+    ("m", "N", "alpha"), [(9, 1, 0.25), (9, 2, 0.25), (9, 7, 0.25), (16, 16, 0.1), (4, 4, 0.25)]
+)
 def test_few_of_many_are_counted(m, N, alpha):
     """N below 2/alpha, where no tail method has a value."""
     curve, forecast = best(normal(6, m), N, alpha=alpha)
     assert forecast.recommended == "max_at_k" and np.isfinite(curve.value[-1])
     assert np.isnan(forecast.curves["linear"].value[-1])
     assert "every prompt has at least" in forecast.reason
-    assert np.isfinite(prediction.predict(normal(6, m), N, methods=["stack"], alpha=alpha)
-                       .curves["stack"].value[-1])
+    assert np.isfinite(
+        prediction.predict(normal(6, m), N, methods=["stack"], alpha=alpha)
+        .curves["stack"]
+        .value[-1]
+    )
 
 
 @pytest.mark.parametrize("m", [2, 3])
@@ -238,16 +252,18 @@ def test_prompts_together_show_a_rare_good_mode():
     assert (pooled.average("population") - 5.0) / 2.0 == pytest.approx(truth, abs=0.4)
     tails = METHODS["gen_pareto"](log, grid, 0.25)
     assert (tails.average("population")[-1] - 5.0) / 2.0 > truth[-1] + 2.0
-    low, high = np.quantile(pooled.draws("these_prompts", 2000, np.random.default_rng(0)),
-                            [0.005, 0.995], axis=0)
+    low, high = np.quantile(
+        pooled.draws("these_prompts", 2000, np.random.default_rng(0)), [0.005, 0.995], axis=0
+    )
     assert (low < 5.0 + 2.0 * truth).all() and (5.0 + 2.0 * truth < high).all()
 
 
 def test_pooled_shape_is_unbiased_on_the_normal_law():
     grid = np.array([16, 64, 256])
     values = [
-        METHODS["pooled_shape"](RewardLog.from_groups(normal(40, 16, s)), grid, 0.25)
-        .average("population")
+        METHODS["pooled_shape"](RewardLog.from_groups(normal(40, 16, s)), grid, 0.25).average(
+            "population"
+        )
         for s in range(60)
     ]
     error = np.std(values, axis=0) / np.sqrt(60)

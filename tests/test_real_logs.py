@@ -56,15 +56,15 @@ def test_every_log_of_the_study_is_there(plan):
 def test_a_row_for_each_method_and_budget(plan):
     log = next(log for log in real_logs.logs(plan) if log.name == "sentiment")
     short = real_logs.Log("sentiment", "development", 2, (32,), (64, 256), log.rewards)
-    table = real_logs.predictions(short, 32, plan.model_copy(update={"peer_reps": 0}))
-    again = real_logs.predictions(short, 32, plan.model_copy(update={"peer_reps": 0}))
+    table = real_logs.predictions(short, 32, plan.model_copy(update={"peers": {}}))
+    again = real_logs.predictions(short, 32, plan.model_copy(update={"peers": {}}))
     pd.testing.assert_frame_equal(table, again)
     assert {"recommended", "least error", "gen_pareto"} <= set(table["method"])
     best = table[table["method"] == "recommended"]
     assert best["coverage"].between(0, 1).all() and (best["splits"] == 2).all()
     # a pooled log in other units has the same errors in units of its spread
     scaled = real_logs.Log("sentiment", "development", 2, (32,), (64, 256), 16.0 * log.rewards)
-    other = real_logs.predictions(scaled, 32, plan.model_copy(update={"peer_reps": 0}))
+    other = real_logs.predictions(scaled, 32, plan.model_copy(update={"peers": {}}))
     assert other["rmse"].to_numpy() == pytest.approx(table["rmse"].to_numpy(), rel=1e-6)
 
 

@@ -93,9 +93,7 @@ class RealLogs:
             part = self.table.loc[self.table["log"] == name, "part"].iloc[0]
             own, before = (self.over(method, log=name) for method in ("recommended", "least error"))
             ratio = self.ratios().loc[name]
-            lines.append(
-                [name, part, *_three(own), *_three(before), *(f"{x:.2f}" for x in ratio)]
-            )
+            lines.append([name, part, *_three(own), *_three(before), *(f"{x:.2f}" for x in ratio)])
         return lines
 
     def counts(self, N: int) -> Rows:

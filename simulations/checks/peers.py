@@ -18,15 +18,11 @@ Array = NDArray[np.float64]
 
 
 class Peer(NamedTuple):
-    """A package: the module it is imported as, whether for 0/1 rewards, and its prediction.
-
-    Slow peers see fewer splits.
-    """
+    """A package: the module it is imported as, whether for 0/1 rewards, and its prediction."""
 
     module: str
     binary: bool
     predict: Callable[[Array, Sequence[int], float], Array]
-    slow: bool = False
 
 
 def saber(rewards: Array, budgets: Sequence[int], level: float) -> Array:
@@ -95,9 +91,9 @@ def _without_ends(values: Any) -> Array:
 
 PEERS: Mapping[str, Peer] = {
     "saber-risk": Peer("saber", True, saber),
-    "scorio": Peer("scorio", True, scorio, slow=True),
-    "passk-inference": Peer("passk_inference", True, passk_inference, slow=True),
-    "pyextremes": Peer("pyextremes", False, pyextremes, slow=True),
+    "scorio": Peer("scorio", True, scorio),
+    "passk-inference": Peer("passk_inference", True, passk_inference),
+    "pyextremes": Peer("pyextremes", False, pyextremes),
 }
 
 

@@ -73,7 +73,8 @@ class RealLogs(schema.Table):
 
     seed: int = Field(ge=0)
     level: float = Field(0.9, gt=0.0, lt=1.0)
-    peer_reps: int = Field(5, ge=0)
+    #: splits of each log that each package sees, as some take seconds for one
+    peers: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     pools: Part
     counts: Part
     laws: Laws
@@ -134,9 +135,7 @@ def logs(plan: RealLogs, given: Sequence[Path] = ()) -> Iterator[Log]:
             samples = int(own["samples"].iloc[0])
             successes = own["successes"].to_numpy()
             kind = plan.counts
-            yield Log(
-                name, part, kind.reps, kind.m, kind.N, successes=successes, samples=samples
-            )
+            yield Log(name, part, kind.reps, kind.m, kind.N, successes=successes, samples=samples)
     laws = plan.laws
     for name in laws.names:
         drawn = partial(simulated, name, laws)
@@ -145,9 +144,7 @@ def logs(plan: RealLogs, given: Sequence[Path] = ()) -> Iterator[Log]:
         yield own_log(path, plan)
 
 
-def simulated(
-    name: str, laws: Laws, m: int, rng: np.random.Generator
-) -> tuple[Array, Array]:
+def simulated(name: str, laws: Laws, m: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return a log of a known law and the exact best-of-N of its prompts.
 
     "copies" is a normal log of m/4 rollouts with every row four times.
@@ -227,7 +224,7 @@ def answers(rewards: Array, budgets: list[int], plan: RealLogs, rep: int) -> dic
         found["least error"] = lines[min(BEFORE, key=lambda name: errors[name])]
     found["recommended"] = lines[forecast.recommended]
     for name in peers.installed(binary):
-        if not peers.PEERS[name].slow or rep < plan.peer_reps:
+        if rep < plan.peers.get(name, 0):
             found[name] = peers.predict(name, rewards, budgets, plan.level)
     return found
 
@@ -249,7 +246,8 @@ def main(
     """Split real logs and predict; what is finished already is kept."""
     plan = schema.read(RealLogs, config)
     jobs = [(own, m) for own in logs(plan, log or ()) for m in own.m]
-    used = {name: name in [*peers.installed(True), *peers.installed(False)] for name in peers.PEERS}
+    there = [*peers.installed(True), *peers.installed(False)]
+    used = {name: splits for name, splits in plan.peers.items() if name in there}
     described = plan.model_dump(mode="json") | {"peers": used, "given": [str(p) for p in log or ()]}
     tables = []
     with manifests.run(out, manifests.describe(described)):

@@ -25,7 +25,7 @@ from tea_stats.reward_log.log import RewardLog
 #: what the average is taken over
 TARGETS = ("population", "these_prompts")
 #: draws behind intervals and bands
-DRAWS = 10_000
+DRAWS = 4_000
 #: stream of random numbers of the backtest; those before it, and after, are the methods' own
 BACKTEST_STREAM = 8
 #: budgets are integers that floating point represents exactly

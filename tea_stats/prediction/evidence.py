@@ -38,9 +38,7 @@ def reach(M: int, few_valued: bool) -> int:
     >>> [reach(M, few_valued=False) for M in (7, 8, 16, 32, 64)]
     [7, 32, 256, 2048, 16384]
     """
-    least, fewest = (
-        (LEAST_CHANCE, FEWEST_CHANCE) if few_valued else (LEAST_TAIL, FEWEST_TAIL)
-    )
+    least, fewest = (LEAST_CHANCE, FEWEST_CHANCE) if few_valued else (LEAST_TAIL, FEWEST_TAIL)
     return M if M < least else M * (M // fewest) ** 2
 
 

@@ -35,7 +35,9 @@ class LogNormalTail(PooledTail):
     colour = "#009E73"
     unbiased_on = "shifted log-normal laws of either skewness, as the number of prompts grows"
     formula = "V̂_N = u + A(ĝ) l₁ over the best αm rollouts, ĝ shrunk toward 0, the Gaussian tail"
-    reference = "Tukey's g in Hoaglin (1985); pooled as in Hosking and Wallis (1997); shrinkage ours"
+    reference = (
+        "Tukey's g in Hoaglin (1985); pooled as in Hosking and Wallis (1997); shrinkage ours"
+    )
 
     def shapes(self, ratios: Array) -> Array:
         """Return g with E l₂/E l₁ the given ratios, for this log's mix of group sizes."""

@@ -132,7 +132,8 @@ def standardisers(ascending: Array) -> tuple[Array, Array]:
 def max_weights(count: int, grid: tuple[int, ...]) -> Array:
     """Return what max@N weighs on sorted rewards, shape (count, K)."""
     below = np.exp(
-        log_choose(np.arange(count + 1)[:, None], np.array(grid)) - log_choose(count, np.array(grid))
+        log_choose(np.arange(count + 1)[:, None], np.array(grid))
+        - log_choose(count, np.array(grid))
     )
     return np.diff(below, axis=0)
 

@@ -210,7 +210,9 @@ class Stack(Method):
     title = "stacked"
     colour = "#6A3D9A"
     unbiased_on = "none exactly; every method's laws once the log has singled that method out"
-    formula = "V̂_N = Σ_j w_j V̂_N^(j) − B_N/2, w_j ∝ π_j e^{−(b_j/s)²/8}/σ_j; few values: by evidence"
+    formula = (
+        "V̂_N = Σ_j w_j V̂_N^(j) − B_N/2, w_j ∝ π_j e^{−(b_j/s)²/8}/σ_j; few values: by evidence"
+    )
     reference = "this project; stacking as in Breiman (1996), averaging as in Hoeting et al. (1999)"
 
     def __init__(
@@ -248,9 +250,7 @@ class Stack(Method):
         return self.inner.prompt_bounds(level, rng)
 
 
-def alone(
-    log: RewardLog, grid: Counts, alpha: float
-) -> tuple[dict[str, Method], Backtest | None]:
+def alone(log: RewardLog, grid: Counts, alpha: float) -> tuple[dict[str, Method], Backtest | None]:
     """Return the fits and the backtest that a stack needs, where none are at hand."""
     from tea_stats.prediction import backtest, methods  # they list the stack as one of theirs
 

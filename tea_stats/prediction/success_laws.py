@@ -196,8 +196,7 @@ def _posterior(
         whole = np.prod([high - low for low, high in family.box])
         evidence = top + np.log(np.exp(logs - top).mean() * cell / whole)
         box = [
-            _around(axis, likely.any(axis=others))
-            for axis, others in ((x, (1, 2)), (y, (0, 2)))
+            _around(axis, likely.any(axis=others)) for axis, others in ((x, (1, 2)), (y, (0, 2)))
         ] + [_part(box[2], likely.any(axis=(0, 1))) if inflated else box[2]]
     weight = np.exp(logs - top)
     law, place = np.nonzero(weight > np.exp(-NEGLIGIBLE))
