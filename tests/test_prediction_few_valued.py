@@ -1,4 +1,4 @@
-"""Rewards of few values: thresholds, laws of the chance of success, the largest value as a bound."""
+"""Rewards of few values: thresholds, laws of the chance of success, the largest value."""
 
 import json
 

@@ -33,9 +33,12 @@ def test_expectations_of_order_statistics_are_integrals(g):
 
     def rank(j, size):  # E of the j-th smallest of `size`
         law = stats.beta(j, size - j + 1)
-        density = lambda z: law.pdf(stats.norm.cdf(z)) * stats.norm.pdf(z)
-        bent = lambda z: float(lognormal_tail.bent(np.array(z), g))
-        return integrate.quad(lambda z: bent(z) * density(z), -9, 9, limit=300)[0]
+
+        def integrand(z):
+            density = law.pdf(stats.norm.cdf(z)) * stats.norm.pdf(z)
+            return float(lognormal_tail.bent(np.array(z), g)) * density
+
+        return integrate.quad(integrand, -9, 9, limit=300)[0]
 
     ranks = np.array([rank(j, m) for j in range(m - k, m + 1)])
     u, excess = ranks[0], ranks[1:] - ranks[0]

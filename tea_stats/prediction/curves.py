@@ -373,8 +373,8 @@ def _both(curve: Curve, repeats: Repeats, N: int, options: _Options, seed: int) 
 def _cut(curve: Curve, reach: int) -> Curve:
     """Return the curve without values beyond reach."""
     known = evidence.known(curve.grid, reach)
-    lines = ("value", "low", "high", "band_low", "band_high", "prompt_values")
-    lines += () if curve.prompt_low is None else ("prompt_low", "prompt_high")
+    lines = ["value", "low", "high", "band_low", "band_high", "prompt_values"]
+    lines += [] if curve.prompt_low is None else ["prompt_low", "prompt_high"]
     return replace(curve, **{line: getattr(curve, line) * known for line in lines})
 
 

@@ -1,4 +1,4 @@
-"""What a log can and cannot tell: ceilings, repeated rollouts, and how far it can be extrapolated."""
+"""What a log can and cannot tell: ceilings, repeated rollouts, how far it can be extrapolated."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class PooledShape(GroupFit):
         return np.full((len(ascending), len(self.grid), len(self.grid)), np.nan)
 
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
-        """Return draws of the average, by a jackknife that leaves out groups of prompts or rollouts.
+        """Return draws of the average, by a jackknife that leaves out prompts or rollouts.
 
         Parts of every prompt's rollouts for these prompts, parts of the prompts for the population.
         """

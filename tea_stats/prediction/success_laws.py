@@ -136,7 +136,7 @@ class Posterior:
         never = self.unsolved[:, None] * (s == 0)
         return np.asarray(can / np.maximum(can + never, 1e-300))
 
-    def fails(self, s: Array, f: Array, N: Array) -> Array:
+    def fails(self, s: Array, f: Array, N: Array | Counts) -> Array:
         """Return the chance that N rollouts more fail all, given p > 0, shape (L, kinds, K)."""
         more = np.add.outer(f, np.asarray(N, dtype=float))
         both = self.family.log_chance(
@@ -199,9 +199,9 @@ def _posterior(
             _around(axis, likely.any(axis=others)) for axis, others in ((x, (1, 2)), (y, (0, 2)))
         ] + [_part(box[2], likely.any(axis=(0, 1))) if inflated else box[2]]
     weight = np.exp(logs - top)
-    law, place = np.nonzero(weight > np.exp(-NEGLIGIBLE))
-    kept = weight[law, place]
-    return Posterior(family, X[law], Y[law], pi[place], kept / kept.sum(), float(evidence))
+    rows, columns = np.nonzero(weight > np.exp(-NEGLIGIBLE))
+    kept = weight[rows, columns]
+    return Posterior(family, X[rows], Y[rows], pi[columns], kept / kept.sum(), float(evidence))
 
 
 def _around(axis: Array, likely: Any) -> tuple[float, float]:

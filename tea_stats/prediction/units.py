@@ -6,6 +6,7 @@ common location costs no digits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ class Units:
 
     @classmethod
     def of(cls, log: RewardLog) -> Units:
-        """Return the units in which rewards spread over about 1; none for rewards near 1 already."""
+        """Return units in which rewards spread over about 1; none for rewards near 1 already."""
         middle = float(np.median(log.rewards))
         # halves first: a range may exceed the largest number
         spread = 2.0 * float(np.max(np.abs(log.rewards / 2.0 - middle / 2.0)))
@@ -63,15 +64,14 @@ class Units:
             test,
             truth=self.rewards(test.truth),
             predicted={name: self.rewards(line) for name, line in test.predicted.items()},
-            **{
-                name: {key: self.sizes(value) for key, value in getattr(test, name).items()}
-                for name in ("errors", "biases", "standard_errors")
-            },
-            scales={
-                m: {name: self.sizes(error) for name, error in errors.items()}
-                for m, errors in test.scales.items()
-            },
+            errors=self._each(test.errors),
+            biases=self._each(test.biases),
+            standard_errors=self._each(test.standard_errors),
+            scales={m: self._each(errors) for m, errors in test.scales.items()},
         )
+
+    def _each(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self.sizes(size) for name, size in sizes.items()}
 
 
 def within(values: tuple[Array, ...], top: float | None) -> tuple[Array, ...]:
