@@ -225,10 +225,16 @@ def mean_covariance(values: Array) -> Array:
 def t_draws(
     centre: Array, covariance: Array, freedom: float, count: int, rng: np.random.Generator
 ) -> Array:
-    """Return draws of a multivariate t law, shape (count, K)."""
-    sizes, directions = np.linalg.eigh(covariance)
-    root = directions * np.sqrt(np.maximum(sizes, 0.0))
-    normal = rng.standard_normal((count, len(centre))) @ root.T
+    """Return draws of a multivariate t law, shape (count, K).
+
+    The root of the correlation is its symmetric one: unlike eigenvectors it has no sign to choose,
+    and rewards in other units give the same draws in other units.
+    """
+    size = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    safe = np.where(size > 0.0, size, 1.0)
+    parts, directions = np.linalg.eigh(covariance / np.multiply.outer(safe, safe))
+    root = (directions * np.sqrt(np.maximum(parts, 0.0))) @ directions.T
+    normal = rng.standard_normal((count, len(centre))) @ root * size
     if np.isfinite(freedom):
         normal /= np.sqrt(rng.chisquare(freedom, (count, 1)) / freedom)
     return centre + normal
