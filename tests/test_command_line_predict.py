@@ -70,7 +70,7 @@ def test_the_table_shows_the_same(log):
     assert f"[{best.band_low[-1]:.4g}, {best.band_high[-1]:.4g}]" in done.stdout
     assert "24 prompts, 32 rollouts each" in done.stdout
     assert "average over the population the prompts come from; 90% intervals" in done.stdout
-    assert "smallest backtest error: from 16 of 32 rollouts" in done.stdout
+    assert "backtest from 16 of 32 rollouts, 24 prompts" in done.stdout
     assert "beyond N = 300" in done.stdout and "beyond N = 32 " in done.stdout
     assert "and 4 more (--json)" in done.stdout
 
@@ -87,7 +87,8 @@ def test_the_target_can_be_these_prompts(log):
 def test_successes(successes):
     done = run(successes, "--N", 1000)
     assert done.exit_code == 0, done.output
-    assert "beta-binomial *" in done.stdout and "Gaussian" not in done.stdout
+    assert "stacked *" in done.stdout and "beta-binomial" in done.stdout
+    assert "Gaussian" not in done.stdout
     one = run(successes, "--N", 16)
     assert "unbiased here: every prompt has at least 16 rollouts" in one.stdout
 
@@ -99,7 +100,7 @@ def test_notes_on_small_logs(tmp_path):
     assert done.exit_code == 0, done.output
     assert "2 prompts are a small sample of the population" in done.stdout
     assert "linear leaves out 1 prompt with fewer than 4 rollouts" in done.stdout
-    assert "chosen without a backtest" in done.stdout
+    assert "beyond what this log can tell" in done.stdout
 
 
 @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])

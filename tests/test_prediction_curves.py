@@ -142,7 +142,7 @@ def test_small_groups_and_ties_never_fail():
             # one success among few is a shape of 1, which has no mean
             value = forecast.curves[name].value[-1]
             assert np.isfinite(value) or (name == "gen_pareto" and value == np.inf), name
-    tied = prediction.predict(np.full((3, 8), 2.0), 64).curves
+    tied = prediction.predict(np.full((3, 8), 2.0), 64, methods=CONTINUOUS).curves
     for name in ("gaussian_tail", "linear", "gen_pareto"):
         assert tied[name].value[-1] == pytest.approx(2.0, abs=1e-12)
 
@@ -158,10 +158,11 @@ def test_beta_binomial_finds_the_law_of_p(a, b):
     assert exact[:2] == pytest.approx(np.array(quadrature), rel=1e-6)
     draws = fitted.draws("population", 2000, rng)
     assert (np.abs(fitted.average("population") - exact) < 5 * draws.std(axis=0)).all()
-    assert (draws.std(axis=0) < 0.02).all()
+    # prompts that are never solved look like those of tiny p: far beyond m that is all there is
+    assert (draws.std(axis=0) < 0.03).all()
     # the prompts' own: given s successes p is of the law (a + s, b + m − s), so that they average
     own = (1 - (1 - p[:, None]) ** GRID).mean(axis=0)
-    assert fitted.average("these_prompts") == pytest.approx(own, abs=0.01)
+    assert fitted.average("these_prompts") == pytest.approx(own, abs=0.02)
 
 
 # --- what is random: no rollout is counted twice -------------------------------------------------
@@ -291,7 +292,11 @@ def test_groups_of_unequal_size():
     groups = [rng.normal(size=m) for m in (1, 2, 3, 5, 16, 16, 40)]
     forecast = prediction.predict(RewardLog.from_groups(groups), 128, prompt_intervals=True)
     curve = forecast.curves["max_at_k"]
-    assert curve.prompts[[0, 1]].tolist() == [7, 6] and curve.prompts[-1] == 0
+    # the same prompts at every k: three quarters have 2 rollouts or more
+    assert curve.prompts[[0, 1]].tolist() == [6, 6] and not curve.prompts[2:].any()
+    pairs = [group for group in groups if len(group) >= 2]
+    assert curve.value[0] == pytest.approx(np.mean([group.mean() for group in pairs]))
+    assert "unbiased max@k averages the same 6 of 7 prompts at every k" in " ".join(forecast.notes)
     assert forecast.curves["linear"].prompts[-1] == 4
     alone = fit("gaussian_tail", [groups[6]], [128]).values
     assert forecast.curves["gaussian_tail"].prompt_values[6, -1] == pytest.approx(alone[0, 0])
@@ -335,7 +340,11 @@ def test_backtest_compares_with_the_unbiased_value():
     assert test.truth == pytest.approx(values, rel=1e-12)
     # without extrapolation the best of 16, whatever k
     assert np.ptp(test.predicted["max_at_k"]) == 0.0
-    assert forecast.recommended == "gen_pareto" == min(test.errors, key=test.errors.get)
+    tails = ["gaussian_tail", "linear", "gen_pareto"]
+    assert min(tails, key=test.errors.get) == "gen_pareto"
+    assert prediction.predict(rewards, 256, methods=tails).recommended == "gen_pareto"
+    weights = forecast.curves["stack"].details["weights"]
+    assert forecast.recommended == "stack" and weights["linear"] < 0.01 < weights["gen_pareto"]
     for name, bias in test.biases.items():
         assert bias == pytest.approx(test.predicted[name][-1] - test.truth[-1], abs=1e-12)
     assert abs(test.biases["gen_pareto"]) < 5 * test.standard_errors["gen_pareto"]
@@ -370,7 +379,13 @@ def test_the_inverse_question_inverts_the_curve():
         (np.zeros((2, 8)), 0, {}, ValueError, "N is 0"),
         (np.eye(8), 8, {"methods": ["best"]}, ValueError, "method is 'best'; give one of"),
         (np.eye(8), 8, {"methods": []}, ValueError, "methods is empty"),
-        (2 * np.eye(8), 8, {"methods": ["beta_binomial"]}, ValueError, "not all 0 or 1"),
+        (
+            np.arange(64.0).reshape(8, 8),
+            8,
+            {"methods": ["beta_binomial"]},
+            ValueError,
+            "not all 0 or 1, nor of few values",
+        ),
         (np.eye(3), 8, {"methods": ["linear"]}, ValueError, "needs 4 rollouts of a prompt"),
         (np.eye(8), 8, {"alpha": 0.0}, ValueError, "alpha is 0.0"),
         (np.eye(8), 8, {"level": 1.0}, ValueError, "level is 1.0"),

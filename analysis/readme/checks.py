@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.checks import real_logs
 from analysis.guide.tables import markdown
 
 #: verdicts in the order of the table's entries
@@ -188,3 +189,22 @@ class Plans:
     def reached(self, ratio: float) -> str:
         """Return the mean share of pilots whose assured number suffices."""
         return f"{100 * self.plans[self.plans['ratio'] == ratio]['reached'].mean():.0f} %"
+
+
+class Predictions(real_logs.RealLogs):
+    """Predictions on real logs, their tables as Markdown."""
+
+    def markdown(self, name: str) -> str:
+        """Return "tails", "counts" or "laws" as a table."""
+        heads = {
+            "tails": (real_logs.TAIL_HEAD, self.tails),
+            "counts": (real_logs.COUNT_HEAD, lambda: self.counts(1000)),
+            "laws": (real_logs.LAW_HEAD, self.laws),
+        }
+        head, rows = heads[name]
+        return markdown([*head], rows())
+
+    def reps(self, kind: str) -> int:
+        """Return the number of splits of a log."""
+        rows = self.table[(self.table["kind"] == kind) & (self.table["method"] == "recommended")]
+        return int(rows["asked"].max())

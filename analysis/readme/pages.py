@@ -94,6 +94,7 @@ def values(studies: Studies) -> dict[str, object]:
         "coverage": checks.Coverage(studies.folder),
         "verdicts": checks.Verdicts(studies.folder),
         "plans": checks.Plans(studies.folder),
+        "real_logs": checks.Predictions(studies.folder / "real_logs"),
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from tea_stats.command_line import shared
-from tea_stats.prediction import METHODS, Curve, Forecast, Reach
+from tea_stats.prediction import BEYOND, METHODS, Curve, Forecast, Reach
 
 #: prompts listed on a terminal; --json has all of them
 LISTED = 20
@@ -59,6 +59,8 @@ def _at_budget(forecast: Forecast) -> Table:
 
 
 def _at(curve: Curve, place: int) -> tuple[str, str, str]:
+    if curve.method == "stack" and np.isnan(curve.value[place]):
+        return BEYOND, "", ""
     return (
         _number(curve.value[place]),
         _interval(curve.low[place], curve.high[place]),
@@ -67,18 +69,7 @@ def _at(curve: Curve, place: int) -> tuple[str, str, str]:
 
 
 def _reason(forecast: Forecast) -> str:
-    title, test = METHODS[forecast.recommended].title, forecast.backtest
-    if forecast.recommended == "max_at_k":
-        return f"* {title} is unbiased here: every prompt has at least {forecast.N} rollouts"
-    if test is None:
-        return (
-            f"* {title} is chosen without a backtest, which needs at least 8 rollouts per prompt, "
-            "two of them in the tail"
-        )
-    return (
-        f"* {title} has the smallest backtest error: from {test.m} of {test.M} rollouts to the "
-        f"best of k = {test.grid[0]} … {test.M}, {test.prompts:,} prompts, {test.splits} splits"
-    )
+    return f"* {forecast.reason}"
 
 
 def _along(forecast: Forecast) -> Table:
@@ -134,10 +125,13 @@ def _each_prompt(forecast: Forecast) -> Table:
 
 def notes(forecast: Forecast) -> Iterator[str]:
     """Yield caveats."""
+    yield from forecast.notes
     prompts = len(forecast.log)
     if forecast.target == "population" and prompts < FEW_PROMPTS:
         yield f"{prompts} prompts are a small sample of the population they come from"
     for name, curve in forecast.curves.items():
+        if name == "max_at_k":  # has a note of its own
+            continue
         left_out = prompts - int(curve.prompts.max(initial=0))
         if left_out:
             count = f"{left_out:,} prompt{'' if left_out == 1 else 's'}"
@@ -179,7 +173,8 @@ def content(
         "target": forecast.target,
         "level": forecast.level,
         "recommended": forecast.recommended,
-        "reason": _reason(forecast).removeprefix("* "),
+        "reason": forecast.reason,
+        "reach": forecast.reach,
         "notes": list(notes(forecast)),
         "grid": first.grid,
         "curves": {name: _curve_content(curve) for name, curve in forecast.curves.items()},

@@ -14,8 +14,10 @@ from tea_stats.prediction.fit import Method
 from tea_stats.prediction.inverse import Reach, budget_for
 from tea_stats.prediction.methods import METHODS
 from tea_stats.prediction.u_statistic import Prediction, linear_value
+from tea_stats.prediction.verdict import BEYOND
 
 __all__ = [
+    "BEYOND",
     "Backtest",
     "Curve",
     "Forecast",

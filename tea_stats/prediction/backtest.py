@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tea_stats.families.law import Array
-from tea_stats.prediction.fit import Counts, column_means, within_tail
+from tea_stats.prediction import evidence
+from tea_stats.prediction.few_valued import thresholds
+from tea_stats.prediction.fit import Counts, Method, column_means, within_tail
 from tea_stats.prediction.methods import METHODS
 from tea_stats.reward_log.log import RewardLog
 
-#: fewest rollouts of a prompt that can be split, and that are predicted from
-LEAST, FEWEST = 8, 4
-#: disjoint sets of rollouts that are predicted from, at most
-SPLITS = 8
-#: share of the prompts that must have M rollouts
-TAKING_PART = 0.75
+#: disjoint sets of rollouts that are predicted from, at most; fewer where a fit is expensive
+SPLITS, CHANCE_SPLITS = 8, 2
+#: prompts that take part, at most: a thousand decide between methods
+PROMPTS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,9 @@ class Backtest:
         are as many rollouts as the prediction itself has, so that their mean has its noise.
     biases, standard_errors : mapping
         For each method, the mean error at k = M and its standard error over prompts.
+    scales : mapping
+        For one or two numbers of rollouts predicted from, the last being m, each method's error at
+        k = M for every prompt, shape (P,).
     """
 
     m: int
@@ -53,6 +56,7 @@ class Backtest:
     errors: Mapping[str, float]
     biases: Mapping[str, float]
     standard_errors: Mapping[str, float]
+    scales: Mapping[int, Mapping[str, Array]]
 
     def allowance(self, name: str, grid: Counts, alpha: float) -> Array:
         """Return the extrapolation error to allow for at each N, shape (K,), in reward units.
@@ -73,47 +77,80 @@ def run(
     """Return the backtest of these methods; None where prompts have too few rollouts.
 
     m is to M what M is to N, as far as the rollouts allow (16 of them, or half if that is less):
-    the backtest then extrapolates as far as the prediction does.
+    the backtest then extrapolates as far as the prediction does. A second one from half as many
+    rollouts is made for the weights of the stack.
     """
-    M = int(np.quantile(log.sizes, 1.0 - TAKING_PART, method="lower"))
-    if M < LEAST:
+    few = thresholds(log) is not None
+    fewest = evidence.FEWEST_CHANCE if few else evidence.FEWEST_TAIL
+    M = evidence.depth(log)
+    if M < (evidence.LEAST_CHANCE if few else evidence.LEAST_TAIL):
         return None
-    m = int(np.clip(round(M * M / N), min(16, M // 2), M // 2))
-    m = max(m, FEWEST)
+    m = max(int(np.clip(round(M * M / N), min(16, M // 2), M // 2)), fewest)
     groups = np.concatenate(
         [
             rng.permuted(rewards, axis=1)[:, :M]
-            for _, rewards in log.by_size()
+            for _, rewards in _part(log).by_size()
             if rewards.shape[1] >= M
         ]
     )
     grid = np.unique(np.rint(m * (M / m) ** np.linspace(0.0, 1.0, 9)[1:])).astype(np.int64)
-    grid = grid[within_tail(grid, alpha)]
+    grid = grid if few else grid[within_tail(grid, alpha)]
     if not grid.size:
         return None
     unbiased = METHODS["max_at_k"](_log(groups), grid, alpha).values
     truth = column_means(unbiased)
-    splits = min(SPLITS, M // m)
-    predicted, errors, biases, standard_errors = {}, {}, {}, {}
-    for name in names:
-        method = METHODS[name]
-        if method.least > m:
-            continue
-        last, curves = np.zeros(len(groups)), np.zeros(len(grid))
-        for split in range(splits):
-            own = _log(groups[:, split * m : (split + 1) * m])
-            # without extrapolation: the best of m for every k
-            fit = method(own, grid if method.extrapolates else np.minimum(grid, m), alpha)
-            last += (fit.values[:, -1] - unbiased[:, -1]) / splits
+    splits = min(CHANCE_SPLITS if few else SPLITS, M // m)
+    predicted, errors, biases, standard_errors, last = {}, {}, {}, {}, {}
+    for name in _suited(names, m):
+        at, curves = np.zeros(len(groups)), np.zeros(len(grid))
+        for fit in _fits(name, groups, m, splits, grid, alpha):
+            at += (fit.values[:, -1] - unbiased[:, -1]) / splits
             curves += fit.average("these_prompts") / splits
-        predicted[name] = curves
+        predicted[name], last[name] = curves, at
         errors[name] = float(np.sqrt(np.mean((curves - truth) ** 2)))
         biases[name] = float(curves[-1] - truth[-1])
-        few = len(groups) < 2
-        standard_errors[name] = np.nan if few else float(last.std(ddof=1) / np.sqrt(len(groups)))
+        lonely = len(groups) < 2
+        standard_errors[name] = np.nan if lonely else float(at.std(ddof=1) / np.sqrt(len(groups)))
+    scales = {m: last}
+    half = max(m // 2, fewest)
+    if half < m and not few:
+        earlier = {
+            name: np.mean(
+                [
+                    fit.values[:, -1] - unbiased[:, -1]
+                    for fit in _fits(name, groups, half, min(SPLITS, M // half), grid[-1:], alpha)
+                ],
+                axis=0,
+            )
+            for name in _suited(names, half)
+        }
+        scales = {half: earlier, m: last}
     return Backtest(
-        m, M, splits, len(groups), grid, truth, predicted, errors, biases, standard_errors
+        m, M, splits, len(groups), grid, truth, predicted, errors, biases, standard_errors, scales
     )
+
+
+def _suited(names: Sequence[str], m: int) -> list[str]:
+    """Return the methods that can predict from m rollouts; the stack is made of them afterwards."""
+    return [name for name in names if name != "stack" and METHODS[name].least <= m]
+
+
+def _fits(
+    name: str, groups: Array, m: int, splits: int, grid: Counts, alpha: float
+) -> Iterator[Method]:
+    """Yield the method's fit to each set of m rollouts."""
+    method = METHODS[name]
+    for split in range(splits):
+        own = _log(groups[:, split * m : (split + 1) * m])
+        # without extrapolation: the best of m for every k
+        yield method(own, grid if method.extrapolates else np.minimum(grid, m), alpha)
+
+
+def _part(log: RewardLog) -> RewardLog:
+    """Return the log, or of many prompts as many as take part, spread evenly."""
+    if len(log) <= PROMPTS:
+        return log
+    return evidence.part(log, np.linspace(0, len(log) - 1, PROMPTS).astype(np.intp))
 
 
 def _log(groups: Array) -> RewardLog:

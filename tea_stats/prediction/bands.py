@@ -33,13 +33,19 @@ def simultaneous(draws: Array, level: float) -> tuple[Array, Array]:
         return pointwise(draws, level)
     known = draws[:, usable]
     count = len(known)
-    ascending = np.sort(known, axis=0)
+    order = np.argsort(known, axis=0)
+    ascending = np.take_along_axis(known, order, axis=0)
+    # tied draws, such as values at a bound, are as deep as the deepest of them
+    place = np.arange(count)[:, None]
+    differs = ascending[1:] != ascending[:-1]
+    last = np.where(np.vstack([differs, np.ones(known.shape[1], dtype=bool)]), place, count)
+    last = np.minimum.accumulate(last[::-1], axis=0)[::-1]
+    first = np.where(np.vstack([np.ones(known.shape[1], dtype=bool), differs]), place, -1)
+    first = np.maximum.accumulate(first, axis=0)
+    deep = np.minimum(last + 1, count - first) / count
     depth = np.full(count, 1.0)
-    for column, order in zip(known.T, ascending.T, strict=True):
-        # tied draws, such as values at a bound, are as deep as the deepest of them
-        below = np.searchsorted(order, column, side="right")
-        above = count - np.searchsorted(order, column, side="left")
-        depth = np.minimum(depth, np.minimum(below, above) / count)
+    for own, rows in zip(deep.T, order.T, strict=True):
+        depth[rows] = np.minimum(depth[rows], own)
     # where an end is a bound or infinite anyway, the other end stays that of the interval
     cut = min(np.quantile(depth, 1.0 - level), (1.0 - level) / 2.0)
     low, high = np.full((2, draws.shape[1]), np.nan)

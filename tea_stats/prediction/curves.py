@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,16 +12,24 @@ from numpy.typing import ArrayLike
 
 from tea_stats._validation import as_choice, as_count, as_flag, as_real, as_seed
 from tea_stats.families.law import Array
-from tea_stats.prediction import backtest as _backtest, bands
+from tea_stats.prediction import backtest as _backtest, bands, evidence, verdict
 from tea_stats.prediction.backtest import Backtest
+from tea_stats.prediction.evidence import Repeats
+from tea_stats.prediction.few_valued import thresholds
 from tea_stats.prediction.fit import Counts, Method
 from tea_stats.prediction.methods import METHODS
+from tea_stats.prediction.stack import PRIOR, Stack
+from tea_stats.prediction.units import Units, within
 from tea_stats.reward_log.log import RewardLog
 
 #: what the average is taken over
 TARGETS = ("population", "these_prompts")
 #: draws behind intervals and bands
-DRAWS = 10_000
+DRAWS = 4_000
+#: stream of random numbers of the backtest; those before it, and after, are the methods' own
+BACKTEST_STREAM = 8
+#: budgets are integers that floating point represents exactly
+LARGEST_N = 2**53
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +96,14 @@ class Forecast:
         How well each method predicted the log's own best-of-k from fewer rollouts; None where a
         prompt has fewer than 8.
     recommended : str
-        max@k if every prompt has N rollouts; else the method of least backtest error.
+        max@k if every prompt has N rollouts; else the stack. Where `methods` leaves it out, the
+        method of least backtest error.
+    reach : int
+        Largest budget that the log can tell something about; the stack has no value beyond.
+    reason : str
+        Why this curve is recommended, or why it has no value at N.
+    notes : tuple of str
+        What the log's rewards are like, where that matters: few values, a ceiling, repeats.
     """
 
     log: RewardLog
@@ -98,6 +113,9 @@ class Forecast:
     curves: Mapping[str, Curve]
     backtest: Backtest | None
     recommended: str
+    reach: int
+    reason: str
+    notes: tuple[str, ...]
 
 
 def budgets(N: int) -> Counts:
@@ -133,8 +151,8 @@ def predict(
     N : int
         Largest budget of best-of-N; the grid goes up to it in steps of √2.
     methods : sequence of str, optional
-        Keys of `METHODS`. By default all that apply to the rewards: for 0/1 rewards max@k
-        and beta-binomial, for others all but beta-binomial.
+        Keys of `METHODS`. By default all that apply to the rewards: max@k, the stack, and, for
+        rewards of few values, beta-binomial and logit-normal; for others the tails.
     alpha : float
         Share of the rollouts that the Gaussian and the Pareto tail are fitted to, in (0, 1].
     level : float
@@ -161,14 +179,15 @@ def predict(
     ------
     TypeError, ValueError
         If an argument has the wrong type or lies outside its range, no prompt has enough rollouts
-        for a method, or `methods` has beta_binomial and rewards are not 0 or 1.
+        for a method, or a method of `methods` is for rewards of few values and they are not, or the
+        other way round.
 
     Examples
     --------
     >>> rewards = np.random.default_rng(0).normal(size=(64, 32))
     >>> curve = predict(rewards, 1024).curves["gaussian_tail"]
     >>> [round(float(line[-1]), 2) for line in (curve.value, curve.low, curve.high)]
-    [3.17, 3.01, 3.33]
+    [3.17, 3.0, 3.33]
     """
     log = as_log(rewards)
     N = as_count("N", N)
@@ -185,17 +204,28 @@ def predict(
         )
     as_flag("prompt_intervals", prompt_intervals)
     as_flag("extrapolation_error", extrapolation_error)
-    # a stream for each method, so that the others do not change its numbers
-    seeds = {name: [as_seed("seed", seed), place] for place, name in enumerate(METHODS)}
-    grid = budgets(N)
-    backtest = _backtest.run(log, N, chosen, alpha, np.random.default_rng([seed, len(METHODS)]))
-    curves = {}
-    for name in chosen:
-        allowance = np.zeros(len(grid))
-        if extrapolation_error and backtest is not None and METHODS[name].extrapolates:
-            allowance = backtest.allowance(name, grid, alpha)
-        fit, rng = METHODS[name](log, grid, alpha), np.random.default_rng(seeds[name])
-        curves[name] = _curve(name, fit, level, target, allowance, prompt_intervals, rng)
+    as_seed("seed", seed)
+    if N > LARGEST_N:
+        raise ValueError(f"N is {N}; give at most 2^53 = {LARGEST_N}")
+    few = thresholds(log)
+    repeats = evidence.repeats(log)
+    if repeats is not None and few is not None and repeats.copies == 1:
+        repeats = None  # rewards of few values repeat, whatever the completions
+    used = repeats.distinct if repeats is not None and repeats.copies > 1 else log
+    options = _Options(budgets(N), alpha, level, target, prompt_intervals, extrapolation_error)
+    options = replace(options, top=evidence.ceiling(log) if few is None else float(few[-1]))
+    fits, backtest, curves = _predicted(used, N, chosen, options, seed)
+    within_reach = evidence.reach(evidence.depth(used), few is not None)
+    if repeats is not None and repeats.copies == 1 and "stack" in curves:
+        within_reach = min(
+            within_reach, evidence.reach(evidence.depth(repeats.distinct), few_valued=False)
+        )
+        curves["stack"] = _both(curves["stack"], repeats, N, options, seed)
+    if "stack" in curves:
+        curves["stack"] = _cut(curves["stack"], within_reach)
+    told = used if repeats is None else repeats.distinct
+    best = verdict.recommended(told, N, chosen, backtest, few is not None)
+    value = curves[best].value
     return Forecast(
         log=log,
         N=N,
@@ -203,51 +233,149 @@ def predict(
         level=level,
         curves=MappingProxyType(curves),
         backtest=backtest,
-        recommended=_recommended(log, N, chosen, backtest),
+        recommended=best,
+        reach=within_reach,
+        reason=verdict.reason(told, N, best, value, fits, backtest, within_reach),
+        notes=tuple(verdict.notes(log, N, fits, options.top, repeats)),
+    )
+
+
+@dataclass(frozen=True)
+class _Options:
+    grid: Counts
+    alpha: float
+    level: float
+    target: str
+    prompt_intervals: bool
+    extrapolation_error: bool
+    top: float | None = None
+
+
+def _predicted(
+    log: RewardLog, N: int, chosen: Sequence[str], options: _Options, seed: int
+) -> tuple[dict[str, Method], Backtest | None, dict[str, Curve]]:
+    """Return fits, backtest and curves of one log, in the rewards' own units."""
+    # a stream for each method, so that the others do not change its numbers
+    streams = (place for place in range(len(METHODS) + 1) if place != BACKTEST_STREAM)
+    seeds = {name: [seed, place] for name, place in zip(METHODS, streams, strict=True)}
+    units = Units.of(log)
+    numbers, most = units.numbers(log), int(log.sizes.max())
+    tails = thresholds(log) is None and "stack" in chosen
+    parts = [name for name in ("max_at_k", *PRIOR) if METHODS[name].least <= most] if tails else []
+    names = tuple(dict.fromkeys((*chosen, *parts)))
+    rng = np.random.default_rng([seed, BACKTEST_STREAM])
+    test = _backtest.run(numbers, N, names, options.alpha, rng)
+    fits: dict[str, Method] = {
+        name: METHODS[name](numbers, options.grid, options.alpha)
+        for name in names
+        if name != "stack"
+    }
+    if "stack" in chosen:
+        stack = Stack(
+            numbers,
+            options.grid,
+            options.alpha,
+            fits if tails else None,
+            test if options.extrapolation_error else None,
+        )
+        fits["stack"] = stack
+        test = _with_stack(test, stack)
+    curves = {}
+    for name in chosen:
+        allowance = np.zeros(len(options.grid))
+        if name == "stack":
+            allowance = fits[name].allowance()
+        elif options.extrapolation_error and test is not None and METHODS[name].extrapolates:
+            allowance = test.allowance(name, options.grid, options.alpha)
+        curves[name] = _curve(
+            name, fits[name], options, allowance, units, np.random.default_rng(seeds[name])
+        )
+    return fits, units.backtest(test), curves
+
+
+def _with_stack(test: Backtest | None, stack: Method) -> Backtest | None:
+    """Return the backtest with the stack's own: its weights, which this backtest has given it."""
+    weights = stack.details.get("weights", {})
+    if test is None or not weights or not all(name in test.predicted for name in weights):
+        return test
+    line = np.sum([w * test.predicted[name] for name, w in weights.items()], axis=0)
+    own = np.sum([w * test.scales[test.m][name] for name, w in weights.items()], axis=0)
+    noise = np.nan if len(own) < 2 else float(own.std(ddof=1) / np.sqrt(len(own)))
+    return replace(
+        test,
+        predicted={**test.predicted, "stack": line},
+        errors={**test.errors, "stack": float(np.sqrt(np.mean((line - test.truth) ** 2)))},
+        biases={**test.biases, "stack": float(line[-1] - test.truth[-1])},
+        standard_errors={**test.standard_errors, "stack": noise},
     )
 
 
 def _curve(
     name: str,
     fit: Method,
-    level: float,
-    target: str,
+    options: _Options,
     allowance: Array,
-    prompt_intervals: bool,
+    units: Units,
     rng: np.random.Generator,
 ) -> Curve:
-    # the error of extrapolation grows with N: one draw of it moves the whole curve
-    draws = fit.draws(target, DRAWS, rng) + rng.standard_normal((DRAWS, 1)) * allowance
-    if METHODS[name].binary:
-        draws = np.clip(draws, 0.0, 1.0)
-    low, high = bands.pointwise(draws, level)
-    band_low, band_high = bands.simultaneous(draws, level)
-    ends = fit.prompt_bounds(level, rng) if prompt_intervals else (None, None)
+    draws = fit.draws(options.target, DRAWS, rng)
+    if name != "stack":  # whose draws have it
+        # the error of extrapolation grows with N: one draw of it moves the whole curve
+        draws = draws + rng.standard_normal((DRAWS, 1)) * allowance
+    (value, draws) = within(
+        (units.rewards(fit.average(options.target)), units.rewards(draws)), options.top
+    )
+    low, high = bands.pointwise(draws, options.level)
+    band_low, band_high = bands.simultaneous(draws, options.level)
+    prompt_values, *ends = within(
+        tuple(
+            units.rewards(part)
+            for part in (
+                fit.values,
+                *(fit.prompt_bounds(options.level, rng) if options.prompt_intervals else ()),
+            )
+        ),
+        options.top,
+    )
     return Curve(
         method=name,
         grid=fit.grid,
-        value=fit.average(target),
+        value=value,
         low=low,
         high=high,
         band_low=band_low,
         band_high=band_high,
-        allowance=allowance,
-        prompts=(~np.isnan(fit.values)).sum(axis=0),
-        prompt_values=fit.values,
-        prompt_low=ends[0],
-        prompt_high=ends[1],
+        allowance=units.sizes(allowance),
+        prompts=fit.averaged_prompts(),
+        prompt_values=prompt_values,
+        prompt_low=ends[0] if ends else None,
+        prompt_high=ends[1] if ends else None,
         details=MappingProxyType(fit.details),
     )
 
 
-def _recommended(log: RewardLog, N: int, chosen: Iterable[str], backtest: Backtest | None) -> str:
-    names = list(chosen)
-    if "max_at_k" in names and log.sizes.min() >= N:
-        return "max_at_k"
-    beyond = [name for name in names if METHODS[name].extrapolates] or names
-    if backtest is None:
-        return beyond[0]
-    return min(beyond, key=lambda name: backtest.errors.get(name, np.inf))
+def _both(curve: Curve, repeats: Repeats, N: int, options: _Options, seed: int) -> Curve:
+    """Return a curve that holds whether repeats are the policy's own or copies of rows."""
+    _, _, curves = _predicted(repeats.distinct, N, ("stack",), options, seed)
+    other = curves["stack"]
+    wider = {
+        line: choose(getattr(curve, line), getattr(other, line))
+        for line, choose in (
+            ("low", np.minimum),
+            ("band_low", np.minimum),
+            ("high", np.maximum),
+            ("band_high", np.maximum),
+        )
+    }
+    return replace(curve, value=(curve.value + other.value) / 2.0, **wider)
+
+
+def _cut(curve: Curve, reach: int) -> Curve:
+    """Return the curve without values beyond reach."""
+    known = evidence.known(curve.grid, reach)
+    lines = ["value", "low", "high", "band_low", "band_high", "prompt_values"]
+    lines += [] if curve.prompt_low is None else ["prompt_low", "prompt_high"]
+    return replace(curve, **{line: getattr(curve, line) * known for line in lines})
 
 
 def as_log(rewards: RewardLog | ArrayLike) -> RewardLog:
@@ -262,18 +390,22 @@ def as_log(rewards: RewardLog | ArrayLike) -> RewardLog:
 
 def as_methods(methods: Sequence[str] | None, log: RewardLog) -> tuple[str, ...]:
     """Return the names of methods, checked against the log."""
-    binary = log.is_binary
+    few = thresholds(log) is not None
     if methods is None:
-        suited = [name for name, method in METHODS.items() if method.binary == binary]
+        suited = [
+            name
+            for name, method in METHODS.items()
+            if name in ("max_at_k", "stack") or method.few_valued == few
+        ]
         methods = ["max_at_k", *(name for name in suited if name != "max_at_k")]
         most = int(log.sizes.max())
         methods = [name for name in methods if METHODS[name].least <= most]
     for name in methods:
         as_choice("method", name, tuple(METHODS))
-        if METHODS[name].binary and not binary:
+        if METHODS[name].few_valued and not few:
             raise ValueError(
-                f"method is {name!r} and the rewards are not all 0 or 1; choose another method, or "
-                "threshold the rewards first"
+                f"method is {name!r} and the rewards are not all 0 or 1, nor of few values; choose "
+                "another method, or threshold the rewards first"
             )
         if METHODS[name].least > log.sizes.max():
             raise ValueError(

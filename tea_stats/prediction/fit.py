@@ -44,8 +44,8 @@ class Method(ABC):
         Fewest rollouts of a prompt.
     extrapolates : bool
         Whether it predicts beyond the group's size.
-    binary : bool
-        Whether rewards must be 0 or 1.
+    few_valued : bool
+        Whether it is for rewards of few values, or else for rewards with a tail.
     grid : ndarray of int, shape (K,)
         Budgets N.
     values : ndarray, shape (P, K)
@@ -61,7 +61,7 @@ class Method(ABC):
     reference: ClassVar[str]
     least: ClassVar[int] = 1
     extrapolates: ClassVar[bool] = True
-    binary: ClassVar[bool] = False
+    few_valued: ClassVar[bool] = False
     grid: Counts
     values: Array
     details: dict[str, Any]
@@ -72,6 +72,14 @@ class Method(ABC):
     def average(self, target: str) -> Array:
         """Return the predicted average over prompts, shape (K,); NaN where there is none."""
         return column_means(self.values)
+
+    def averaged_prompts(self) -> Counts:
+        """Return the number of prompts behind the average, shape (K,)."""
+        return np.asarray((~np.isnan(self.values)).sum(axis=0))
+
+    def allowance(self) -> Array:
+        """Return the extrapolation error that `draws` include already, shape (K,)."""
+        return np.zeros(len(self.grid))
 
     @abstractmethod
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
@@ -110,12 +118,14 @@ class GroupFit(Method):
 
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
         """Return draws of the average: multivariate t around it, one prompt by its own law."""
-        centre = self.average(target)
+        centre = column_means(self.values)
         prompts = int((~np.isnan(self.values)).any(axis=1).sum())
         if prompts == 1:
             if target == "population":
                 return np.full((count, len(self.grid)), np.nan)
             return self._one_prompt(count, rng)
+        if prompts == 0:
+            return np.full((count, len(self.grid)), np.nan)
         if target == "population":
             covariance, freedom = mean_covariance(self.values), float(prompts - 1)
             # an average over one prompt has no spread
@@ -215,10 +225,16 @@ def mean_covariance(values: Array) -> Array:
 def t_draws(
     centre: Array, covariance: Array, freedom: float, count: int, rng: np.random.Generator
 ) -> Array:
-    """Return draws of a multivariate t law, shape (count, K)."""
-    sizes, directions = np.linalg.eigh(covariance)
-    root = directions * np.sqrt(np.maximum(sizes, 0.0))
-    normal = rng.standard_normal((count, len(centre))) @ root.T
+    """Return draws of a multivariate t law, shape (count, K).
+
+    The root of the correlation is its symmetric one: unlike eigenvectors it has no sign to choose,
+    and rewards in other units give the same draws in other units.
+    """
+    size = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    safe = np.where(size > 0.0, size, 1.0)
+    parts, directions = np.linalg.eigh(covariance / np.multiply.outer(safe, safe))
+    root = (directions * np.sqrt(np.maximum(parts, 0.0))) @ directions.T
+    normal = rng.standard_normal((count, len(centre))) @ root * size
     if np.isfinite(freedom):
         normal /= np.sqrt(rng.chisquare(freedom, (count, 1)) / freedom)
     return centre + normal

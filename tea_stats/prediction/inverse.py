@@ -52,7 +52,7 @@ def budget_for(curve: Curve, target_reward: float) -> Reach:
     >>> from tea_stats.prediction import predict
     >>> rewards = np.random.default_rng(0).normal(size=(64, 32))
     >>> budget_for(predict(rewards, 1024).curves["gaussian_tail"], 2.6)
-    Reach(N=159, low=113, high=237, within=1024)
+    Reach(N=159, low=113, high=239, within=1024)
     """
     reward = as_real("target_reward", target_reward)
     value, high, low = (

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from scipy import special
 
 from tea_stats.families.law import Array
-from tea_stats.prediction.fit import Counts, GroupFit, left_out_covariance
+from tea_stats.prediction import evidence
+from tea_stats.prediction.fit import Counts, GroupFit, column_means, left_out_covariance
 from tea_stats.prediction.u_statistic import log_choose
+from tea_stats.reward_log.log import RewardLog
 
 
 class MaxAtK(GroupFit):
     """V̂_k = Σ_j [C(j−1, k−1)/C(m, k)] r_(j), the mean maximum over all subsets of k of m rollouts.
 
-    Unbiased for V_k under every law; NaN for k > m.
+    Unbiased for V_k under every law; NaN for k > m. Where prompts have different numbers of
+    rollouts, the average is over the same prompts at every k: those with M rollouts or more, three
+    quarters of them at least, and k up to M. Each prompt's own values go as far as its rollouts.
     """
 
     title = "unbiased max@k"
@@ -26,13 +32,32 @@ class MaxAtK(GroupFit):
     )
     extrapolates = False
 
+    def __init__(self, log: RewardLog, grid: Counts, alpha: float) -> None:
+        super().__init__(log, grid, alpha)
+        M = evidence.depth(log)
+        taking = log.sizes >= M
+        self.averaged = copy(self)
+        self.averaged.values = np.where(grid <= M, self.values[taking], np.nan)
+        self.averaged.log = evidence.part(log, np.flatnonzero(taking))
+        self.details = {"prompts": int(taking.sum()), "rollouts": M}
+
     def group_values(self, ascending: Array) -> Array:
         """Return V̂_k of each group, shape (G, K)."""
         m = ascending.shape[1]
         inside = self.grid <= m
         values = np.full((len(ascending), len(self.grid)), np.nan)
-        values[:, inside] = ascending @ weights(m, self.grid[inside])
+        # weights sum to 1: a large location would cost digits
+        lowest = ascending[:, :1]
+        values[:, inside] = lowest + (ascending - lowest) @ weights(m, self.grid[inside])
         return values
+
+    def average(self, target: str) -> Array:
+        """Return the average over the prompts with M rollouts, shape (K,)."""
+        return column_means(self.averaged.values)
+
+    def averaged_prompts(self) -> Counts:
+        """Return the number of prompts with M rollouts up to k = M, shape (K,)."""
+        return np.asarray((~np.isnan(self.averaged.values)).sum(axis=0))
 
     def rollout_covariance(self, ascending: Array) -> Array:
         """Return jackknife covariances, shape (G, K, K); at k = m those of the best of m − 1."""
@@ -45,7 +70,7 @@ class MaxAtK(GroupFit):
 
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
         """Return draws of the average; a share of successes stays between 0 and 1."""
-        draws = super().draws(target, count, rng)
+        draws = GroupFit.draws(self.averaged, target, count, rng)
         return np.clip(draws, 0.0, 1.0) if self.log.is_binary else draws
 
     def prompt_bounds(self, level: float, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -1,0 +1,285 @@
+"""The stack: its members, weights and correction; what a log cannot tell is said."""
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from tea_stats import best_of_n, prediction
+from tea_stats.families import GenPareto, Normal, NormalMixture
+from tea_stats.prediction import METHODS, evidence, lognormal_tail, pooled_shape
+from tea_stats.prediction.stack import PRIOR, STRETCH, TEMPERATURE
+from tea_stats.reward_log import RewardLog
+
+GRID = np.array([4, 16, 64, 1024])
+
+
+def normal(prompts=16, m=32, seed=0):
+    return np.random.default_rng(seed).normal(size=(prompts, m))
+
+
+def best(rewards, N=1024, **options):
+    forecast = prediction.predict(rewards, N, **options)
+    return forecast.curves[forecast.recommended], forecast
+
+
+# --- the log-normal tail -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("g", [-0.9, 0.0, 0.7])
+def test_expectations_of_order_statistics_are_integrals(g):
+    m, k = 24, 6
+    place = int(round((g - lognormal_tail.SKEWNESS[0]) / 0.025))
+    assert lognormal_tail.SKEWNESS[place] == pytest.approx(g)
+
+    def rank(j, size):  # E of the j-th smallest of `size`
+        law = stats.beta(j, size - j + 1)
+
+        def integrand(z):
+            density = law.pdf(stats.norm.cdf(z)) * stats.norm.pdf(z)
+            return float(lognormal_tail.bent(np.array(z), g)) * density
+
+        return integrate.quad(integrand, -9, 9, limit=300)[0]
+
+    ranks = np.array([rank(j, m) for j in range(m - k, m + 1)])
+    u, excess = ranks[0], ranks[1:] - ranks[0]
+    j = np.arange(1, k + 1)
+    second = ((2 * j - k - 1) * ranks[1:]).sum() / (k * (k - 1))
+    moments = lognormal_tail.expected_moments(m, k)[place]
+    assert moments == pytest.approx([u, excess.mean(), second], rel=1e-7)
+    at = lognormal_tail.expected_best((1, 64))[place]
+    assert at == pytest.approx([rank(1, 1), rank(64, 64)], rel=1e-7, abs=1e-12)
+
+
+def test_the_shape_is_shrunk_by_its_own_standard_error():
+    fits = [
+        METHODS["lognormal_tail"](RewardLog.from_groups(normal(8, 32, s)), GRID, 0.25)
+        for s in range(60)
+    ]
+    estimates = np.array([fit.estimated for fit in fits])
+    spread = np.mean([fit.spread for fit in fits])
+    # E ĝ = 0 on the Normal law; its standard error is what the spread says, within a third
+    assert abs(estimates.mean()) < 5 * estimates.std() / np.sqrt(60)
+    assert estimates.std() == pytest.approx(spread, rel=0.35)
+    fit = fits[0]
+    prior = lognormal_tail.PRIOR_SPREAD**2 + max(fit.estimated**2 - fit.spread**2, 0.0)
+    assert fit.shape == pytest.approx(fit.estimated * prior / (prior + fit.spread**2))
+    # a skewness of 1 is no accident in 4000 groups
+    skewed = np.exp(np.random.default_rng(1).normal(size=(4000, 32)))
+    fit = METHODS["lognormal_tail"](RewardLog.from_groups(skewed), GRID, 0.25)
+    assert fit.shape == pytest.approx(1.0, abs=0.03)
+    truth = lognormal_tail.expected_best((64, 1024))[160] + 1.0
+    assert fit.average("population")[2:] == pytest.approx(truth, rel=0.03)
+
+
+# --- weights, correction, interval ---------------------------------------------------------------
+
+
+def test_weights_and_value_are_what_the_page_says():
+    rewards = GenPareto(-0.3).sample((24, 64), np.random.default_rng(2))
+    forecast = prediction.predict(rewards, 1024)
+    stack, test = forecast.curves["stack"], forecast.backtest
+    weights = stack.details["weights"]
+    assert [*test.scales] == [8, 16] and sum(weights.values()) == pytest.approx(1.0)
+    # weights but for the spreads of the intervals, which are the same in both of two ratios
+    misses = {
+        name: np.mean(
+            [
+                errors[name].mean() ** 2
+                / min(e.std(ddof=1) for n, e in errors.items() if n in PRIOR) ** 2
+                * 24
+                for errors in test.scales.values()
+            ]
+        )
+        for name in weights
+    }
+    spread = {
+        name: PRIOR[name] * np.exp(-misses[name] / TEMPERATURE) / weights[name]
+        for name in weights
+        if weights[name] > 0
+    }
+    alone = prediction.predict(rewards, 1024, extrapolation_error=False)
+    for name, scale in spread.items():
+        curve = alone.curves[name]
+        width = curve.high[-1] - curve.low[-1]
+        ratio = scale / spread["gaussian_tail"] if "gaussian_tail" in spread else 1.0
+        other = alone.curves["gaussian_tail"]
+        assert ratio == pytest.approx(width / (other.high[-1] - other.low[-1]), rel=0.15)
+    own = sum(w * test.scales[16][name] for name, w in weights.items())
+    gap = np.sign(own.mean()) * np.sqrt(max(own.mean() ** 2 - own.var(ddof=1) / 24, 0.0))
+    growth = np.log(1024 * 0.25) / np.log(64 * 0.25)
+    blend = sum(w * forecast.curves[name].value[-1] for name, w in weights.items())
+    assert stack.value[-1] == pytest.approx(blend - 0.5 * gap * growth, rel=1e-9)
+    assert stack.allowance[-1] == pytest.approx(0.5 * abs(gap) * growth, rel=1e-9)
+    # up to half of the rollouts nothing is extrapolated
+    inside = stack.grid <= 32
+    counted = forecast.curves["max_at_k"].value[inside]
+    assert stack.value[inside] == pytest.approx(counted, rel=1e-12)
+    assert (np.diff(stack.value) >= 0.0).all()
+
+
+def test_where_methods_disagree_the_interval_is_wide_and_reaches_up():
+    curve, _ = best(normal(8, 32, 3), target="these_prompts")
+    assert STRETCH > 1.0
+    assert curve.high[-1] - curve.value[-1] > curve.value[-1] - curve.low[-1]
+    assert (curve.band_low <= curve.low).all() and (curve.high <= curve.band_high).all()
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift"), [(1e200, 0.0), (1e-200, 0.0), (1e-300, 0.0), (3.0, 1.7e9), (7.0, 5.0)]
+)
+def test_units_and_location_change_nothing(scale, shift):
+    rewards = normal(12, 32, 4)
+    plain, other = (
+        prediction.predict(rewards, 256),
+        prediction.predict(scale * rewards + shift, 256),
+    )
+    digits = 1e-4 if shift > 1e6 else 1e-7
+    for name, curve in plain.curves.items():
+        for line in ("value", "low", "high", "band_low", "band_high"):
+            known = np.isfinite(getattr(curve, line))
+            moved = (getattr(other.curves[name], line)[known] - shift) / scale
+            assert moved == pytest.approx(getattr(curve, line)[known], abs=digits), name
+    errors = np.array([*other.backtest.errors.values()]) / scale
+    assert errors == pytest.approx([*plain.backtest.errors.values()], abs=digits)
+
+
+def test_max_at_k_keeps_its_digits_under_a_large_location():
+    rewards = np.sort(np.random.default_rng(0).normal(size=100_000)) + 1.7e9
+    rewards = np.stack([rewards, rewards])
+    curve = METHODS["max_at_k"](RewardLog.from_groups(rewards), np.array([2]), 0.25)
+    centred = rewards[0] - 1.7e9
+    exact = np.arange(100_000) / (100_000 * 99_999 / 2) @ centred
+    assert curve.average("these_prompts")[0] - 1.7e9 == pytest.approx(exact, abs=1e-6)
+
+
+# --- what a log cannot tell ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("m", "N", "known"),
+    [(8, 32, True), (8, 33, False), (16, 256, True), (16, 1024, False), (6, 8, False)],
+)
+def test_beyond_reach_there_is_no_number(m, N, known):
+    curve, forecast = best(normal(8, m), N)
+    assert forecast.recommended == "stack" and np.isfinite(curve.value[-1]) == known
+    assert np.isfinite(curve.high[-1]) == known == (N <= forecast.reach)
+    assert (prediction.BEYOND in forecast.reason) == (not known)
+    inside = curve.grid <= forecast.reach
+    assert np.isfinite(curve.value[inside & (curve.grid <= m)]).all()
+
+
+@pytest.mark.parametrize(
+    ("m", "N", "alpha"), [(9, 1, 0.25), (9, 2, 0.25), (9, 7, 0.25), (16, 16, 0.1), (4, 4, 0.25)]
+)
+def test_few_of_many_are_counted(m, N, alpha):
+    """N below 2/alpha, where no tail method has a value."""
+    curve, forecast = best(normal(6, m), N, alpha=alpha)
+    assert forecast.recommended == "max_at_k" and np.isfinite(curve.value[-1])
+    assert np.isnan(forecast.curves["linear"].value[-1])
+    assert "every prompt has at least" in forecast.reason
+    assert np.isfinite(
+        prediction.predict(normal(6, m), N, methods=["stack"], alpha=alpha)
+        .curves["stack"]
+        .value[-1]
+    )
+
+
+@pytest.mark.parametrize("m", [2, 3])
+def test_groups_of_two_or_three_cannot_be_extrapolated(m):
+    curve, forecast = best(normal(10, m), 16)
+    assert np.isnan(curve.value[-1]) and np.isfinite(curve.value[0])
+    assert forecast.reason.startswith(f"{m} rollouts of a prompt cannot be extrapolated: 4 are")
+
+
+def test_budgets_end_where_floating_point_skips_integers():
+    with pytest.raises(ValueError, match=r"N is 9007199254740993; give at most 2\^53"):
+        prediction.predict(normal(), 2**53 + 1)
+
+
+@pytest.mark.parametrize("copies", [2, 5])
+def test_copies_are_counted_once(copies):
+    rewards = normal(16, 16, 5)
+    mixed = np.random.default_rng(6).permuted(np.repeat(rewards, copies, axis=1), axis=1)
+    curve, forecast = best(mixed, 256)
+    other, _ = best(rewards, 256)
+    assert curve.value[-1] == pytest.approx(other.value[-1], abs=0.35)
+    assert curve.low[-1] < 2.84 < curve.high[-1]  # best of 256 normal rewards
+    assert f"there {copies} times" in forecast.notes[0] and forecast.reach == 256
+    assert prediction.BEYOND in best(mixed, 1024)[1].reason
+
+
+def test_repeats_that_may_be_the_policys_own_widen_the_interval():
+    rewards, rng = normal(16, 24, 7), np.random.default_rng(8)
+    again = np.take_along_axis(rewards, rng.integers(0, 24, (16, 40)), axis=1)
+    mixed = np.concatenate([rewards, again], axis=1)
+    curve, forecast = best(mixed, 512, target="these_prompts")
+    once, _ = best(rewards, 512, target="these_prompts")
+    assert curve.low[-1] < 3.04 < curve.high[-1]
+    assert curve.high[-1] >= once.high[-1] - 0.2 and forecast.reach == 24 * 36
+    assert "copies of rows, or a policy that repeats itself" in forecast.notes[0]
+    # a value that other prompts have too is no copy: many rewards are 0
+    lumpy = np.where(rng.random((16, 64)) < 0.3, 0.0, rng.normal(size=(16, 64)))
+    assert evidence.repeats(RewardLog.from_groups(lumpy)) is None
+
+
+def test_completions_tell_copies_where_rewards_do_not():
+    rewards = normal(8, 12, 9)
+    log = RewardLog.from_groups(np.repeat(rewards, 2, axis=1))
+    object.__setattr__(log, "completions", np.tile(np.repeat(np.arange(12), 2), 8))
+    found = evidence.repeats(log)
+    assert found.by_text and found.copies == 2 and found.share == 0.5
+    assert np.array_equal(found.distinct.matrix(), rewards)
+    # equal rewards of different completions are different rollouts
+    object.__setattr__(log, "completions", np.tile(np.arange(24), 8))
+    assert evidence.repeats(log) is None
+
+
+def test_a_ceiling_is_not_exceeded():
+    rewards = np.minimum(normal(32, 64, 10), 1.2)
+    curve, forecast = best(rewards, 512)
+    assert curve.value[-1] == pytest.approx(1.2, abs=0.02) and curve.band_high.max() <= 1.2
+    assert "ceiling" in forecast.notes[0] and "32 of 32 prompts reach 1.2" in forecast.notes[1]
+    assert evidence.ceiling(RewardLog.from_groups(normal())) is None
+
+
+def test_prompts_together_show_a_rare_good_mode():
+    """2 % of the rewards lie 4 sd up: from one prompt's 64 a tail is extrapolated far too high."""
+    law = NormalMixture(0.02, 0.0, 1.0, 4.0, 0.5)
+    truth = np.array([best_of_n.value(law, N) for N in (64, 256, 1024)])
+    rewards = law.sample((48, 64), np.random.default_rng(11))
+    log = RewardLog.from_groups(5.0 + 2.0 * rewards)
+    grid = np.array([64, 256, 1024])
+    pooled = METHODS["pooled_shape"](log, grid, 0.25)
+    assert (pooled.average("population") - 5.0) / 2.0 == pytest.approx(truth, abs=0.4)
+    tails = METHODS["gen_pareto"](log, grid, 0.25)
+    assert (tails.average("population")[-1] - 5.0) / 2.0 > truth[-1] + 2.0
+    low, high = np.quantile(
+        pooled.draws("these_prompts", 2000, np.random.default_rng(0)), [0.005, 0.995], axis=0
+    )
+    assert (low < 5.0 + 2.0 * truth).all() and (5.0 + 2.0 * truth < high).all()
+
+
+def test_pooled_shape_is_unbiased_on_the_normal_law():
+    grid = np.array([16, 64, 256])
+    values = [
+        METHODS["pooled_shape"](RewardLog.from_groups(normal(40, 16, s)), grid, 0.25).average(
+            "population"
+        )
+        for s in range(60)
+    ]
+    error = np.std(values, axis=0) / np.sqrt(60)
+    exact = np.array([best_of_n.value(Normal(), N) for N in grid.tolist()])
+    assert (np.abs(np.mean(values, axis=0) - exact) < 5 * error + 0.005 * exact).all()
+    # without the factor for what 16 rollouts tell of median and range, far too high
+    assert lacking(16, grid)[-1] > exact[-1] + 0.5
+    # 2N rewards are needed in all
+    few = METHODS["pooled_shape"](RewardLog.from_groups(normal(4, 16)), grid, 0.25)
+    assert np.isnan(few.average("population")).tolist() == [False, True, True]
+
+
+def lacking(m, grid):
+    """Return the mean pooled V̂_N on the Normal law with c = 1 / E range."""
+    groups = np.sort(normal(2000, m, 1), axis=1)
+    middle, spread = pooled_shape.standardisers(groups)
+    pooled = np.sort(((groups - middle[:, None]) / spread[:, None]).ravel())
+    return pooled @ pooled_shape.max_weights(len(pooled), tuple(grid.tolist())) * spread.mean()
