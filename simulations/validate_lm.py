@@ -78,6 +78,18 @@ def run_study(study: Study, out: Path) -> None:
         manifest["runs"][-1]["tokens"] = account.drawn
 
 
+def size_of(study: Study) -> str:
+    """Return the size of a study in words."""
+    from simulations.lm import study as jobs
+
+    rollouts, steps = jobs.work(study), jobs.steps(study)
+    rows = rollouts * study.new_tokens / steps
+    return (
+        f"{rollouts:,} rollouts of {study.new_tokens} tokens at most; {steps:,} decode steps one "
+        f"after the other, with {rows:.0f} of {study.rows} rows used on average"
+    )
+
+
 def run_exact(study: ExactStudy, out: Path, part: Part, workers: int) -> None:
     """Run what `out` lacks of an exact study, or of a part; then write its tables."""
     try:
@@ -102,6 +114,7 @@ def main(
     dtype: Annotated[str | None, typer.Option(help="Such as bfloat16.")] = None,
     part: Annotated[Part | None, typer.Option(help="Of an exact study; default: all.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Exact study: worker processes.")] = 1,
+    size: Annotated[bool, typer.Option(help="Say how large the study is, and end.")] = False,
 ) -> None:
     """Train language models by a preset or a configuration; whatever is finished is kept."""
     path = config or GRIDS / f"lm_{preset}.toml"
@@ -111,9 +124,13 @@ def main(
     with one_line_errors():
         study = changed(schema.read(kind(path), path), **changes)
         if isinstance(study, ExactStudy):
+            if size:
+                raise ValueError(f"{path} is an exact study, whose size is in it; leave out --size")
             run_exact(study, out, part or Part.all, workers)
         elif part is not None:
             raise ValueError(f"part is {part.value!r} and {path} is no exact study; leave it out")
+        elif size:
+            return tell(size_of(study))
         else:
             run_study(study, out)
     tell(f"{out}: tables are written")

@@ -355,6 +355,36 @@ def test_smoke_preset_killed_in_the_middle_ends_the_same(smoke, tmp_path):
     assert now["hash"] == then["hash"] and now["configuration"] == then["configuration"]
 
 
+def test_decode_steps_are_those_of_the_engine(tmp_path, monkeypatch):
+    content = configuration(evaluation__count=5, rows=70) | {"seeds": 1}
+    content["estimators"] = {"RLOO": {"name": "rloo"}, "max@m": {"name": "max_at_k"}}
+    plan = Study.model_validate(content)
+    decode, calls = engine._decode, []
+
+    def counted(policy, prompts, draws, watcher):
+        calls.append(draws.shape[:2].numel())
+        return decode(policy, prompts, draws, watcher)
+
+    monkeypatch.setattr(engine, "_decode", counted)
+    study.run(plan, tmp_path, Tally())
+    assert sum(calls) == study.work(plan)
+    assert len(calls) * plan.new_tokens == study.steps(plan)
+    assert max(calls) <= plan.rows
+
+
+def test_the_size_of_the_preset_for_a_card(capsys):
+    # by hand, for each of 5 scenarios: 9 arms of 3 seeds and the start are evaluated on 64 prompts,
+    # 4 together; 60 steps of 16 prompts; the oracle's 8 prompts, two calls each, and 32 batches
+    plan = schema.read(Study, validate_lm.GRIDS / "lm_gpu.toml")
+    calls = 5 * (28 * 64 // 4 + 27 * 60 + 8 * 2 + 32)
+    assert study.steps(plan) == 64 * calls
+    trained = 27 * 60 * 16 * (4 * 16 + 64)
+    oracle = 5 * 8 * 2048 + 32 * 8 * (4 * 16 + 64)
+    assert study.work(plan) == 5 * 28 * 64 * 256 + trained + oracle
+    validate_lm.main(preset="gpu", size=True)
+    assert f"{study.steps(plan):,} decode steps" in capsys.readouterr().err
+
+
 def test_one_step_size_needs_no_tuning(tmp_path):
     content = configuration(tuning__rates=[0.01]) | {"seeds": 1, "oracle": None}
     content["estimators"] = {"RLOO": {"name": "rloo"}}

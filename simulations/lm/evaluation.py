@@ -41,7 +41,7 @@ def evaluate(
     rows: int,
     after: After = lambda rollouts, tokens: None,
 ) -> pd.DataFrame:
-    """Draw rollouts on prompts and rate them, `rows` side by side; `after` is called by prompt.
+    """Draw rollouts on prompts and rate them, `rows` side by side; `after` is called in between.
 
     Returns
     -------
@@ -50,11 +50,17 @@ def evaluate(
         logprob_start (the same under the policy as loaded), completion.
     """
     tables = []
-    for prompt, numbers in zip(prompts, draws, strict=True):
-        rollouts, completions, rewards = rated(policy, [prompt], numbers[None], reward, rows)
+    n = draws.shape[1]
+    together = max(1, rows // n)
+    for first in range(0, len(prompts), together):
+        chosen, numbers = prompts[first : first + together], draws[first : first + together]
+        rollouts, completions, rewards = rated(policy, chosen, numbers, reward, rows)
         with torch.no_grad(), policy.as_loaded() as start:
             before = [engine.score(start, piece) for piece, _ in rollouts.pieces(rows)]
-        table = pd.DataFrame({"prompt": prompt.id, "rollout": np.arange(len(rewards))})
+        ids = [prompt.id for prompt in chosen]
+        table = pd.DataFrame(
+            {"prompt": np.repeat(ids, n), "rollout": np.tile(np.arange(n), len(ids))}
+        )
         table["reward"] = rewards
         table["tokens"] = rollouts.mask.sum(dim=1).cpu().numpy()
         table["logprob"] = rollouts.logprobs.sum(dim=1).double().cpu().numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,19 +29,54 @@ def slug(*names: object) -> str:
     return store.slug("-".join(map(str, names)))
 
 
+@dataclass(frozen=True)
+class Draws:
+    """A part of a study: so many times, n rollouts of each of some prompts."""
+
+    times: int
+    prompts: int
+    n: int
+
+    @property
+    def rollouts(self) -> int:
+        """All of them."""
+        return self.times * self.prompts * self.n
+
+    def calls(self, rows: int) -> int:
+        """Return how often `engine.sample` decodes, with so many rollouts side by side."""
+        together = max(1, rows // self.n)
+        return self.times * math.ceil(self.prompts / together) * math.ceil(self.n / rows)
+
+
+def parts(study: Study) -> list[Draws]:
+    """Return what a study draws: evaluation, tuning, training and the oracle of each scenario."""
+    arms, plan, tuning = len(study.estimators), study.training, study.tuning
+    runs, tried = arms * study.seeds, arms * len(tuning.choices)
+    drawn = []
+    for scenario in study.scenarios.values():
+        m = scenario.m
+        drawn += [
+            Draws(1 + runs, study.evaluation.count, study.evaluation.rollouts),
+            Draws(runs * plan.steps + tried * tuning.steps, plan.batch, m),
+            Draws(tried, tuning.count, tuning.rollouts),
+        ]
+        if (oracle := study.oracle) is not None:
+            drawn.append(Draws(oracle.count, 1, oracle.rollouts))
+            drawn.append(Draws(oracle.batches, oracle.count, m))
+    return drawn
+
+
 def work(study: Study) -> int:
     """Return the rollouts of the whole study, as the progress bar counts them."""
-    total = 0
-    for scenario in study.scenarios.values():
-        m, arms = scenario.m, len(study.estimators)
-        evaluated = study.evaluation.count * study.evaluation.rollouts
-        tuned = study.training.batch * m * study.tuning.steps
-        tuned += study.tuning.count * study.tuning.rollouts
-        trained = study.training.batch * m * study.training.steps + evaluated
-        total += evaluated + arms * (len(study.tuning.choices) * tuned + study.seeds * trained)
-        if study.oracle is not None:
-            total += study.oracle.count * (study.oracle.rollouts + study.oracle.batches * m)
-    return total
+    return sum(part.rollouts for part in parts(study))
+
+
+def steps(study: Study) -> int:
+    """Return its decode steps: one after the other, each draws a token for up to `rows` rollouts.
+
+    On a card whose rows are filled, their number is what the time goes with.
+    """
+    return study.new_tokens * sum(part.calls(study.rows) for part in parts(study))
 
 
 def run(study: Study, out: Path, account: Account) -> None:
