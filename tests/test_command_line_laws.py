@@ -17,6 +17,7 @@ from tea_stats.families import (
     GaussianTail,
     GenPareto,
     Normal,
+    Recorded,
 )
 
 pytest.importorskip("typer")
@@ -44,6 +45,7 @@ def run(*arguments):
         ("Beta(2, 5)", Beta(2.0, 5.0)),
         ("GaussianTail(alpha=1e-1)", GaussianTail(alpha=0.1)),
         ("Affine(Beta(5, 3), scale=2)", Affine(Beta(5.0, 3.0), scale=2.0)),
+        ("Recorded(Normal(5, 2), step=1, high=10)", Recorded(Normal(5.0, 2.0), 1.0, high=10.0)),
         ("Discrete([0, 1], [0.0, -1.5])", Discrete([0, 1], [0.0, -1.5])),
         (
             "Discrete([0, 1], probabilities=[.9, .1])",

@@ -14,7 +14,7 @@ import tea_stats
 
 EXTENSIONS = Path(__file__).parents[1] / "docs" / "extensions"
 DOCUMENTED = [getattr(tea_stats, name) for name in tea_stats.ESTIMATORS]
-DOCUMENTED += [*tea_stats.FAMILIES.values(), tea_stats.Affine]
+DOCUMENTED += [*tea_stats.FAMILIES.values(), tea_stats.Affine, tea_stats.Recorded]
 
 
 def extension(name):
@@ -47,7 +47,9 @@ def test_an_estimator_has_a_formula_of_its_advantages(name):
     assert re.search(r"\bA(_i|_\{\(i\)\})? =", " ".join(formulas(getattr(tea_stats, name))))
 
 
-@pytest.mark.parametrize("law", [*tea_stats.FAMILIES.values(), tea_stats.Affine])
+@pytest.mark.parametrize(
+    "law", [*tea_stats.FAMILIES.values(), tea_stats.Affine, tea_stats.Recorded]
+)
 def test_a_law_has_density_or_tail_score_and_source(law):
     text = " ".join(formulas(law))
     if law is not tea_stats.EmpiricalPool:  # whose scores are recorded
@@ -80,7 +82,7 @@ def test_pages_are_those_of_the_tables(tmp_path):
     written = registry.write(tmp_path)
     assert not stale.exists()
     assert {path.stem for path in tmp_path.glob("estimators/*")} == {*tea_stats.ESTIMATORS, "index"}
-    laws = {*tea_stats.FAMILIES, "Affine", "index"}
+    laws = {*tea_stats.FAMILIES, "Affine", "Recorded", "index"}
     assert {path.stem for path in tmp_path.glob("laws/*")} == laws
     index = (tmp_path / "estimators" / "index.rst").read_text()
     for name, record in tea_stats.ESTIMATORS.items():

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analysis.batches.page import Page
 from analysis.guide.tables import markdown
 from analysis.paper import grid, lm_pool, tell, theory
 from analysis.paper.studies import Studies
@@ -89,8 +90,10 @@ def values(studies: Studies) -> dict[str, object]:
         "families": len(FAMILIES),
         "printed": printed,
         "shown": shown,
+        "batches": Page(studies.batches),
         "coverage": checks.Coverage(studies.folder),
         "verdicts": checks.Verdicts(studies.folder),
+        "plans": checks.Plans(studies.folder),
     }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tea_stats import ESTIMATORS, FAMILIES, RECOMMENDED, Affine, Law
+from tea_stats import ESTIMATORS, FAMILIES, RECOMMENDED, Affine, Law, Recorded
 from tea_stats.prediction import METHODS
 
 TEMPLATES = Environment(
@@ -22,8 +22,8 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-#: `Affine` makes laws out of other laws, and is not in the table
-LAWS: dict[str, type[Law]] = {**FAMILIES, "Affine": Affine}
+#: two make laws out of other laws, and are not in the table
+LAWS: dict[str, type[Law]] = {**FAMILIES, "Affine": Affine, "Recorded": Recorded}
 
 
 def pages() -> dict[str, str]:

@@ -105,7 +105,7 @@ def evaluate(
     for setting in track(chosen, "settings"):
         batch, _ = league.batch(setting.label, setting.prompts)
         given: dict[str, Any] = {**asked, **estimators}
-        count = groups or league.groups
+        count = league.groups_of(setting, groups)
         table = measured(batch, given, setting.m, setting.N, count, league.seed)
         figures = rows(league, setting, table)
         tables.append(figures if kinds else figures[figures["kind"].str.startswith("all")])

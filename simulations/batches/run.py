@@ -38,7 +38,14 @@ from simulations.core.progress import bar, tell
 def job(league: League, setting: Setting, out: Path) -> Job:
     """Return the job of one setting."""
     batch, _ = league.batch(setting.label, setting.prompts)
-    call = (batch, league.requests(setting), setting.m, setting.N, league.groups, league.seed)
+    call = (
+        batch,
+        league.requests(setting),
+        setting.m,
+        setting.N,
+        league.groups_of(setting),
+        league.seed,
+    )
     laws = [(law.key, prompts) for law, prompts in batch.kinds]
     name = f"b{setting.prompts:03d}-m{setting.m:03d}-N{setting.N:05d}.parquet"
     return Job(

@@ -10,9 +10,9 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tea_stats.families import FAMILIES, Affine, Discrete, Law
+from tea_stats.families import FAMILIES, Affine, Discrete, Law, Recorded
 
-KNOWN: Mapping[str, type[Law]] = {**FAMILIES, "Affine": Affine}
+KNOWN: Mapping[str, type[Law]] = {**FAMILIES, "Affine": Affine, "Recorded": Recorded}
 
 
 def parse_law(text: str) -> Law:

@@ -38,14 +38,20 @@ class Recorded(Law):
     h does not decrease, so that ranks are kept; ties are its jumps and its flat parts. An outcome
     is the score X itself, and its score function is that of the base: a policy moves X, and the
     grader sees h(X). As advantages depend on h(X) alone, this has the same E ĝ as
-    E[S | h(X)] has. With F the distribution function of X,
+    E[S | h(X)] has. With f and F the density and the distribution function of X,
+
+    .. math::
+
+        P(R > r) = 1 − F(\sup \{x : h(x) ≤ r\}), \quad
+        S = \frac{∂}{∂θ} \log f(x),
 
     .. math::
 
         ψ_N(h(x)) = N ∫_{−∞}^x F(t)^{N−1} \, dh(t) − \text{const}, \quad
-        V_N = ∫ h \, dF^N, \quad ∇V_N = \mathrm{E}[ψ_N(h(X)) S(X)],
+        V_N = ∫ h \, dF^N,
 
-    where dh has a mass at each jump. This is the tobit model's way of clipping: Tobin (1958),
+    where dh has a mass at each jump, and ∇V_N = E[ψ_N(h(X)) S(X)]. This is the tobit model's way
+    of clipping: Tobin (1958),
     Econometrica 26, 24–36.
 
     Examples
@@ -55,7 +61,7 @@ class Recorded(Law):
     >>> grades.sample(5, np.random.default_rng(0)).tolist()
     [5.0, 5.0, 6.0, 5.0, 4.0]
     >>> round(best_of_n.value(grades, 128), 2)
-    9.71
+    9.79
     """
 
     base: ContinuousLaw

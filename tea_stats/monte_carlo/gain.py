@@ -68,8 +68,8 @@ def one_step_gain(
 
     Examples
     --------
-    >>> one_step_gain(1.0, 1.0, 1.0, 4.0, rollouts=1024, noise=[0.0, 256.0, 1e6]).round(4)
-    array([1.    , 0.5   , 0.0003])
+    >>> one_step_gain(1.0, 1.0, 1.0, 4.0, rollouts=1024, noise=[0.0, 256.0, 2304.0])
+    array([1. , 0.5, 0.1])
     """
     rollouts = as_count("rollouts", rollouts)
     noise = as_reals("noise", noise)

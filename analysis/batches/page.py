@@ -1,0 +1,144 @@
+"""The league of batches as Markdown: numbers and tables of docs/findings/batches.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.batches import tables
+from analysis.batches.read import GAINS, LEAST, MOST, NOISE, PLACE, SATURATED, League
+from analysis.core.style import size, size_and_error
+from analysis.guide.tables import markdown
+
+#: settings that the page lists
+SHOWN = 10
+#: the noise of tables that have room for two
+TWO = ("100", "1e+06")
+#: what a column of gains is called
+LEVELS = {"2": "two parameters", "100": "100", "10000": "10⁴", "1e+06": "10⁶"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template may use of a league.
+
+    Attributes
+    ----------
+    league : League
+        The committed summary.
+    default : str
+        Label of the recommended estimator.
+    """
+
+    league: League
+    default: str = "auto TEA"
+
+    def rows(self, part: str) -> pd.DataFrame:
+        """Return the rows of whole batches of one part, saturated settings left out."""
+        return self.league.live[self.league.live["part"] == part]
+
+    def settings(self, part: str | None = None) -> int:
+        """Return how many settings there are, in all or in a part."""
+        rows = self.league.whole
+        return int((rows if part is None else rows[rows["part"] == part])["setting"].nunique())
+
+    def saturated(self) -> int:
+        """Return how many settings are left out, having nothing to learn."""
+        rows = self.league.whole
+        return int(rows[rows["signal"] < SATURATED]["setting"].nunique())
+
+    def sizes(self, column: str) -> str:
+        """Return the values of prompts, m or N."""
+        assert column in PLACE
+        return ", ".join(map(str, sorted(self.league.whole[column].unique())))
+
+    @property
+    def better(self) -> str:
+        """The references."""
+        return " and ".join(self.league.references)
+
+    @property
+    def most(self) -> str:
+        """The largest ratio of errors that a default may have."""
+        return f"{MOST:g}"
+
+    @property
+    def near(self) -> str:
+        """The least share of the largest gain that counts as near it."""
+        return f"{LEAST:g}"
+
+    def within(self, part: str) -> str:
+        """Return in how many of a part's settings the default's error is within the bound."""
+        own = self._own(part)
+        return f"{int((own['error_ratio'] <= MOST).sum())} of {len(own)}"
+
+    def worst_ratio(self, part: str) -> str:
+        """Return the default's largest ratio in a part, with its standard error and setting."""
+        row = tables.worst(self.rows(part), self.default, 1).iloc[0]
+        ratio = size_and_error(row["error_ratio"], row["error_ratio_mcse"])
+        return f"{ratio} ({row['setting']})"
+
+    def gains(self, part: str, level: str) -> str:
+        """Return in how many settings the default's gain is near the largest at some noise."""
+        own = self._own(part)
+        return f"{int((own[f'gain_{level}_to_best'] >= LEAST).sum())} of {len(own)}"
+
+    def clean(self, other: str = "adaptive TEA") -> str:
+        """Return the range of the default's error over another's on clean batches, held out."""
+        ratio = tables.against(self.rows("held out"), self.default, other)
+        return f"{size(ratio.min())} to {size(ratio.max())}"
+
+    def standings(self, part: str) -> str:
+        """Return the table of a part: one line for each estimator."""
+        lines = [
+            [
+                line["estimator"],
+                str(line["settings"]),
+                size(line["mean"]),
+                _share(line["within"]),
+                size_and_error(line["worst"], line["worst_mcse"]),
+                *(_share(line[f"near_{level}"]) for level in NOISE),
+            ]
+            for line in tables.standings(self.rows(part)).to_dict("records")
+        ]
+        head = ["estimator", "settings", "mean ratio", f"ratio ≤ {MOST:g}", "worst ratio"]
+        return markdown([*head, *(f"gain, {LEVELS[level]}" for level in NOISE)], lines)
+
+    def groups(self, part: str) -> str:
+        """Return the default's table by group of batches."""
+        lines = [
+            [
+                line["group"],
+                str(line["settings"]),
+                size(line["mean"]),
+                _share(line["within"]),
+                f"{size_and_error(line['worst'], line['worst_mcse'])}, {line['worst_at']}",
+                *(_share(line[f"near_{level}"]) for level in TWO),
+            ]
+            for line in tables.groups(self.rows(part), self.default).to_dict("records")
+        ]
+        head = ["batches", "settings", "mean ratio", f"ratio ≤ {MOST:g}", "worst ratio"]
+        return markdown([*head, *(f"gain, {LEVELS[level]}" for level in TWO)], lines)
+
+    def worst(self, part: str) -> str:
+        """Return the table of the default's worst settings."""
+        lines = [
+            [
+                line["setting"],
+                size_and_error(line["error"], line["error_mcse"]),
+                size_and_error(line["error_ratio"], line["error_ratio_mcse"]),
+                *(size(line[f"{name}_to_best"]) for name in GAINS),
+            ]
+            for line in tables.worst(self.rows(part), self.default, SHOWN).to_dict("records")
+        ]
+        head = ["setting", "error", "ratio", *(f"gain, {LEVELS[level]}" for level in NOISE)]
+        return markdown(head, lines)
+
+    def _own(self, part: str) -> pd.DataFrame:
+        rows = self.rows(part)
+        return rows[rows["estimator"] == self.default]
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}".replace("%", " %")
