@@ -52,7 +52,7 @@ lm: .venv/.lm  ## train a small language model whose responses are enumerated; r
 	$(RUN) -m simulations.validate_lm --preset exact --part core --workers 2
 	$(RUN) -m analysis.lm_exact results/lm_exact --out figures/lm_exact
 
-lm-long: .venv/.lm  ## train it on completions of 24 tokens, about 9 minutes an arm; resumable
+lm-long: .venv/.lm  ## train it on completions of 24 tokens, about 9 minutes a run; resumable
 	$(RUN) -m simulations.validate_lm --preset cpu --out results/lm_cpu
 	$(RUN) -m analysis.lm_training results/lm_cpu --out figures/lm_cpu
 
@@ -100,7 +100,7 @@ clean:  ## remove .venv and all caches; results and figures stay
 	$(PIP) install -qq --no-deps --no-index '$(TORCH)' 2>/dev/null \
 	  || $(PIP) install -qq --no-deps --retries 1 --index-url '$(TORCH_INDEX)' '$(TORCH)' \
 	  || echo "make: no CPU build of torch found; taking the package index's default build" >&2
-	$(PIP) install -qq --editable '.[sim,dask,torch,lm,trl,docs,test,lint]'
+	$(PIP) install -qq --editable '.[sim,dask,torch,lm,trl,recipe,docs,test,lint]'
 	@touch .venv/.demo $@
 
 # the models: 98 MB of SmolLM2-135M-Instruct (Apache-2.0) and 91 MB of all-MiniLM-L6-v2 (Apache-2.0);

@@ -9,7 +9,8 @@ from pathlib import Path
 from analysis.bandit import read
 from analysis.batches import read as batches
 from analysis.core.read import Results, load
-from analysis.lm import pools, training
+from analysis.lm import exact as lm_exact, pools, training
+from analysis.lm.exact_figures import Exact
 from analysis.lm.pool_figures import Pools
 from analysis.lm.training_figures import Training
 
@@ -64,16 +65,11 @@ class Studies:
         return pools.load(self.folder / "lm_pool")
 
     @cached_property
+    def lm_exact(self) -> Exact:
+        """A language model trained where every response is enumerated: values are sums."""
+        return lm_exact.load(self.folder / "lm_exact")
+
+    @cached_property
     def lm_training(self) -> Training:
-        """A language model trained for best-of-N, one arm for each estimator."""
-        return training.load(self.folder / "lm_cpu")
-
-    @cached_property
-    def lm_training_equal(self) -> Training:
-        """The same with one step size for all arms."""
+        """The same model trained on completions of some length, one run an arm, one step size."""
         return training.load(self.folder / "lm_cpu_equal")
-
-    @cached_property
-    def lm_training_second(self) -> Training:
-        """Another policy, trained toward another reward, with fewer arms."""
-        return training.load(self.folder / "lm_cpu_second")

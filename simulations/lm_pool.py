@@ -62,7 +62,7 @@ def measure(
     folder = out or Path("results") / config.stem
     with one_line_errors():
         measure_pools(schema.read(Pools, config), pools, folder, workers)
-    tell(f"{folder}: table, model, response, tails, quantiles are written")
+    tell(f"{folder}: table, model, response, tails, quantiles, noise are written")
 
 
 def draw_pools(plan: Pools, out: Path, pools: Path) -> None:
@@ -99,6 +99,7 @@ def measure_pools(plan: Pools, folder: Path, out: Path, workers: int) -> None:
             "model": model,
             "tails": measuring.tails(pools, plan.measure.seed),
             "quantiles": measuring.quantiles(pools),
+            "noise": measuring.noise(plan.measure, pools),
         }
         account.done()
     for name, content in tables.items():

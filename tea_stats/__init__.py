@@ -1,6 +1,16 @@
 """Best-of-N policy gradients from m rollouts: laws, exact truth, estimators, measurement."""
 
-from tea_stats import best_of_n, diagnosis, monte_carlo, prediction, reward_log, tails
+from tea_stats import (
+    best_of_n,
+    comparison,
+    diagnosis,
+    monte_carlo,
+    planning,
+    prediction,
+    resampling,
+    reward_log,
+    tails,
+)
 from tea_stats.best_of_n import efficiency
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, advantages
 from tea_stats.estimators.batch_report import BatchReport, batch_report
@@ -24,11 +34,14 @@ __all__ = [
     "advantages",
     "batch_report",
     "best_of_n",
+    "comparison",
     "diagnosis",
     "efficiency",
     "linear_tea_design",
     "monte_carlo",
+    "planning",
     "prediction",
+    "resampling",
     "reward_log",
     "tails",
     *ESTIMATORS,

@@ -61,7 +61,10 @@ def pools():
         + [{"pool": "chance", **tail, "reward": x} for x in ("low", "median", "high")]
     )
     nothing = pd.DataFrame()
-    return Pools(table, model, nothing, tails, nothing, {})
+    noise = pd.DataFrame(
+        {"pool": ["p0", "p1"], "reward": "tone", "N": 128, "share": [0.3, 0.5], "rule": 0.45}
+    )
+    return Pools(table, model, nothing, tails, nothing, noise, {})
 
 
 def test_means_over_prompts_with_their_standard_error(pools):
@@ -98,5 +101,6 @@ def test_report_has_all_of_it_and_no_more_than_is_resolved(pools):
     assert "lowest error TEA (0.30 ± 0.03); not significantly better than max@m" in text
     assert "model: cosine TEA 0.85 ± 0.05" in text
     assert "no bias" in text
+    assert "tone   128   0.40  0.45" in text or "tone   128    0.4  0.45" in text
     vague = replace(pools, model=pools.model.assign(cosine_se=0.5))
     assert "its gradient is not resolved" in pool_tables.report(vague)

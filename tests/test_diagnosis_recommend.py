@@ -19,6 +19,7 @@ from tea_stats.diagnosis.simulation import Score, Setting, Simulated, ratio
 from tea_stats.families import Affine, Discrete, Gumbel, Normal
 from tea_stats.families.location_scale import LocationScale
 from tea_stats.linear.library import LIBRARY
+from tea_stats.resampling import dirichlet
 from tea_stats.reward_log import RewardLog
 
 # --- batches of few-valued prompts ---------------------------------------------------------------
@@ -100,14 +101,14 @@ def test_how_much_prompts_differ_is_recovered(concentration):
     rng = np.random.default_rng(0)
     p = rng.dirichlet(concentration * np.array([0.6, 0.3, 0.1]), size=4000)
     counts = rng.multinomial(8, p)
-    estimate, frequencies = few_valued.dirichlet_prior(counts)
+    estimate, frequencies = dirichlet.dirichlet_prior(counts)
     assert estimate == pytest.approx(concentration, rel=0.15)  # some 4 standard errors
     np.testing.assert_allclose(frequencies, [0.6, 0.3, 0.1], atol=0.03)
 
 
 @pytest.mark.parametrize("chance", [[[8, 0]] * 5, [[8, 0], [0, 8]] * 5, [[4, 4]] * 5])
 def test_prompts_that_are_all_alike_or_all_certain(chance):
-    concentration, _ = few_valued.dirichlet_prior(np.array([*chance, [1, 0], [7, 1]]))
+    concentration, _ = dirichlet.dirichlet_prior(np.array([*chance, [1, 0], [7, 1]]))
     assert np.isfinite(concentration)
     assert concentration > 0.0
 
@@ -115,11 +116,11 @@ def test_prompts_that_are_all_alike_or_all_certain(chance):
 def test_simulated_prompts_are_those_of_the_log():
     rewards = np.zeros((600, 200))
     rewards[300:, :100] = 1.0
-    values, chances = few_valued.prompt_laws(
+    values, chances = dirichlet.prompt_laws(
         RewardLog.from_groups(rewards), np.random.default_rng(0)
     )
     assert values.tolist() == [0.0, 1.0]
-    assert len(chances) == few_valued.MOST_PROMPTS
+    assert len(chances) == dirichlet.MOST_PROMPTS
     np.testing.assert_allclose(chances.sum(axis=1), 1.0)
     rare = chances[:, 1] < 0.25
     assert 0.4 < rare.mean() < 0.6

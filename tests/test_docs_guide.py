@@ -91,7 +91,7 @@ def test_a_changed_error_changes_the_page(tmp_path, text):
     assert not any("[A heavy upper tail]" in line for line in new)
 
 
-FILES = {"bandit": "finals", "lm_cpu_equal": "differences", "lm_cpu_second": "differences"}
+FILES = {"bandit": "finals", "lm_exact": "runs"}
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,7 @@ FILES = {"bandit": "finals", "lm_cpu_equal": "differences", "lm_cpu_second": "di
         ("paper", "max@m", "variance", lambda x: tables.leaders(x, M_AT_LEAST_N), "| max@m |"),
         ("rollouts", "TEA .25", "variance", tables.worth, "| Logistic | 512 |"),
         ("bandit", "RLOO", "ratio_reference", tables.training, "| RLOO |"),
-        ("lm_cpu_equal", "GRPO", "difference", tables.trained, "| GRPO |"),
-        ("lm_cpu_second", "TEA .25", "difference", tables.trained, "| TEA .25 |"),
+        ("lm_exact", "GRPO", "V_128", tables.trained, "| GRPO |"),
     ],
 )
 def test_every_summary_is_read(tmp_path, text, name, estimator, column, make, start):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,7 @@ pytest.importorskip("transformers")
 
 import torch
 
-from simulations.lm import engine, models, policies
+from simulations.lm import attention, engine, models, policies
 
 pytestmark = pytest.mark.torch
 
@@ -40,7 +41,7 @@ def plain_logprobs(policy, prompt, tokens):
     try:
         logits = policy.model(sequence, use_cache=False).logits[0] / policy.temperature
     finally:
-        policy.model.set_attn_implementation(engine.NAME)
+        policy.model.set_attn_implementation(attention.NAME)
     logprobs = logits.log_softmax(dim=-1)[len(prompt) - 1 : -1]
     return logprobs.gather(-1, torch.tensor(tokens)[:, None])[:, 0]
 
@@ -117,7 +118,7 @@ def test_first_tokens_have_the_models_frequencies(policy, encoded):
     policy.model.set_attn_implementation("sdpa")
     with torch.no_grad():
         p = policy.model(sequence, use_cache=False).logits[0, -1].softmax(-1).numpy()
-    policy.model.set_attn_implementation(engine.NAME)
+    policy.model.set_attn_implementation(attention.NAME)
     counts = np.bincount(drawn.tokens[:, 0].numpy(), minlength=len(p))
     likely = p > 5 / n
     z = (counts - n * p)[likely] / np.sqrt(n * (p * (1 - p))[likely])
@@ -132,6 +133,104 @@ def test_uniforms_depend_on_seed_and_key_alone():
     assert torch.equal(draws(), draws())
     different = [engine.uniforms(s, k, (2, 2)) for s, k in product((0, 1), ((1,), (1, 2)))]
     assert all(not torch.equal(a, b) for a in different for b in different if a is not b)
+
+
+# --- what enters the first trained layer ----------------------------------------------------------
+
+
+@pytest.fixture
+def adapted():
+    """Return a policy with adapters, no longer zero, on the last of its layers."""
+    pytest.importorskip("peft")
+    policy = models.load("tiny", dtype="float64")
+    models.adapt(policy, 3, 1, ("q_proj", "v_proj", "down_proj"), seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in policy.trainable():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator, dtype=weight.dtype))
+    return policy
+
+
+def gradient(policy, values):
+    coefficients = torch.linspace(-1.0, 2.0, len(values), dtype=torch.float64)
+    return torch.autograd.grad(values.sum(1) @ coefficients, policy.trainable())
+
+
+@pytest.mark.parametrize("rows", [2, 7, 100])
+def test_scores_from_the_first_trained_layer_are_those_of_the_whole_model(adapted, encoded, rows):
+    assert adapted.first == 1
+    numbers = draws()
+    numbers[0, 0, 3] = 0.0  # a completion of four tokens
+    kept = engine.sample(adapted, encoded, numbers, rows=rows, entering=True)
+    plain = replace(kept, entering=None)
+    assert [x.shape for x in kept.entering.prompts] == [(len(x) - 1, 32) for x in encoded]
+    for piece, place in kept.pieces(rows):
+        whole = engine.score(adapted, next(p for p, at in plain.pieces(rows) if at == place))
+        upper = engine.score(adapted, piece)
+        assert torch.allclose(upper, whole, rtol=0.0, atol=1e-12)
+        for ours, theirs in zip(gradient(adapted, upper), gradient(adapted, whole), strict=True):
+            assert torch.allclose(ours, theirs, rtol=0.0, atol=1e-6)  # norms are of float32
+    with torch.no_grad(), adapted.as_loaded() as start:
+        upper, whole = engine.score(start, kept), engine.score(start, plain)
+        assert torch.allclose(upper, whole, rtol=0.0, atol=1e-12)
+    assert not torch.allclose(whole, engine.score(adapted, kept), rtol=0.0, atol=1e-3)
+
+
+def test_sampling_with_merged_adapters_is_sampling_from_the_policy(adapted, encoded):
+    weights = {name: x.clone() for name, x in adapted.model.named_parameters()}
+    drawn = engine.sample(adapted, encoded, draws(), rows=100, entering=True)
+    with torch.no_grad():
+        scored = engine.score(adapted, replace(drawn, entering=None))
+    # it is kept in float32
+    assert torch.allclose(drawn.logprobs.double(), scored, rtol=0.0, atol=1e-6)
+    for name, weight in adapted.model.named_parameters():
+        assert torch.equal(weight, weights[name]), name
+    with adapted.as_loaded() as start:
+        plain = engine.sample(start, encoded, draws(), rows=100)
+        with torch.no_grad():
+            assert torch.allclose(plain.logprobs.double(), engine.score(start, plain), atol=1e-6)
+
+
+def test_weights_are_put_back_after_an_error(adapted, encoded):
+    def watcher(*shown):
+        raise RuntimeError("stop")
+
+    weights = {name: x.clone() for name, x in adapted.model.named_parameters()}
+    with pytest.raises(RuntimeError, match="stop"):
+        engine.sample(adapted, encoded, draws(), watcher=watcher, entering=True)
+    for name, weight in adapted.model.named_parameters():
+        assert torch.equal(weight, weights[name]), name
+    with torch.no_grad(), adapted.as_loaded() as start:
+        before = engine.score(start, engine.sample(start, encoded, draws()))
+    assert not torch.allclose(
+        before, engine.score(adapted, engine.sample(adapted, encoded, draws()))
+    )
+
+
+def test_half_precision_is_not_merged(encoded):
+    pytest.importorskip("peft")
+    policy = models.load("tiny", dtype="bfloat16")
+    models.adapt(policy, 3, 1, ("q_proj",), seed=0)
+    weight = policy.model.get_base_model().model.layers[1].self_attn.q_proj.base_layer.weight
+    data = weight.data.data_ptr()
+    with policy.merged():
+        assert weight.data.data_ptr() == data
+
+
+def test_a_model_that_scales_its_input_is_computed_as_a_whole(policy, monkeypatch):
+    pytest.importorskip("peft")
+    inner = policies.decoder(models.load("tiny"))
+    forward = type(inner).forward
+
+    def scaled(self, *arguments, inputs_embeds=None, **settings):
+        if inputs_embeds is not None:
+            inputs_embeds = inputs_embeds * 8.0
+        return forward(self, *arguments, inputs_embeds=inputs_embeds, **settings)
+
+    monkeypatch.setattr(type(inner), "forward", scaled)
+    scaling = models.load("tiny", dtype="float64")
+    models.adapt(scaling, 3, 1, ("q_proj",), seed=0)
+    assert scaling.first == 0
 
 
 # --- loading --------------------------------------------------------------------------------------
@@ -187,15 +286,15 @@ def test_an_attention_that_is_not_plain_is_refused(policy, monkeypatch):
     def blind(self, layer, query, key, value, scale):
         return value.repeat_interleave(query.shape[1] // value.shape[1], dim=1)
 
-    monkeypatch.setattr(engine.Continuations, "attend", blind)
+    monkeypatch.setattr(attention.Continuations, "attend", blind)
     with pytest.raises(ValueError, match="shared prefixes do not follow"):
-        engine.install(policy.model, "tiny")
-    assert policy.model.config._attn_implementation == engine.NAME
+        attention.install(policy.model, "tiny")
+    assert policy.model.config._attn_implementation == attention.NAME
 
 
 def test_soft_caps_are_refused(policy):
     with pytest.raises(ValueError, match="softcap is not plain"):
-        engine.attend(None, None, None, None, None, 1.0, rollouts=object(), softcap=30.0)
+        attention.attend(None, None, None, None, None, 1.0, rollouts=object(), softcap=30.0)
 
 
 # --- bad input ------------------------------------------------------------------------------------

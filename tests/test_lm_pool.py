@@ -22,7 +22,7 @@ from simulations import lm_pool
 from simulations.core import schema, store
 from simulations.lm.pools import halves, measure
 from simulations.lm.pools.schema import Pools, read_pools, write_pool
-from tea_stats import EmpiricalPool, best_of_n, monte_carlo, tails
+from tea_stats import EmpiricalPool, Normal, best_of_n, monte_carlo, tails
 from tests.tally import Killed, Tally
 
 TINY = """
@@ -179,6 +179,22 @@ def test_measuring_needs_no_torch():
     assert done.stdout.strip() == "[]"
 
 
+def test_halves_say_how_much_of_a_gradient_is_chance():
+    """Pools of a known law: the share by halves against the truth, and the rule of thumb."""
+    d, M, N, shares, true = 8, 2048, 64, [], []
+    exact = np.zeros(d)
+    exact[0] = best_of_n.gradient(Normal(), N)[0]
+    for seed in range(20):
+        scores = np.random.default_rng(seed).normal(size=(M, d))
+        shares.append(halves.noise_share(scores[:, 0], scores, N, cuts=4, seed=seed))
+        own = best_of_n.gradient(EmpiricalPool(scores[:, 0], scores), N)
+        true.append([np.sum((own - exact) ** 2), own @ own])
+    noise, square = np.sum(true, axis=0)
+    assert np.mean(shares) == pytest.approx(noise / square, abs=0.1)
+    assert halves.dimensions(scores) == pytest.approx(d, rel=0.02)
+    assert halves.expected_share(M / N, d) == pytest.approx(8 / 40)
+
+
 def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
     result = command(
         "measure", configuration, "--pools", drawn / "pools", "--out", tmp_path, "--workers", 1
@@ -197,6 +213,9 @@ def test_measure_command_writes_every_table(drawn, configuration, tmp_path):
     response = store.read(tmp_path / "response.parquet")
     assert response.groupby(["pool", "reward", "kind", "estimator"])["q"].nunique().min() == 32
     assert store.read(tmp_path / "quantiles.parquet").notna().all().all()
+    # pools, rewards, N
+    noise = store.read(tmp_path / "noise.parquet")
+    assert noise.groupby(["pool", "reward", "N"]).size().eq(1).all() and (noise["share"] < 2).all()
     assert (
         0
         < json.loads((tmp_path / "manifest.json").read_text())["informed"]["pool-001"]["likelihood"]

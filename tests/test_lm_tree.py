@@ -22,8 +22,23 @@ from analysis.core.read import ResultsError
 from analysis.lm import exact
 from simulations import validate_lm
 from simulations.core import manifests, schema, store
+from simulations.core.leaves import read_leaves
 from simulations.lm import engine, models, rewards, tree
-from simulations.lm.exact import build, checks, law, quality, run, study, summary, train
+from simulations.lm.exact import (
+    build,
+    checks,
+    export,
+    frontier,
+    law,
+    plan as plan_,
+    pools,
+    prediction,
+    quality,
+    run,
+    study,
+    summary,
+    train,
+)
 from simulations.lm.exact.schema import ExactStudy, Part
 from simulations.lm.pools.sketch import Sketch
 from simulations.lm.train import Arm, put
@@ -272,6 +287,27 @@ def test_tables_have_every_run_and_the_start(results):
     assert gradients.loc[gradients["N"] == 1, "cosine"].to_numpy() == pytest.approx(1.0)
 
 
+def test_exported_laws_are_those_that_were_measured(results, tmp_path):
+    files = export.export(results, tmp_path)
+    assert [file.name[:19] for file in files] == ["letters-opening-001", "letters-opening-002"]
+    start = store.read(results / "start.parquet").set_index("prompt")
+    quality_ = store.read(results / "quality.parquet")
+    one = read_leaves(files[0])
+    for N in (1, 16):
+        value = start.loc["opening-001", f"V_{N}"].iloc[0]
+        assert best_of_n.value(one, N) == pytest.approx(value, abs=1e-9)
+    assert one.scores.shape == (18, 6 + 4)
+    table = monte_carlo.measure(one, {"RLOO": ("rloo", {})}, 8, 16, reps=2**17 // 8, seed=3)
+    table = table[table["parameter"].isin(one.parameters[:6])]
+    kept = (quality_["prompt"] == "opening-001") & (quality_["estimator"] == "RLOO")
+    kept &= (quality_["N"] == 16) & (quality_["scores"] == "adapter") & (quality_["groups"] == 64)
+    (row,) = quality_[kept & (quality_["scenario"] == "tiny, N = 16")].itertuples()
+    # the same figure from other draws
+    assert quality.of_rows(table)["cosine"] == pytest.approx(row.cosine, abs=0.1)
+    with pytest.raises(ValueError, match="no such file; give the results folder"):
+        export.export(tmp_path / "nothing", tmp_path)
+
+
 def test_figures_and_report_are_the_same_from_the_summary(results, tmp_path):
     # prompts of the tiny model lie at the ceiling; here they are all shown
     copy = tmp_path / "copy"
@@ -281,12 +317,14 @@ def test_figures_and_report_are_the_same_from_the_summary(results, tmp_path):
     gain = summary.gains(curves, start, small().N)
     store.write(summary.means(gain), copy / "runs.parquet")
     store.write(summary.differences(gain, small()), copy / "differences.parquet")
+    store.write(frontier.frontier(gain, small()), copy / "frontier.parquet")
     app = typer.Typer()
     app.command()(exact.main)
     words = [str(copy), "--out", str(tmp_path / "figures"), "--summary", str(tmp_path / "small")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "figures").iterdir())) == 6
+    assert (copy / "prediction.parquet").exists()
     assert exact.report(exact.load(tmp_path / "small")) == exact.report(exact.load(copy))
     assert "differ at 1 of 1 step sizes" in result.output
     with pytest.raises(ResultsError, match="no such folder; run .*--preset exact` again"):
@@ -303,7 +341,7 @@ def test_quality_is_that_of_the_definitions():
         "q": two.assign(variance=64.0, **columns),
     }
     rows = quality.judged(tables).set_index("prompt")
-    # s = (2, 0), t = (1, 0), v = 64 of one group
+    # s = (2, 0), t = (1, 0), v = 64 of one group, 64 groups
     assert rows.loc["p", "bias2"] == pytest.approx(1.0)
     assert rows.loc["p", "cosine"] == pytest.approx(1.0)
     assert rows.loc["p", "gain"] == pytest.approx(4.0 / (4.0 + 64.0 / 64.0))
@@ -313,11 +351,112 @@ def test_quality_is_that_of_the_definitions():
     assert rows.loc["batch", "gain"] == pytest.approx(0.25 / (0.5 * (1.0 + 96.0 / 64.0)))
 
 
+def test_the_one_step_gain_is_at_the_noise_of_the_step():
+    columns = {"estimator": "x", "m": 8, "N": 16, "scores": "adapter", "bias_mcse": 0.0}
+    one = pd.DataFrame({"parameter": ["a"], "mean": [2.0], "exact": [1.0], "variance": [32.0]})
+    rows = quality.judged({"p": one.assign(**columns)}, (8, 64)).set_index(["groups", "prompt"])
+    assert rows.loc[(8, "p"), "gain"] == pytest.approx(4.0 / (4.0 + 32.0 / 8.0))
+    assert rows.loc[(64, "p"), "gain"] == pytest.approx(4.0 / (4.0 + 32.0 / 64.0))
+    assert rows.loc[(8, "p"), "noise"] == pytest.approx(4.0)
+    away = quality.judged({"p": one.assign(mean=-2.0, **columns)}, (8,))
+    assert (away["gain"] == 0.0).all()
+
+
+def test_gains_are_compared_at_equal_divergence():
+    """Two seeds, linear between evaluations; one never gets to two nats."""
+    rows = [
+        {"scenario": "tiny, N = 16", "rate": 0.1, "split": "trained", "estimator": "x"}
+        | {"seed": seed, "step": step, "prompt": p, "kl": kl * (1 if p == "a" else 3)}
+        | {"V_16": gain * (1 + seed) * (1 if p == "a" else 2)}
+        for seed in range(2)
+        for step, kl, gain in ((2, 0.25, 0.1), (4, 0.75 + seed, 0.4))
+        for p in "ab"
+    ]
+    table = frontier.frontier(pd.DataFrame(rows), small()).set_index("kl")
+    # the mean divergence is .5 after two steps and 1.5, 3.5 after four
+    assert table.loc[0.5, "gain"] == pytest.approx(np.mean([0.15, 0.3]))
+    assert table.loc[1.0, "gain"] == pytest.approx(np.mean([1.5 * 0.25, 3.0 * 0.15]))
+    assert table["seeds"].tolist() == [2, 2, 1]
+    assert table.loc[2.0, "gain"] == pytest.approx(3.0 * 0.25)
+    seeds = np.array([1.5 * 0.25, 3.0 * 0.15])
+    assert table.loc[1.0, "half_seeds"] == pytest.approx(frontier.half_width(seeds))
+    prompts = np.array([np.mean([0.25, 2 * 0.15]), np.mean([0.5, 4 * 0.15])])
+    assert table.loc[1.0, "half_prompts"] == pytest.approx(frontier.half_width(prompts))
+
+
+def test_prediction_is_the_rank_correlation_over_arms_with_seeds_that_all_have():
+    plan = schema.read(ExactStudy, validate_lm.GRIDS / "lm_exact.toml")
+    arms = ["RLOO", "GRPO", "max@m", "TEA .25", "TEA .5"]
+    figure = dict(zip(arms, (0.1, 0.2, 0.4, 0.3, 0.5), strict=True))
+    before = pd.DataFrame(
+        {"scenario": "tone, N = 128", "prompt": "batch", "scores": "adapter", "m": 16, "N": 128}
+        | {"groups": 8, "estimator": arm, "gain": g, "cosine": g, "error": 1 - g, "bias2": 1 - g}
+        for arm, g in figure.items()
+    )
+    gain = dict(zip(arms, (1.0, 2.0, 3.0, 4.0, 5.0), strict=True))
+    runs = pd.DataFrame(
+        {"scenario": "tone, N = 128", "rate": 8e-4, "step": 40, "split": "trained"}
+        | {"estimator": arm, "seed": seed, "V_128": g + 0.01 * seed}
+        for arm, g in gain.items()
+        for seed in range(3 if arm == "RLOO" else 4)
+    )
+    table = prediction.predicted(before, runs, plan).set_index("figure")
+    assert (table["seeds"] == 3).all() and (table["arms"] == 5).all()
+    # ranks 1, 2, 4, 3, 5 and 1, 2, 3, 4, 5: 1 − 6 · 2 / (5 · 24)
+    assert table["correlation"].to_list() == pytest.approx([0.9] * 4)
+    assert (table["low"] < 0.9).all() and table["high"].to_list() == pytest.approx([1.0] * 4)
+    none = prediction.predicted(before.assign(groups=64), runs, plan)
+    assert none.empty and {"correlation", "low"} <= set(none)
+
+
+def test_an_estimator_that_is_not_defined_for_small_groups_is_left_out():
+    rng = np.random.default_rng(4)
+    leaves = law.Leaves(rng.normal(size=50), rng.normal(size=50), rng.normal(size=(50, 7)))
+    plan = schema.read(ExactStudy, validate_lm.GRIDS / "lm_exact.toml")
+    few = plan.quality.model_copy(update={"reps": 2048, "directions": 5, "N": (32,), "m": (8, 16)})
+    chosen = {label: plan.estimators[label] for label in ("Prefix-TEA", "RLOO")}
+    table = quality.measured(few, leaves, chosen, 0)
+    assert set(zip(table["estimator"], table["m"], strict=True)) == {
+        ("RLOO", 8),
+        ("RLOO", 16),
+        ("Prefix-TEA", 16),
+    }
+    assert table["scores"].value_counts().to_dict() == {"adapter": 15, "head": 6}
+
+
+def test_pools_drawn_from_a_law_come_near_it_and_halves_say_how_near():
+    rng = np.random.default_rng(4)
+    scores = rng.normal(size=(300, 6))
+    r = scores[:, 0] + 0.3 * rng.normal(size=300)
+    leaves = law.Leaves(r, rng.normal(size=300), scores)
+    plan = schema.read(ExactStudy, SMOKE).pools.model_copy(
+        update={"sizes": (64, 1024), "N": (16,), "draws": 40, "order_draws": 0}
+    )
+    table = pools.measured(plan, leaves, {}, seed=1).groupby("M").mean(numeric_only=True)
+    share, halves = table["noise"] / table["square"], table["halves"] / table["square"]
+    assert share[64] > 2.0 * share[1024] and table["cosine"][1024] > 0.9
+    np.testing.assert_allclose(halves, share, atol=0.15)
+    # the gradient of a pool of everything is the law's
+    exact = best_of_n.gradient(leaves, 16)
+    many = pools.drawn(leaves, 200_000, 1, 0)
+    assert pools.closeness(many, exact, 16)["cosine"] > 0.999
+
+
+def test_other_numbers_of_prompts_a_step_draw_as_many_rollouts(results):
+    swept = pd.read_parquet(results / "sweep.parquet")
+    jobs = study.Study(small(), results)
+    runs = plan_.runs(small(), Part.sweep)
+    assert {one.batch for one in runs} == {1, None}
+    steps = [store.read(jobs.path(one))["step"].max() for one in runs]
+    assert set(zip((one.batch for one in runs), steps, strict=True)) == {(1, 4), (None, 2)}
+    assert set(swept["batch"]) == {1, 2} or swept.empty
+
+
 def test_arms_that_are_the_same_at_several_N_are_trained_once():
     plan = small()
     scenarios = list(plan.scenarios.values())
     served = {
-        label: [study.serving(plan, scenario, label) for scenario in scenarios]
+        label: [plan_.serving(plan, scenario, label) for scenario in scenarios]
         for label in ("RLOO", "max@m", "TEA .5", "exact ∇V_N", "exact ∇V_1")
     }
     assert served == {
@@ -332,19 +471,28 @@ def test_arms_that_are_the_same_at_several_N_are_trained_once():
 @pytest.mark.parametrize("name", ["lm_exact", "lm_exact_smoke"])
 def test_configurations_are_valid(name):
     plan = schema.read(ExactStudy, validate_lm.GRIDS / f"{name}.toml")
-    assert len(list(study.runs(plan, Part.all))) > len(list(study.runs(plan, Part.core))) > 0
+    assert len(list(plan_.runs(plan, Part.all))) > len(list(plan_.runs(plan, Part.core))) > 0
 
 
-def test_core_is_the_first_scenario_and_step_size_seed_by_seed_the_exact_arms_last():
+def test_parts_come_in_the_order_of_their_worth_seed_by_seed_the_exact_arms_last():
     plan = schema.read(ExactStudy, validate_lm.GRIDS / "lm_exact.toml")
-    core = list(study.runs(plan, Part.core))
+    core = plan_.runs(plan, Part.core)
     assert len(core) == 12 * 10 and {one.scenario for one in core} == {"tone, N = 128"}
     assert [one.seed for one in core[:96]] == sorted(one.seed for one in core[:96])
     assert [one.label for one in core[:8]] == list(plan.main)
     assert [one.label for one in core[96:98]] == ["exact ∇V_N", "exact ∇V_1"]
-    everything = list(study.runs(plan, Part.all))
-    assert set(core) <= set(everything)
-    assert len(set(everything)) == len(everything) == 12 * 2 * 4 * 14
+    rates = plan_.runs(plan, Part.rates)
+    assert {(one.label, one.seed) for one in rates} == {(one.label, one.seed) for one in core}
+    assert {one.rate for one in rates} == set(plan.training.rates[1:])
+    everything = plan_.runs(plan, Part.all)
+    assert everything[:240] == [*core, *rates]
+    sweep = [one for one in everything if one.batch is not None]
+    assert len(sweep) == 12 * 3 * len(plan.sweep.estimators)
+    assert len(set(everything)) == len(everything) == 12 * 2 * 4 * 14 + len(sweep)
+    # one of each reward, that of the first scenario alone before the rest
+    assert plan_.measured_scenarios(plan, Part.core) == []
+    assert plan_.measured_scenarios(plan, Part.quality) == ["tone, N = 128"]
+    assert plan_.measured_scenarios(plan, Part.all) == ["tone, N = 128", "relevance, N = 128"]
 
 
 def test_differences_are_paired_and_prompts_at_the_ceiling_are_left_out():

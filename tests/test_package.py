@@ -148,6 +148,19 @@ def test_version_is_the_same_everywhere():
     assert set(versions.values()) == {tea_stats.__version__}, versions
 
 
+def test_the_notice_names_what_comes_with_the_package():
+    """Texts that a model wrote, and files of others, are named with their origin."""
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    for place in re.findall(r"^- ([\w/]+):", notice, re.MULTILINE):
+        assert (ROOT / place).is_dir(), f"NOTICE names {place}, which is not there"
+    summaries = ROOT / "analysis" / "summaries"
+    quoting = {path.parent.name for path in summaries.glob("*/samples.parquet")}
+    named = set(re.findall(r"\blm_\w+", notice))
+    assert named == quoting
+    for name in ("SmolLM2", "vaderSentiment", "alt-profanity-check", "all-MiniLM-L6-v2"):
+        assert re.search(rf"{name}[\w-]* \((?:[\w ]+, )?(Apache-2.0|MIT)\)", notice), name
+
+
 @pytest.mark.parametrize("where", ["module", "test"])
 @pytest.mark.parametrize(("ci", "word"), [("true", "failed|error"), ("", "skipped")])
 def test_missing_package_is_a_failure_only_in_ci(tmp_path, where, ci, word):

@@ -4,7 +4,8 @@ python tests/wheel.py                                      the newest versions o
 python tests/wheel.py --constraint tests/lowest.txt        the lowest that are supported
 python tests/wheel.py --python python3.13 --keep /tmp/env  another interpreter; keep the environment
 
-`--tests` also runs the fast tests there. It needs a package index, and nothing else of ours.
+`--tests` also runs the fast tests there; `--training` installs torch and the extra `lm` as well,
+trains a random model, and draws the figures. It needs a package index, and nothing else of ours.
 """
 
 from __future__ import annotations
@@ -141,6 +142,18 @@ def commands(trial: Trial, wheel: Path) -> None:
         trial.run("tea-stats", "validate", code=2, says="pip install 'tea-stats[lm]'")
 
 
+def training(trial: Trial, wheel: Path, torch: str) -> None:
+    """Train a random model of two layers, by rollouts and by enumeration; draw what came out."""
+    trial.install(torch)
+    trial.install(f"{wheel}[sim,lm]")
+    for preset in ("smoke", "exact_smoke"):
+        out = f"results/lm_{preset}"
+        trial.run("tea-stats", "validate", "--preset", preset, "--out", out)
+        # a second call has nothing left to do
+        trial.run("tea-stats", "validate", "--preset", preset, "--out", out)
+        trial.run("tea-stats", "figures", out, says="figures")
+
+
 def tests(trial: Trial) -> None:
     """Run the fast tests on the installed wheel's dependencies."""
     trial.install("hypothesis", "mpmath", "pytest", "pytest-xdist")
@@ -175,6 +188,8 @@ def main() -> None:
     options.add_argument("--python", default=sys.executable)
     options.add_argument("--constraint", type=Path)
     options.add_argument("--tests", action="store_true")
+    options.add_argument("--training", action="store_true")
+    options.add_argument("--torch", default="torch", help="what pip installs as torch")
     options.add_argument("--keep", type=Path, help="a folder for the environment")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -185,6 +200,8 @@ def main() -> None:
         commands(trial, wheel)
         if chosen.tests:
             tests(trial)
+        if chosen.training:
+            training(trial, wheel, chosen.torch)
     print("the wheel works")
 
 

@@ -16,7 +16,7 @@ from analysis.core.style import plus_minus, size_and_error
 from analysis.grid import sample_efficiency
 from analysis.guide.situations import SITUATIONS, Situation
 from analysis.guide.sources import Sources, label_of, ranking
-from analysis.lm import pool_tables
+from analysis.lm import exact_tables, pool_tables
 from tea_stats import RECOMMENDED
 
 #: another estimator is advised if its mean performance ratio is below this share of the default's,
@@ -193,21 +193,16 @@ def pools_won(sources: Sources) -> str:
 
 
 def trained(sources: Sources) -> str:
-    """Return the gains from training a language model with each estimator, for each reward."""
-    columns, head = [], ["estimator"]
-    for study in (sources.lm_training_equal, sources.lm_training_second):
-        (scenario,) = study.scenarios
-        for N in (1, study.most):
-            head.append(f"{scenario}: {'mean reward' if N == 1 else f'best of {N}'}")
-            columns.append(study.gains(scenario, N).apply(_gain, axis=1))
-    table = pd.concat(columns, axis=1).fillna("–")
-    order = style.ordered(sources.lm_training_equal.options)
-    return markdown(head, ([name, *table.loc[name]] for name in order))
-
-
-def _gain(row: pd.Series) -> str:
-    ends = (style.number(row[end], 2) for end in ("low", "high"))
-    return f"{row['difference']:+.2f} [{', '.join(ends)}]".replace("-", "−")
+    """Return the exact gains from training a language model with each arm, held-out prompts."""
+    study = sources.lm_exact
+    columns: dict[str, dict[str, str]] = {}
+    for scenario, rate in study.stages:
+        table = exact_tables.gains(study, scenario, rate)
+        head = f"{scenario}, step size {rate:g}"
+        columns[head] = dict(table[f"V_{study.budget(scenario)} held out"])
+        columns[f"{head}: seeds"] = dict(table["seeds"])
+    table = pd.DataFrame(columns).fillna("–")
+    return markdown(["arm", *columns], ([name, *table.loc[name]] for name in table.index))
 
 
 def names(sources: Sources) -> str:

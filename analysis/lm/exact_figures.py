@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,7 +32,11 @@ class Exact:
     checks: pd.DataFrame
     runs: pd.DataFrame
     differences: pd.DataFrame
+    frontier: pd.DataFrame
     quality: pd.DataFrame | None
+    pools: pd.DataFrame | None
+    prediction: pd.DataFrame | None
+    sweep: pd.DataFrame | None
     manifest: dict[str, Any]
 
     @cached_property
@@ -96,8 +99,10 @@ def training(study: Exact, scenario: str, rate: float) -> Figure:
         axes.set_xlabel("step" if x == "step" else "KL to the start, nats")
     panels[0].set_ylabel(f"gain in $V_{{{N}}}$")
     _legend(figure, study, rows)
-    seeds = rows["seed"].nunique()
-    figure.suptitle(f"{scenario}, step size {rate:g}: exact gains, means over {seeds} seeds")
+    seeds = rows.groupby("estimator")["seed"].nunique()
+    least, most = seeds.min(), seeds.max()
+    count = f"{most}" if least == most else f"{least} to {most}"
+    figure.suptitle(f"{scenario}, step size {rate:g}: exact gains, means over {count} seeds")
     return figure
 
 
@@ -106,10 +111,11 @@ def final(study: Exact, scenario: str) -> Figure:
     N = [int(budget) for budget in study.configuration["N"]]
     figure, panels = row_of_panels([f"$V_{{{budget}}}$" for budget in N], 3.0)
     rates = [rate for name, rate in study.stages if name == scenario]
+    # a step size that is not finished may lack arms
+    labels = study.arms(study.runs[study.runs["scenario"] == scenario])
     for row, rate in enumerate(rates):
         rows = study.stage(scenario, rate)
         rows = rows[(rows["step"] == rows["step"].max()) & (rows["split"] == "held out")]
-        labels = study.arms(rows)
         for axes, budget in zip(panels, N, strict=True):
             _points(axes, study, rows, labels, f"V_{budget}", 0.2 * row, hollow=row > 0)
     for axes in panels:
@@ -133,6 +139,8 @@ def _points(
     for place, label in enumerate(labels):
         values = rows.loc[rows["estimator"] == label, name].to_numpy(float)
         n = len(values)
+        if n == 0:
+            continue
         half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5 if n > 1 else 0.0
         colour = study.line(label)["color"]
         face = "white" if hollow else colour
@@ -154,7 +162,7 @@ def prediction(study: Exact, scenario: str, rate: float) -> Figure:
             axes.plot(before.loc[label, "gain"], gain[label], **mark, label=label)
         rank = stats.spearmanr(before.loc[both, "gain"], gain[both]).statistic
         axes.text(0.03, 0.97, f"rank correlation {rank:.2f}", transform=axes.transAxes, va="top")
-        axes.set_xlabel("one-step gain $G$ of 64 groups")
+        axes.set_xlabel("one-step gain $G$ of a step")
     panels[0].set_ylabel(f"exact gain in $V_{{{N}}}$")
     _legend(figure, study, rows)
     figure.suptitle(f"{scenario}, step size {rate:g}: gradient quality and training")
@@ -162,21 +170,45 @@ def prediction(study: Exact, scenario: str, rate: float) -> Figure:
 
 
 def before_training(study: Exact, scenario: str) -> pd.DataFrame:
-    """Return the figures of a scenario's batch along the adapters' directions, by estimator."""
+    """Return the figures of a step's batch along the adapters' directions, by estimator."""
     assert study.quality is not None
     m = study.configuration["scenarios"][scenario]["m"]
     rows = study.quality
     kept = (rows["scenario"] == scenario) & (rows["prompt"] == "batch")
     kept &= (rows["scores"] == "adapter") & (rows["m"] == m) & (rows["N"] == study.budget(scenario))
+    kept &= rows["groups"] == study.configuration["training"]["batch"]
     return rows[kept].set_index("estimator")
 
 
-def at_divergence(study: Exact, rows: pd.DataFrame, label: str, N: int, kl: float) -> float:
-    """Return an arm's gain on trained prompts where its divergence is `kl`; nan if it is never."""
-    curve = study.path(rows, label, "trained")
-    if curve["kl"].max() < kl:
-        return float("nan")
-    return float(np.interp(kl, curve["kl"], curve[f"V_{N}"]))
+def of_the_mean(study: Exact, scenario: str) -> tuple[pd.Series, pd.Series]:
+    """Return the cosine of ∇V_N with ∇V_1 by N: of the trained prompts' batch, and by prompt."""
+    rows = study.gradients[study.gradients["scenario"] == scenario]
+    batch = rows[rows["prompt"] == "trained"].set_index("N")["cosine"]
+    alone = rows[~rows["prompt"].isin(["trained", "held out"])].groupby("N")["cosine"].mean()
+    return batch, alone
+
+
+def pools(shares: pd.DataFrame) -> Figure:
+    """Draw the share of a pool's squared gradient that is noise against its tail rollouts M/N.
+
+    `shares` is `analysis.lm.exact_tables.noise`.
+    """
+    rewards = list(dict.fromkeys(shares["reward"]))
+    figure, panels = row_of_panels(rewards, 2.6)
+    for axes, reward in zip(panels, rewards, strict=True):
+        for place, (N, part) in enumerate(shares[shares["reward"] == reward].groupby("N")):
+            colour = f"C{place}"
+            axes.plot(part["tail"], part["share"], color=colour, marker="o", label=f"N = {N}")
+            axes.plot(part["tail"], part["halves"], color=colour, ls=":", label="by halves")
+            axes.plot(part["tail"], part["rule"], color=colour, lw=0.6, label="d/(d + M/N)")
+        axes.axhline(0.5, color=style.GREY, lw=0.6)
+        axes.set_xscale("log")
+        axes.set_ylim(0.0, 1.0)
+        axes.set_xlabel("tail rollouts of the pool, M/N")
+    panels[0].set_ylabel("noise in the squared gradient")
+    panels[0].legend()
+    figure.suptitle("Pools drawn from exact laws: how much of their gradient is chance")
+    return figure
 
 
 def _legend(figure: Figure, study: Exact, rows: pd.DataFrame) -> None:

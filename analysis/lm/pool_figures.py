@@ -46,6 +46,7 @@ class Pools:
     response: pd.DataFrame
     tails: pd.DataFrame
     quantiles: pd.DataFrame
+    noise: pd.DataFrame
     manifest: dict[str, Any]
 
     @cached_property

@@ -21,9 +21,11 @@ KNOWN = 0.15
 
 
 def report(pools: Pools) -> str:
-    """Return tails, cosines, errors, rates and the best estimators, as text."""
+    """Return tails, noise, cosines, errors, rates and the best estimators, as text."""
     parts = ["Tails: straightness of the upper quarter's normal QQ plot, and its Pareto shape"]
     parts.append(tails(pools))
+    parts += ["", "Share of a pool's squared gradient that is noise, by halves, and by d/(d + M/N)"]
+    parts.append(noise(pools))
     for reward in pools.rewards:
         parts += ["", f"{reward}: cosine; error of 64 prompts at its best length (± s.e.)"]
         parts += [of_pools(pools, reward), "", of_model(pools, reward)]
@@ -50,6 +52,12 @@ def _range(values: pd.Series) -> str:
     if values.isna().all():
         return "–"
     return f"{values.median():.3f} ({values.min():.3f} to {values.max():.3f})"
+
+
+def noise(pools: Pools) -> str:
+    """Return the noise of the pools' gradients by reward and N, means over pools."""
+    rows = pools.noise.groupby(["reward", "N"], sort=False)[["share", "rule"]].mean()
+    return rows.round(2).to_string()
 
 
 # --- cosine and error -----------------------------------------------------------------------------

@@ -23,6 +23,7 @@ TABLES = {
     "response": ["pool", "reward", "kind", "estimator", "m", "N", "q", "response", "exact"],
     "tails": ["pool", "reward", "skew", "tied", "qq_r2", "shape"],
     "quantiles": ["pool", "reward", "z", "r"],
+    "noise": ["pool", "reward", "N", "share", "rule"],
 }
 FIGURES = {
     "lm_tails": pool_figures.tails,

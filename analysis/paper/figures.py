@@ -12,7 +12,7 @@ from analysis.bandit import figures
 from analysis.benchmark import performance_profile
 from analysis.core.write import save
 from analysis.grid import bias_variance_vs_ratio, bias_vs_m, variance_vs_m, winners
-from analysis.lm import pool_figures, training_figures
+from analysis.lm import exact_figures, pool_figures
 from analysis.paper.studies import Studies
 
 #: name of the file, without its ending, and what draws it
@@ -24,8 +24,9 @@ FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
     "performance_profile": lambda studies: performance_profile.draw(studies.league),
     "bandit_quality": lambda studies: figures.quality(studies.bandit),
     "lm_cosine": lambda studies: pool_figures.cosine(studies.lm_pool),
-    "lm_gain": lambda studies: training_figures.gain(
-        [studies.lm_training, studies.lm_training_equal, studies.lm_training_second]
+    "lm_gain": lambda studies: exact_figures.final(studies.lm_exact, studies.lm_exact.stages[0][0]),
+    "lm_frontier": lambda studies: exact_figures.training(
+        studies.lm_exact, *studies.lm_exact.stages[0]
     ),
     "lm_tails": lambda studies: pool_figures.tails(studies.lm_pool),
 }

@@ -48,6 +48,17 @@ def numbers(studies: Studies) -> dict[str, str]:
         "pools/upper/few": count(settings["rollouts"] / N),
         "pools/N": ends(settings["measure"]["N"]),
     }
+    shares = pools.noise.groupby(["reward", "N"], sort=False)["share"].mean()
+    values["pools/shares"] = "; ".join(
+        f"{reward} "
+        + ", ".join(f"{percent(shares[reward, x])} at $N={count(x)}$" for x in (N, FAR))
+        for reward in pools.noise["reward"].unique()
+    )
+    expected = pools.noise.groupby("N")["rule"].mean()
+    values["pools/rule"] = f"{percent(expected[N])} and {percent(expected[FAR])}"
+    values["pools/noise"] = (
+        f"{percent(shares[:, FAR].min())} to {percent(shares[:, FAR].max())} at $N={count(FAR)}$"
+    )
     return values | _tails(pools) | _of_pools(studies, pools) | _of_model(studies, pools)
 
 

@@ -37,10 +37,9 @@ SOURCES: Mapping[str, Source] = {
     "lm_tails.pdf": Source("analysis/lm/pool_figures.py", ("lm_pool",)),
     "lm_cosine.pdf": Source("analysis/lm/pool_figures.py", ("lm_pool",)),
     "pools.tex": Source("analysis/paper/lm_pool.py", ("lm_pool",)),
-    "lm_gain.pdf": Source(
-        "analysis/lm/training_figures.py", ("lm_cpu", "lm_cpu_equal", "lm_cpu_second")
-    ),
-    "training.tex": Source("analysis/paper/lm_training.py", ("lm_cpu",)),
+    "lm_gain.pdf": Source("analysis/lm/exact_figures.py", ("lm_exact",)),
+    "lm_frontier.pdf": Source("analysis/lm/exact_figures.py", ("lm_exact",)),
+    "training.tex": Source("analysis/paper/lm_exact.py", ("lm_exact",)),
     "methods.tex": Source("analysis/paper/exact.py", ()),
     "linear_condition.tex": Source("analysis/linear/tables.py", ()),
     "linear_efficiency.tex": Source("analysis/linear/tables.py", ()),

@@ -105,3 +105,86 @@ class Verdicts:
         ]
         head = ["law of the log", "recommended", "error predicted", "error"]
         return markdown([*head, "error of the default", "least error"], lines)
+
+
+@dataclass(frozen=True)
+class Plans:
+    """Coverage of `tea-stats compare`, and the widths that plans lead to.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds `comparisons.csv` and `plans.csv`.
+    """
+
+    folder: Path
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """Coverage by world, size of the logs and N."""
+        return pd.read_csv(self.folder / "comparisons.csv")
+
+    @cached_property
+    def plans(self) -> pd.DataFrame:
+        """Widths over goals by world, pilot and N, with the pilot's rollouts over N."""
+        table = pd.read_csv(self.folder / "plans.csv")
+        return table.assign(ratio=table["pilot_m"] / table["N"])
+
+    @property
+    def shape(self) -> str:
+        """The size of the logs compared."""
+        first = self.comparisons.iloc[0]
+        return f"{first['prompts']} prompts × {first['m']}"
+
+    def of(self, within: bool) -> pd.DataFrame:
+        """Return the paired comparisons within the rollouts, or beyond."""
+        rows = self.comparisons[self.comparisons["pairs"]]
+        return rows[(rows["method"] == "max_at_k") == within]
+
+    def coverage(self, within: bool) -> str:
+        """Return least and greatest coverage."""
+        share = self.of(within)["coverage"]
+        return f"{share.min():.2f} to {share.max():.2f}"
+
+    def mean(self, within: bool) -> str:
+        """Return the mean coverage."""
+        return f"{self.of(within)['coverage'].mean():.3f}"
+
+    def weakest(self) -> str:
+        """Return the world with the least coverage beyond the rollouts."""
+        rows = self.of(False)
+        return str(rows.loc[rows["coverage"].idxmin(), "world"])
+
+    def apart(self) -> str:
+        """Return least and greatest coverage without pairs."""
+        share = self.comparisons[~self.comparisons["pairs"]]["coverage"]
+        return f"{share.min():.2f} to {share.max():.2f}"
+
+    def paired(self) -> str:
+        """Return the table of paired comparisons."""
+        lines = [
+            [row.world, f"{row.N}", f"`{row.method}`", f"{row.difference:.3g}"]
+            + [f"{row.bias:+.2g} ± {row.bias_mcse:.1g}", f"{row.coverage:.3f}"]
+            + [f"{row.half_width:.2g}", f"{row.unpaired_half_width:.2g}", f"{row.reps}"]
+            for row in self.comparisons[self.comparisons["pairs"]].itertuples()
+        ]
+        head = ["rewards", "N", "method", "truth", "bias", "coverage", "half-width", "unpaired"]
+        return markdown([*head, "logs"], lines)
+
+    def table(self) -> str:
+        """Return the table of planned widths."""
+        lines = [
+            [row.world, f"{row.pilot_m}", f"{row.N}", f"{row.width:.2f} ± {row.width_mcse:.1g}"]
+            + [f"{row.assured_width:.2f}", f"{100 * row.reached:.0f} %"]
+            for row in self.plans.itertuples()
+        ]
+        return markdown(["rewards", "pilot's m", "N", "width", "assured", "suffices for"], lines)
+
+    def widths(self, ratio: float) -> str:
+        """Return least and greatest width, where the pilot has so many times N rollouts."""
+        width = self.plans[self.plans["ratio"] == ratio]["width"]
+        return f"{width.min():.2f} to {width.max():.2f}"
+
+    def reached(self, ratio: float) -> str:
+        """Return the mean share of pilots whose assured number suffices."""
+        return f"{100 * self.plans[self.plans['ratio'] == ratio]['reached'].mean():.0f} %"

@@ -93,6 +93,7 @@ def values(studies: Studies) -> dict[str, object]:
         "batches": Page(studies.batches),
         "coverage": checks.Coverage(studies.folder),
         "verdicts": checks.Verdicts(studies.folder),
+        "plans": checks.Plans(studies.folder),
     }
 
 

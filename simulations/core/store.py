@@ -99,8 +99,9 @@ def write(content: pd.DataFrame | Mapping[str, Any], path: Path, **marks: str) -
         if marks:
             content = {**content, "marks": {**marks, "sha256": seal(content)}}
         data.write((json.dumps(content, indent=2) + "\n").encode())
-    with whole(path) as partial:
-        partial.write_bytes(data.getbuffer())
+    # the view is closed even where writing fails: a buffer in view cannot be freed
+    with data.getbuffer() as view, whole(path) as partial:
+        partial.write_bytes(view)
 
 
 def read(path: Path, columns: list[str] | None = None, **marks: str) -> Any:

@@ -1,40 +1,55 @@
 """The engine: a batched decoder whose rollouts share the prompt they answer.
 
-Training toward the best of N draws many rollouts of each prompt. The prompt's keys and values are
-computed once for all of them, in sampling as in training, where the gradient flows back through
-them. Only attention is ours: transformers lets a registered function take its place, and hands it
-every extra keyword of the model's call. Ours is a `PromptCache`, which records what a prompt
-computes, or `Continuations`, whose rollouts attend to that and to their own tokens; the rest of
-the model is transformers' own, so any architecture with plain causal attention will do.
-
-A prompt is read up to its last token but one. That last token is the first one fed to each rollout,
+Training toward the best of N draws many rollouts of each prompt, which `attention` computes once. A
+prompt is read up to its last token but one. That last token is the first one fed to each rollout,
 so that a single call of the model gives the logits of every token of a completion.
+
+Where adapters sit on the last layers alone, what enters the first of these is a constant of
+training: sampling computes it and `score` begins there, for the policy as for its start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from simulations.lm import first_line
+from simulations.lm.attention import (
+    Continuations,
+    continue_prompts,
+    continue_states,
+    read_prompts,
+    read_states,
+)
 from simulations.lm.policies import Policy
 
-NAME = "tea_stats_shared_prefix"
-#: keyword arguments of attentions that are not plain: soft caps, sinks
-UNSUPPORTED = ("softcap", "s_aux")
 #: called at each token with the probabilities (rows, vocabulary), the tokens drawn, and the rows
 #: that have not ended
 Watcher = Callable[[Tensor, Tensor, Tensor], None]
 
 
 # --- rollouts -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entering:
+    """States that enter the first trained layer.
+
+    Attributes
+    ----------
+    prompts : list of Tensor, shape (tokens - 1, hidden)
+        Of each prompt's tokens but the last.
+    rollouts : Tensor, shape (prompts · n, T, hidden)
+        Of the token that is fed to draw each token.
+    """
+
+    prompts: list[Tensor]
+    rollouts: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,12 +66,15 @@ class Rollouts:
         True for tokens, False for padding.
     logprobs : Tensor, shape (prompts · n, T)
         Their log-probabilities under the policy that drew them; 0 for padding.
+    entering : Entering or None
+        What `score` can begin with.
     """
 
     prompts: list[list[int]]
     tokens: Tensor
     mask: Tensor
     logprobs: Tensor
+    entering: Entering | None = None
 
     def pieces(self, rows: int) -> Iterator[tuple[Rollouts, slice]]:
         """Split into pieces of at most `rows` rollouts, each with its place among all rows."""
@@ -69,7 +87,10 @@ class Rollouts:
             for start in range(first * n, end, width):
                 place = slice(start, min(start + width, end))
                 parts = (self.tokens[place], self.mask[place], self.logprobs[place])
-                yield Rollouts(chosen, *parts), place
+                entering = self.entering and Entering(
+                    self.entering.prompts[first : first + together], self.entering.rollouts[place]
+                )
+                yield Rollouts(chosen, *parts, entering), place
 
 
 def uniforms(seed: int, key: Sequence[int], shape: tuple[int, ...]) -> Tensor:
@@ -86,6 +107,7 @@ def sample(
     *,
     rows: int | None = None,
     watcher: Watcher | None = None,
+    entering: bool = False,
 ) -> Rollouts:
     """Draw n rollouts of each prompt by inversion: equal uniforms and policies, equal rollouts.
 
@@ -101,26 +123,38 @@ def sample(
         Rollouts computed side by side; memory grows with it. Default: all.
     watcher : callable, optional
         Shown every token's distribution.
+    entering : bool
+        Keep what enters the first trained layer, where the layers below are constant.
     """
     P, n, T = draws.shape
     rows = rows or P * n
     together = max(1, rows // n)
-    parts = []
-    for first in range(0, P, together):
-        chosen = prompts[first : first + together]
-        pieces = [
-            _decode(policy, chosen, piece, watcher)
-            for piece in draws[first : first + together].split(rows, dim=1)
-        ]
-        # pieces have different rollouts of the same prompts
-        split = [[x.view(len(chosen), -1, T) for x in piece] for piece in pieces]
-        parts.append([torch.cat(x, dim=1).flatten(0, 1) for x in zip(*split, strict=True)])
-    return Rollouts(prompts, *(torch.cat(x) for x in zip(*parts, strict=True)))
+    parts: list[list[Tensor]] = []
+    read: list[Tensor] = []
+    watch = policy.watched if entering and policy.first > 0 else nullcontext
+    with policy.merged():
+        for first in range(0, P, together):
+            chosen = prompts[first : first + together]
+            pieces = []
+            for piece in draws[first : first + together].split(rows, dim=1):
+                with watch() as states:
+                    tensors = _decode(policy, chosen, piece, watcher)
+                if states:
+                    # a call that reads the prompts, then one for each token
+                    tensors.append(_padded(torch.cat(states[1:], dim=1), T))
+                pieces.append(tensors)
+            if states:
+                read += [x[: len(prompt) - 1] for x, prompt in zip(states[0], chosen, strict=True)]
+            # pieces have different rollouts of the same prompts
+            split = [[x.view(len(chosen), -1, *x.shape[1:]) for x in piece] for piece in pieces]
+            parts.append([torch.cat(x, dim=1).flatten(0, 1) for x in zip(*split, strict=True)])
+    tokens, mask, logprobs, *kept = (torch.cat(x) for x in zip(*parts, strict=True))
+    return Rollouts(prompts, tokens, mask, logprobs, Entering(read, *kept) if kept else None)
 
 
 def _decode(
     policy: Policy, prompts: list[list[int]], draws: Tensor, watcher: Watcher | None
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> list[Tensor]:
     """Return tokens, mask and log-probabilities of rollouts that are computed side by side."""
     P, n, T = draws.shape
     with memory_errors_explained():
@@ -130,23 +164,28 @@ def _decode(
         mask = torch.zeros(P * n, T, dtype=torch.bool, device=policy.device)
         logprobs = torch.zeros(P * n, T, device=policy.device)
         on = torch.ones(P * n, dtype=torch.bool, device=policy.device)
-        token, state = _prefill(policy, prompts, n, room=T)
+        state = Continuations(read_prompts(policy.model, [x[:-1] for x in prompts]), n, room=T)
+        token = _last(policy, prompts, n)
         for t in range(T):
             logits = _tempered(continue_prompts(policy.model, state, token[:, None])[:, 0], policy)
-            probabilities = logits.softmax(dim=-1)
+            highest = logits.amax(dim=-1, keepdim=True)
             # float32 sums of a vocabulary are exact enough: torch accumulates them in double
-            below = probabilities.cumsum(dim=-1)
-            token = torch.searchsorted(below, draws[:, t, None] * below[:, -1:], right=True)[:, 0]
-            token = token.clamp(max=logits.shape[-1] - 1)
+            weights = (logits - highest).exp_()
+            below = weights.cumsum(dim=-1)
+            total = below[:, -1:]
+            token = torch.searchsorted(below, draws[:, t, None] * total, right=True)
+            token = token.clamp_(max=logits.shape[-1] - 1)
+            chosen = (logits.gather(-1, token) - highest - total.log())[:, 0]
+            token = token[:, 0]
             if watcher is not None:
-                watcher(probabilities, token, on)
+                watcher(weights / total, token, on)
             tokens[:, t] = torch.where(on, token, tokens[:, t])
-            logprobs[:, t] = torch.where(on, _logprobs(logits, token), 0.0)
+            logprobs[:, t] = torch.where(on, chosen, 0.0)
             mask[:, t] = on
             on = on & ~torch.isin(token, ends)
             if not on.any():
                 break
-    return tokens, mask, logprobs
+    return [tokens, mask, logprobs]
 
 
 def score(policy: Policy, rollouts: Rollouts) -> Tensor:
@@ -158,24 +197,69 @@ def score(policy: Policy, rollouts: Rollouts) -> Tensor:
         As `Rollouts.logprobs`, under the policy as it is now.
     """
     with memory_errors_explained():
-        n = len(rollouts.tokens) // len(rollouts.prompts)
-        last, state = _prefill(policy, rollouts.prompts, n)
         # places that no completion reaches cost nothing
         T = int(rollouts.mask.sum(dim=1).max())
-        fed = torch.cat([last[:, None], rollouts.tokens[:, : T - 1]], dim=1)
-        logits = _tempered(continue_prompts(policy.model, state, fed), policy)
-        logprobs = _logprobs(logits, rollouts.tokens[:, :T])
-        kept = torch.where(rollouts.mask[:, :T], logprobs, 0.0)
-        return functional.pad(kept, (0, rollouts.tokens.shape[1] - T))
+        tokens, mask = rollouts.tokens[:, :T], rollouts.mask[:, :T]
+        if rollouts.entering is not None and policy.first > 0:
+            # the head is applied to the places of tokens alone
+            logits = policy.model.get_output_embeddings()(_upper(policy, rollouts, T)[mask])
+            values = _logprobs(_tempered(logits, policy), tokens[mask])
+            logprobs = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
+            logprobs = logprobs.masked_scatter(mask, values)
+        else:
+            logits = _tempered(_whole(policy, rollouts, T), policy)
+            logprobs = torch.where(mask, _logprobs(logits, tokens), 0.0)
+        return _padded(logprobs, rollouts.tokens.shape[1])
 
 
-def _prefill(
-    policy: Policy, prompts: list[list[int]], n: int, room: int = 0
-) -> tuple[Tensor, Continuations]:
-    """Return each rollout's first token to be fed, the prompt's last, and the state before it."""
-    cache = read_prompts(policy.model, [prompt[:-1] for prompt in prompts])
+def _whole(policy: Policy, rollouts: Rollouts, T: int) -> Tensor:
+    """Return the logits of the first T tokens, by the whole model."""
+    n = len(rollouts.tokens) // len(rollouts.prompts)
+    cache = read_prompts(policy.model, [prompt[:-1] for prompt in rollouts.prompts])
+    last = _last(policy, rollouts.prompts, n)
+    fed = torch.cat([last[:, None], rollouts.tokens[:, : T - 1]], dim=1)
+    return continue_prompts(policy.model, Continuations(cache, n), fed)
+
+
+def _upper(policy: Policy, rollouts: Rollouts, T: int) -> Tensor:
+    """Return what the head reads to draw the first T tokens, by the trained layers alone."""
+    assert rollouts.entering is not None
+    n = len(rollouts.tokens) // len(rollouts.prompts)
+    with policy.upper() as layers:
+        cache = read_states(layers, rollouts.entering.prompts)
+        return continue_states(layers, Continuations(cache, n), rollouts.entering.rollouts[:, :T])
+
+
+def first_trained(policy: Policy, first: int) -> int:
+    """Return `first`, the first layer with adapters, if `score` may begin there; else 0.
+
+    Twelve tokens are scored both ways: a model that does more with its input than to hand it to the
+    first layer, or more with the head's output than to return it, is computed as a whole.
+    """
+    prompt = (torch.arange(8) * 7 % policy.model.config.vocab_size).tolist()
+    try:
+        policy.first = first
+        rollouts = sample(policy, [prompt], torch.full((1, 1, 4), 0.5), entering=True)
+        with torch.no_grad():
+            ours, whole = score(policy, rollouts), score(policy, replace(rollouts, entering=None))
+    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError):
+        return 0
+    finally:
+        policy.first = 0
+    tolerance = 0.1 if ours.dtype.itemsize < 4 or policy.model.dtype.itemsize < 4 else 1e-3
+    same = rollouts.entering is not None and torch.allclose(ours, whole, rtol=0.0, atol=tolerance)
+    return first if same else 0
+
+
+def _last(policy: Policy, prompts: list[list[int]], n: int) -> Tensor:
+    """Return each prompt's last token, the first to be fed to its n rollouts."""
     last = torch.tensor([prompt[-1] for prompt in prompts], device=policy.device)
-    return last.repeat_interleave(n), Continuations(cache, n, room)
+    return last.repeat_interleave(n)
+
+
+def _padded(values: Tensor, T: int) -> Tensor:
+    """Return values with zeros up to T places along the second axis."""
+    return functional.pad(values, (*(0, 0) * (values.dim() - 2), 0, T - values.shape[1]))
 
 
 def _tempered(logits: Tensor, policy: Policy) -> Tensor:
@@ -199,174 +283,3 @@ def memory_errors_explained() -> Iterator[None]:
         if not short and "allocate memory" not in str(error):
             raise
         raise ValueError("out of memory; halve --rows (rollouts computed side by side)") from None
-
-
-# --- attention ------------------------------------------------------------------------------------
-
-
-def read_prompts(model: Any, prompts: Sequence[Sequence[int]]) -> PromptCache:
-    """Compute keys and values of prompts (token lists of any lengths)."""
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
-    padded = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
-    for row, prompt in zip(padded, prompts, strict=True):
-        row[: len(prompt)] = torch.tensor(prompt)
-    cache = PromptCache(lengths)
-    places = torch.arange(padded.shape[1], device=model.device)[None]
-    model(
-        padded.to(model.device),
-        position_ids=places.expand(len(prompts), -1),
-        use_cache=False,
-        logits_to_keep=1,
-        rollouts=cache,
-    )
-    return cache
-
-
-def continue_prompts(model: Any, rows: Continuations, tokens: Tensor) -> Tensor:
-    """Feed tokens (rows, t) to continuations; return logits, shape (rows, t, vocabulary)."""
-    places = rows.positions(tokens.shape[1])
-    logits = model(tokens, position_ids=places, use_cache=False, rollouts=rows).logits
-    rows.done += tokens.shape[1]
-    return logits
-
-
-class PromptCache:
-    """Keys and values of prompts, padded on the right to one length; `lengths` without padding."""
-
-    def __init__(self, lengths: Tensor):
-        self.lengths = lengths
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
-
-    def reach(self, tokens: int) -> int:
-        """Return how far back a query may look."""
-        return tokens
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Record a layer, and attend causally: a prompt's padding comes after all its tokens."""
-        assert layer == len(self.keys), "layers come in order"
-        self.keys.append(key)
-        self.values.append(value)
-        return functional.scaled_dot_product_attention(
-            query, key, value, is_causal=True, scale=scale, enable_gqa=True
-        )
-
-
-class Continuations:
-    """`count` continuations of each prompt, prompt by prompt: rows 0 … count − 1 are the first's.
-
-    `room` is the most tokens of a continuation if they come one at a time (sampling); 0 if all
-    come in one call, as in training, where nothing may be overwritten.
-    """
-
-    def __init__(self, prompts: PromptCache, count: int, room: int = 0):
-        self.prompts, self.count, self.room = prompts, count, room
-        self.done = 0
-        self.own: list[tuple[Tensor, Tensor]] = []
-        places = torch.arange(prompts.keys[0].shape[2], device=prompts.lengths.device)
-        #: True where a prompt is padded, shape (prompts, 1, 1, length)
-        self.padding = (places >= prompts.lengths[:, None])[:, None, None]
-
-    def reach(self, tokens: int) -> int:
-        """Return how far back a query may look."""
-        return int(self.prompts.lengths.max()) + self.done + tokens
-
-    def positions(self, tokens: int) -> Tensor:
-        """Return the positions of the next tokens, shape (rows, tokens)."""
-        first = self.prompts.lengths.repeat_interleave(self.count) + self.done
-        return first[:, None] + torch.arange(tokens, device=first.device)
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Attend to the prompt and to the continuation's own tokens so far."""
-        key, value = self._append(layer, key, value)
-        rows, heads, tokens, width = query.shape
-        groups, seen = key.shape[1], key.shape[2]
-        P, n, share = rows // self.count, self.count, heads // groups
-        # (P, n, groups, share, tokens, ·): rows of a prompt meet its keys in one product
-        query = (query * scale).view(P, n, groups, share, tokens, width)
-        prefix_key, prefix_value = self.prompts.keys[layer], self.prompts.values[layer]
-        by_prompt = query.transpose(1, 2).reshape(P, groups, n * share * tokens, width)
-        far = by_prompt @ prefix_key.transpose(2, 3)
-        far = far.masked_fill(self.padding, -torch.inf)
-        length = far.shape[-1]
-        far = far.view(P, groups, n, share, tokens, length).transpose(1, 2)
-        by_row = query.reshape(rows, groups, share * tokens, width)
-        near = (by_row @ key.transpose(2, 3)).view(P, n, groups, share, tokens, seen)
-        if tokens > 1:
-            later = torch.ones(tokens, seen, dtype=torch.bool, device=near.device).triu(1)
-            near = near.masked_fill(later, -torch.inf)
-        precise = torch.promote_types(near.dtype, torch.float32)
-        weights = torch.cat([far, near], dim=-1).softmax(dim=-1, dtype=precise)
-        far, near = weights.to(value.dtype).split([length, seen], dim=-1)
-        far = far.transpose(1, 2).reshape(P, groups, n * share * tokens, length) @ prefix_value
-        far = far.view(P, groups, n, share, tokens, width).transpose(1, 2)
-        near = near.reshape(rows, groups, share * tokens, seen) @ value
-        return (far + near.view_as(far)).reshape(rows, heads, tokens, width)
-
-    def _append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a layer's keys and values of all tokens so far."""
-        if not self.room:
-            return key, value
-        if layer == len(self.own):
-            size = (*key.shape[:2], self.room, key.shape[3])
-            self.own.append((key.new_empty(size), value.new_empty(size)))
-        now = slice(self.done, self.done + key.shape[2])
-        for kept, new in zip(self.own[layer], (key, value), strict=True):
-            kept[:, :, now] = new
-        return tuple(kept[:, :, : now.stop] for kept in self.own[layer])
-
-
-def attend(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    rollouts: PromptCache | Continuations | None = None,
-    **settings: Any,
-) -> tuple[Tensor, None]:
-    """Attend as `rollouts` does; the signature is that of transformers' attention functions.
-
-    `query` has shape (rows, heads, tokens, width), `key` and `value` may have fewer heads
-    (grouped-query attention); returns (rows, tokens, heads, width), and None for the weights.
-    """
-    strange = [name for name in UNSUPPORTED if settings.get(name) is not None]
-    if strange or rollouts is None:
-        raise ValueError(f"attention with {', '.join(strange) or 'no rollouts'} is not plain")
-    window = settings.get("sliding_window")
-    if window is not None and rollouts.reach(query.shape[2]) > window:
-        raise ValueError(f"the model attends to {window} tokens only; give shorter prompts")
-    output = rollouts.attend(module.layer_idx, query, key, value, scaling)
-    return output.transpose(1, 2), None
-
-
-def install(model: Any, name: str) -> None:
-    """Give a model this attention, and compare it with the model's own on twelve tokens.
-
-    One forward pass finds what no list of architectures would; ValueError if the two disagree.
-    """
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(NAME, attend)
-    model.set_attn_implementation(NAME)
-    tokens = torch.arange(12, device=model.device) * 7 % model.config.vocab_size
-    try:
-        with torch.no_grad():
-            cache = read_prompts(model, [tokens[:7].tolist()])
-            ours = continue_prompts(model, Continuations(cache, 1), tokens[None, 7:])
-            model.set_attn_implementation("eager")
-            theirs = model(tokens[None], use_cache=False).logits[:, 7:]
-    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-        raise ValueError(
-            f"model {name!r} is of an unknown kind ({first_line(error)}); give another"
-        ) from None
-    finally:
-        model.set_attn_implementation(NAME)
-    tolerance = 0.1 if ours.dtype.itemsize < 4 else 1e-3
-    gap = float((ours.float() - theirs.float()).abs().max())
-    if not gap < tolerance * (1.0 + float(theirs.float().abs().max())):
-        raise ValueError(
-            f"model {name!r} has an attention that shared prefixes do not follow (its logits "
-            f"differ by {gap:.2g}); give another model"
-        )

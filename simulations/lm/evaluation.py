@@ -25,7 +25,9 @@ def rated(
     """Draw rollouts of each prompt; return them, their texts and their rewards, one for each."""
     _, n, new_tokens = draws.shape
     texts = [prompt.text for prompt in prompts]
-    rollouts = engine.sample(policy, policy.encode(texts, new_tokens), draws, rows=rows)
+    rollouts = engine.sample(
+        policy, policy.encode(texts, new_tokens), draws, rows=rows, entering=True
+    )
     completions = policy.decode(rollouts.tokens, rollouts.mask)
     return rollouts, completions, reward([text for text in texts for _ in range(n)], completions)
 

@@ -27,6 +27,9 @@ class Policy:
         Tokens that end a completion.
     start : torch.nn.Module or None
         A frozen copy of the model as it was loaded, where training changes the weights themselves.
+    first : int
+        First layer that training changes. What enters it is a constant, the same for rollouts, for
+        their log-probabilities and for the policy as loaded. 0 if nothing is known to be constant.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Policy:
     temperature: float
     ends: tuple[int, ...]
     start: Any = field(default=None, repr=False)
+    first: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -90,3 +94,82 @@ class Policy:
                 yield self
         else:
             yield self
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Compute with adapters added to the maps they adapt: the same policy, fewer products.
+
+        The maps' own weights are put back as they were, to the bit. In half precision the sum would
+        lose small changes, so nothing is merged there.
+        """
+        adapted = [
+            module
+            for module in self.model.modules()
+            if hasattr(module, "get_delta_weight")
+            and not module.disable_adapters
+            and module.get_base_layer().weight.dtype.itemsize >= 4
+        ]
+        if not adapted:
+            yield
+            return
+        weights = [module.get_base_layer().weight for module in adapted]
+        before = [weight.data for weight in weights]
+        try:
+            for module, weight in zip(adapted, weights, strict=True):
+                for name in module.active_adapters:
+                    weight.data = weight.data + module.get_delta_weight(name).detach()
+            with self.model.disable_adapter():
+                yield
+        finally:
+            for weight, data in zip(weights, before, strict=True):
+                weight.data = data
+
+    @contextmanager
+    def watched(self) -> Iterator[list[Tensor]]:
+        """Collect the states that enter the first trained layer, one tensor for each call."""
+        seen: list[Tensor] = []
+
+        def keep(module: Any, arguments: tuple[Tensor, ...]) -> None:
+            seen.append(arguments[0].detach())
+
+        hook = decoder(self).layers[self.first].register_forward_pre_hook(keep)
+        try:
+            yield seen
+        finally:
+            hook.remove()
+
+    @contextmanager
+    def upper(self) -> Iterator[Any]:
+        """Give the decoder without the layers below `first`; it is fed what enters that one."""
+        inner = decoder(self)
+        layers = inner.layers
+        inner.layers = layers[self.first :]
+        try:
+            yield inner
+        finally:
+            inner.layers = layers
+
+
+def decoder(policy: Policy) -> Any:
+    """Return the part of the model that holds layers, norm and rotary embedding."""
+    model = policy.model
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = getattr(model, "model", None)
+    missing = [name for name in ("layers", "norm", "rotary_emb") if not hasattr(inner, name)]
+    if missing:
+        raise ValueError(
+            f"model {policy.name!r} has no {' and no '.join(missing)}; give a decoder of the Llama "
+            "kind, such as 'smollm2'"
+        )
+    return inner
+
+
+def first_layer(policy: Policy, layers: int) -> int:
+    """Return the first of the last `layers` layers of the model."""
+    depth = len(decoder(policy).layers)
+    if not 1 <= layers <= depth:
+        raise ValueError(
+            f"adapter.layers is {layers} and model {policy.name!r} has {depth} layers; give a "
+            f"number from 1 to {depth}"
+        )
+    return depth - layers

@@ -130,7 +130,9 @@ def train(
         # m rollouts of each prompt, prompt by prompt
         texts = course.chosen(step)
         encoded = policy.encode(texts, course.new_tokens)
-        rollouts = engine.sample(policy, encoded, course.draws(step, arm.m), rows=course.rows)
+        rollouts = engine.sample(
+            policy, encoded, course.draws(step, arm.m), rows=course.rows, entering=True
+        )
         completions = policy.decode(rollouts.tokens, rollouts.mask)
         clock.lap("seconds_sample")
 
@@ -245,9 +247,9 @@ def write_state(path: Path, state: Mapping[str, Any], job: str) -> None:
     """Write a checkpoint: the hash of what follows, a line break, and torch's own format."""
     data = io.BytesIO()
     torch.save({**state, "job": job}, data)
-    with store.whole(path) as partial, partial.open("wb") as file:
-        file.write(hashlib.sha256(data.getbuffer()).hexdigest().encode() + b"\n")
-        file.write(data.getbuffer())
+    with data.getbuffer() as view, store.whole(path) as partial, partial.open("wb") as file:
+        file.write(hashlib.sha256(view).hexdigest().encode() + b"\n")
+        file.write(view)
 
 
 def read_state(path: Path, job: str) -> dict[str, Any] | None:

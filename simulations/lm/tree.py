@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from simulations.lm.policies import Policy
+from simulations.lm.policies import Policy, decoder, first_layer
 from tea_stats import SoftmaxBandit, best_of_n
 
 Array = NDArray[np.float64]
@@ -258,31 +258,6 @@ class Enumerated(nn.Module):
 def _shifted(rows: Rows, by: int) -> Rows:
     """Return rows whose leaves are numbered from `by`: trees side by side do not see each other."""
     return Rows(rows.entering, rows.position, rows.low + by, rows.high + by)
-
-
-def decoder(policy: Policy) -> Any:
-    """Return the part of the model that holds layers, norm and rotary embedding."""
-    model = policy.model
-    model = model.get_base_model() if hasattr(model, "get_base_model") else model
-    inner = getattr(model, "model", None)
-    missing = [name for name in ("layers", "norm", "rotary_emb") if not hasattr(inner, name)]
-    if missing:
-        raise ValueError(
-            f"model {policy.name!r} has no {' and no '.join(missing)}; give a decoder of the Llama "
-            "kind, such as 'smollm2'"
-        )
-    return inner
-
-
-def first_layer(policy: Policy, layers: int) -> int:
-    """Return the first of the last `layers` layers of the model."""
-    depth = len(decoder(policy).layers)
-    if not 1 <= layers <= depth:
-        raise ValueError(
-            f"adapter.layers is {layers} and model {policy.name!r} has {depth} layers; give a "
-            f"number from 1 to {depth}"
-        )
-    return depth - layers
 
 
 # --- exact quantities -----------------------------------------------------------------------------

@@ -9,13 +9,25 @@ from collections.abc import Callable, Mapping
 
 import typer
 
-from tea_stats.command_line import diagnose, estimators, predict, simulate, studies
+from tea_stats.command_line import (
+    compare,
+    diagnose,
+    estimators,
+    plan,
+    predict,
+    schema,
+    simulate,
+    studies,
+)
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "predict": predict.command,
     "diagnose": diagnose.command,
+    "compare": compare.command,
+    "plan": plan.command,
     "estimators": estimators.command,
     "simulate": simulate.command,
+    "schema": schema.command,
 }
 
 app = typer.Typer(

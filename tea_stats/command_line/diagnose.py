@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tea_stats import diagnosis, reward_log
-from tea_stats.command_line import diagnose_text, predict_figure, shared
-from tea_stats.diagnosis import ASSUMPTIONS, Diagnosis, Recommendation
+from tea_stats import BatchReport, diagnosis, reward_log
+from tea_stats.command_line import diagnose_text, figures, report as _report, shared
+from tea_stats.diagnosis import ASSUMPTIONS, Diagnosis, Recommendation, Trouble
+from tea_stats.reward_log import RewardLog
 
 N = Annotated[int, typer.Option("--N", min=1, help="Deployment budget of best-of-N.")]
 Sizes = Annotated[
@@ -39,10 +41,14 @@ Figure = Annotated[
 
 @shared.one_line_errors
 def command(
-    file: shared.File,
+    files: shared.Files,
     budget: N = 1024,
-    prompt: shared.Prompt = "prompt",
+    prompt: shared.Prompt = None,
     reward: shared.Reward = None,
+    step: shared.Step = None,
+    rollout: shared.Rollout = None,
+    where: shared.Where = None,
+    success: shared.Success = None,
     wide: shared.Wide = False,
     drop_missing: shared.DropMissing = False,
     sizes: Sizes = None,
@@ -50,13 +56,15 @@ def command(
     batches: Batches = 256,
     verdicts_only: VerdictsOnly = False,
     figure: Figure = None,
+    report: shared.Report = None,
     as_json: shared.Json = False,
     seed: shared.Seed = 0,
 ) -> None:
     """Test the assumptions of best-of-N estimators on a log, and recommend one to train with.
 
-    A verdict on each assumption, with estimate, 95 % confidence interval and tolerance; then
-    estimator, alpha and m for best-of-N, from a simulation of laws fitted to the log.
+    A verdict on each assumption, with estimate, 95 % confidence interval and tolerance; troubles
+    by name, and what each costs a batch; then estimator, alpha and m for best-of-N, from batches
+    drawn from the log itself and from laws fitted to it.
 
     For example:
 
@@ -64,31 +72,68 @@ def command(
 
       tea-stats diagnose rewards.csv --prompt question --reward score --figure tail.png
 
-      tea-stats diagnose rewards.parquet --N 256 --m 16 --json
+      tea-stats diagnose rewards.parquet --N 256 --m 16 --report diagnosis.html
     """
     if figure is not None:
-        predict_figure.check(figure)
-    log = reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
+        figures.check(figure)
+    if report is not None:
+        _report.check(report)
+    log = reward_log.read(
+        files,
+        step=step,
+        **shared.columns(prompt, reward, rollout, where, success, wide, drop_missing),
+    )
+    file = shared.called(files)
     result = diagnosis.diagnose(log, seed=seed)
-    if figure is not None:
-        from tea_stats.command_line import diagnose_figure
-
-        diagnose_figure.draw(result, figure)
-    advice = None
+    drawn = _draw(result, figure, report)
+    named: tuple[Trouble, ...] = ()
+    advice, believed = None, None
     if not verdicts_only:
+        m = sizes[0] if sizes else None
+        named = diagnosis.troubles(log, m=m, prompts=prompts, seed=seed)
+        believed = diagnosis.trust(log, budget, m=m)
         advice = diagnosis.recommend(
             log, budget, m=sizes or None, prompts=prompts, batches=batches, seed=seed
         )
+    head = [*diagnose_text.headline(file, result), *shared.read_lines(log)]
+    body = [*diagnose_text.verdicts(result), *diagnose_text.costs(named)]
+    last = list(diagnose_text.advice(advice, believed)) if advice is not None else []
+    if report is not None:
+        sections: list[tuple[str, list[shared.Part]]] = [("", head), ("Verdicts", body)]
+        sections += [("Recommendation", last)] if last else []
+        caption = "The upper tail of the log, beside that of normal rewards"
+        _report.write(report, f"Diagnosis of {file}", sections, drawn, caption)
     if as_json:
-        shared.print_json(content(file, result, advice))
+        shared.print_json("diagnose", content(file, log, result, named, advice, believed))
         return
-    console = shared.console()
-    diagnose_text.verdicts(console, file, result)
-    if advice is not None:
-        diagnose_text.advice(console, advice)
+    shared.show(["", *head])
+    shared.show(body, indent=2)
+    if last:
+        shared.show(["", last[0]])
+        shared.show(last[1:], indent=2)
+    shared.show(shared.written(figure=figure, report=report))
 
 
-def content(file: str, result: Diagnosis, advice: Recommendation | None) -> dict[str, Any]:
+def _draw(result: Diagnosis, figure: Path | None, report: Path | None) -> Any:
+    """Return the figure, written where it is wanted; a report may do without."""
+    if figure is None and (report is None or result.tail is None):
+        return None
+    from tea_stats.command_line import diagnose_figure
+
+    drawn = diagnose_figure.draw(result)
+    if figure is not None:
+        figures.save(drawn, figure)
+    return drawn
+
+
+def content(
+    file: str,
+    log: RewardLog,
+    result: Diagnosis,
+    named: Sequence[Trouble],
+    advice: Recommendation | None,
+    believed: BatchReport | None,
+) -> dict[str, Any]:
     """Return everything, for JSON."""
     findings = {
         f.name: {
@@ -104,7 +149,10 @@ def content(file: str, result: Diagnosis, advice: Recommendation | None) -> dict
     del whole["findings"]
     return {
         "file": file,
+        "reading": shared.read_content(log),
         "findings": findings,
         **whole,
+        "trust": believed.metrics() if believed else None,
+        "troubles": [dataclasses.asdict(trouble) for trouble in named],
         "recommendation": dataclasses.asdict(advice) if advice else None,
     }

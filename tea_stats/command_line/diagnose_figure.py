@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tea_stats.command_line.predict_figure import STYLE
+from tea_stats.command_line.figures import STYLE, WIDTH
 from tea_stats.diagnosis import Diagnosis, Interval, Tail, Threshold
 from tea_stats.diagnosis.tail import TAIL
 from tea_stats.tails import tail_count
@@ -19,8 +18,8 @@ from tea_stats.tails import tail_count
 LOG, NORMAL = "#1f5fa8", "#b8621b"
 
 
-def draw(result: Diagnosis, path: Path) -> None:
-    """Draw the tail of a log into a file.
+def draw(result: Diagnosis) -> Figure:
+    """Return the figure of the tail of a log.
 
     Raises
     ------
@@ -29,11 +28,11 @@ def draw(result: Diagnosis, path: Path) -> None:
     """
     if result.tail is None:
         reason = next(finding.note for finding in result.findings if finding.note)
-        raise ValueError(f"--figure {path}: there is nothing to draw ({reason}); leave it out")
+        raise ValueError(f"there is nothing to draw ({reason}); leave the figure out")
     tail = result.tail
     with rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 6.0), layout="constrained")
-        plot, shape, excess, scale = figure.subplots(2, 2).ravel()
+        figure = Figure(figsize=(WIDTH, 8.6), layout="constrained")
+        plot, shape, excess, scale = figure.subplots(4, 1)
         _quantiles(plot, tail)
         _thresholds(shape, tail, lambda t: t.shape, lambda t: t.normal_shape)
         shape.set(title="Shape ξ by threshold", ylabel="generalised-Pareto ξ")
@@ -41,11 +40,11 @@ def draw(result: Diagnosis, path: Path) -> None:
         _thresholds(scale, tail, lambda t: t.scale, None)
         scale.set(title="Modified scale by threshold", ylabel="β − ξ · threshold")
         figure.suptitle(
-            f"Upper tail of {result.tail_prompts:,} prompts, {result.tail_rollouts:,} rollouts "
+            f"Upper tail of {result.tail_prompts:,} prompts, {result.tail_rollouts:,} rollouts\n"
             f"(sets of {tail.m}; bars: 95 %)",
-            fontsize=9,
+            fontsize=8,
         )
-        figure.savefig(path)
+    return figure
 
 
 def _quantiles(axes: Axes, tail: Tail) -> None:
@@ -61,7 +60,7 @@ def _quantiles(axes: Axes, tail: Tail) -> None:
     axes.set(
         title="Tail QQ plot",
         xlabel="mean order statistic, standard normal",
-        ylabel="log's, from the prompt's mean",
+        ylabel="log's, less prompt's mean",
         xlim=(z[0] - 0.15, z[-1] + 0.15),
     )
     axes.legend(loc="upper left")
@@ -94,7 +93,7 @@ def _mean_excess(axes: Axes, tail: Tail) -> None:
     axes.set(
         title="Mean excess",
         xlabel="threshold, from the prompt's mean",
-        ylabel="mean excess over the threshold",
+        ylabel="mean excess",
     )
     axes.legend()
 

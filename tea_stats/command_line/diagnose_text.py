@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
+from tea_stats import BatchReport
 from tea_stats.command_line import shared
-from tea_stats.diagnosis import ASSUMPTIONS, Diagnosis, Finding, Kind, Recommendation, Tail, Verdict
-from tea_stats.diagnosis.recommendation import CLEARLY, SATURATED, SMALL_ERROR, TEA
+from tea_stats.command_line.shared import Part
+from tea_stats.diagnosis import (
+    ASSUMPTIONS,
+    Diagnosis,
+    Finding,
+    Kind,
+    Recommendation,
+    Tail,
+    Trouble,
+    Verdict,
+)
+from tea_stats.diagnosis.recommendation import SATURATED, SMALL_ERROR, TEA
+from tea_stats.diagnosis.simulation import Score
 
 COLOURS = {
     Verdict.HOLDS: "green",
@@ -21,21 +32,24 @@ COLOURS = {
 #: estimators in the table of errors, least error first
 SHOWN = 5
 ALWAYS_SHOWN = ("tea", "rloo", "grpo")
-INDENT = (0, 0, 0, 2)
 
 
-def verdicts(console: Console, file: str, result: Diagnosis) -> None:
-    """Print a summary of the log, a table of verdicts, and remedies for those that do not hold."""
+def headline(file: str, result: Diagnosis) -> Iterator[Part]:
+    """Yield a summary of the log."""
     values = result.values
     sizes = f"{values.smallest}"
     if values.largest > values.smallest:
         sizes = f"{values.smallest} to {values.largest} (median {values.median})"
-    console.print(Text(f"\n{file}", style="bold"))
-    console.print(
+    yield Text(shared.printable(file), style="bold")
+    yield (
         f"{values.prompts:,} prompts, {values.rollouts:,} rollouts, {sizes} each; "
         f"{values.kind} rewards, {values.distinct:,} distinct; "
         f"{values.top_share:.1%} of the rollouts have the largest, {values.top:g}"
     )
+
+
+def verdicts(result: Diagnosis) -> Iterator[Part]:
+    """Yield a table of verdicts, and remedies for those that do not hold."""
     table = shared.table("assumption", "verdict", "estimate, 95 % interval", "tolerated")
     for finding in result.findings:
         assumption = ASSUMPTIONS[finding.name]
@@ -45,11 +59,25 @@ def verdicts(console: Console, file: str, result: Diagnosis) -> None:
             number(finding),
             tolerated(finding.name),
         )
-    console.print(table)
-    for line in _remarks(result):
-        console.print(Padding(line, INDENT))
+    yield table
+    yield from _remarks(result)
     if result.tail is not None:
-        console.print(Padding(_tail_sample(result, result.tail), INDENT))
+        yield _tail_sample(result, result.tail)
+
+
+def costs(named: Sequence[Trouble]) -> Iterator[Part]:
+    """Yield what troubles the log, with its cost."""
+    if not named:
+        return
+    table = shared.table("trouble", "cost", title="What troubles this log")
+    for trouble in named:
+        table.add_row(trouble.title, f"{trouble.cost:.3g} ± {trouble.cost_mcse:.1g}")
+    yield table
+    for trouble in named:
+        yield (
+            f"{trouble.title}: {trouble.found}. Cost: {trouble.meaning}, {trouble.cost:.3g}. "
+            f"Cure: {trouble.cure}."
+        )
 
 
 def _tail_sample(result: Diagnosis, tail: Tail) -> str:
@@ -65,9 +93,9 @@ def _tail_sample(result: Diagnosis, tail: Tail) -> str:
     )
 
 
-def _remarks(result: Diagnosis) -> list[str | Text]:
+def _remarks(result: Diagnosis) -> list[Part]:
     """Return remedies for the assumptions that do not hold."""
-    remarks: list[str | Text] = []
+    remarks: list[Part] = []
     for finding in result.findings:
         assumption = ASSUMPTIONS[finding.name]
         title = (f"{assumption.title} ", COLOURS[finding.verdict])
@@ -111,61 +139,71 @@ def tolerated(name: str) -> str:
     return f"up to {high:g}" if low == -math.inf else f"{low:g} to {high:g}"
 
 
-def advice(console: Console, choice: Recommendation) -> None:
-    """Print the recommendation, its reason, and the table of errors."""
-    console.print(Text(f"\nFor best-of-{choice.N}: {choice.estimator}", style="bold"))
-    lines = [reason(choice)]
+def advice(choice: Recommendation, believed: BatchReport | None = None) -> Iterator[Part]:
+    """Yield the recommendation, its reason, and the table of errors."""
+    yield Text(f"For best-of-{choice.N}: {choice.estimator}", style="bold")
+    yield from reasons(choice)
+    if believed is not None:
+        yield f"{choice.default} takes a batch of this log for: {believed}"
     if choice.saturation < SATURATED:
-        lines.append(
+        yield (
             f"Saturated: at this N the gradient is {choice.saturation:.2g} times as long as the "
             "mean reward's. Little is left to learn; use a smaller N or harder prompts."
         )
     elif choice.score(choice.estimator).error > 1.0:
-        lines.append("Its error exceeds 1, that of taking no step: more rollouts are needed.")
+        yield "Its error exceeds 1, that of taking no step: more rollouts are needed."
     alphas = _error(choice, TEA[choice.alpha]), _error(choice, "tea")
-    lines.append(f"Best alpha for TEA: {choice.alpha:g}, error {alphas[0]} (0.25: {alphas[1]}).")
-    lines.append(how_many(choice))
-    for line in lines:
-        console.print(Padding(line, INDENT))
+    yield f"Best alpha for TEA: {choice.alpha:g}, error {alphas[0]} (0.25: {alphas[1]})."
+    yield how_many(choice)
     sizes = sorted({score.m for score in choice.scores})
-    table = shared.table("error", *(f"m = {m}" for m in sizes))
+    itself = [f"the log itself, m = {choice.m}"] if choice.resampled else []
+    table = shared.table("error", *itself, *(f"m = {m}" for m in sizes))
     ranked = [score.estimator for score in choice.at(choice.m)[:SHOWN]]
-    for label in dict.fromkeys([*ranked, choice.default, *ALWAYS_SHOWN]):
+    own = sorted(choice.resampled, key=lambda score: score.error)[:SHOWN]
+    labels = [choice.estimator, *(score.estimator for score in own), *ranked, choice.default]
+    for label in dict.fromkeys([*labels, *ALWAYS_SHOWN]):
         here = {
             score.m: f"{score.error:.2g}" for score in choice.scores if score.estimator == label
         }
-        table.add_row(label, *(here.get(m, "") for m in sizes))
-    console.print(table)
+        on_log = choice.on_the_log(label)
+        first = [f"{on_log.error:.2g}" if on_log else ""] if itself else []
+        table.add_row(label, *first, *(here.get(m, "") for m in sizes))
+    yield table
     laws = ", ".join(f"{law} ({weight:.0%})" for law, weight in choice.laws.items())
-    console.print(
-        Padding(
-            f"Error: E‖ĝ − ∇V_N‖²/‖∇V_N‖² of the mean gradient of {choice.prompts} prompts; "
-            f"{choice.batches} batches simulated from {laws}. A policy can move in directions "
-            'other than the law\'s parameters: docs/diagnose.md, "Where it can mislead".',
-            INDENT,
-        )
+    log = "The log itself: its own prompts and rewards, drawn again. " if choice.resampled else ""
+    yield (
+        f"Error: E‖ĝ − ∇V_N‖²/‖∇V_N‖² of the mean gradient of {choice.prompts} prompts; "
+        f"{choice.batches} batches simulated. {log}m = …: {laws}. A policy can move in directions "
+        'other than these: docs/diagnose.md, "Where it can mislead".'
     )
 
 
 def _error(choice: Recommendation, label: str) -> str:
-    score = choice.score(label)
-    return f"{score.error:.3g} ± {score.error_mcse:.1g}"
+    return _text(choice.score(label))
 
 
-def reason(choice: Recommendation) -> str:
-    """Return how the choice compares with the default, or the default with the best."""
+def reasons(choice: Recommendation) -> Iterator[str]:
+    """Yield how the choice compares with the default, and the default with the best."""
     name, usual = choice.estimator, choice.default
-    best = choice.score(choice.best)
-    error = f"{name} has error {_error(choice, name)} at m = {choice.m}"
-    difference = f"{abs(best.difference):.2g} ± {best.difference_mcse:.1g}"
+    mine, other = choice.on_the_log(name), choice.on_the_log(usual)
+    where = "on the log itself" if choice.resampled else "on the log's own prompts"
+    if mine is None or other is None:
+        mine, other = choice.score(name), choice.score(usual)
+    error = f"{name} has error {_text(mine)} {where} at m = {choice.m}"
     if name != usual:
-        return f"{error}, the default {usual} {_error(choice, usual)}: {difference} more."
-    if best.difference >= 0.0:
-        return f"{error}, the smallest of all. It is the default."
-    why = f"not significant at {CLEARLY:g} s.e."
-    if -best.difference > CLEARLY * best.difference_mcse:
-        why = "less than a third, too little to choose by, as the law is an estimate"
-    return f"{error}. It is the default; {best.estimator} has {difference} less ({why})."
+        more = f"{abs(mine.difference):.2g} ± {mine.difference_mcse:.1g}"
+        yield f"{error}, the default {usual} {_text(other)}: {more} more."
+    else:
+        yield f"{error}. It is the default."
+    best = choice.score(choice.best)
+    if name == usual and not choice.resampled and best.difference < 0.0:
+        yield f"{choice.best} has {abs(best.difference):.2g} ± {best.difference_mcse:.1g} less."
+    if choice.resampled:
+        yield f"On laws fitted to the log: {_error(choice, name)}."
+
+
+def _text(score: Score) -> str:
+    return f"{score.error:.3g} ± {score.error_mcse:.1g}"
 
 
 def how_many(choice: Recommendation) -> str:

@@ -37,7 +37,7 @@ def command(name: Name = None, as_json: shared.Json = False) -> None:
     """
     shown = list(ESTIMATORS.values()) if name is None else [lookup(name, {})]
     if as_json:
-        shared.print_json({estimator.name: content(estimator) for estimator in shown})
+        shared.print_json(None, {estimator.name: content(estimator) for estimator in shown})
     elif name is None:
         show_all(shared.console())
     else:

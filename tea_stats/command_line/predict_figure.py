@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tea_stats.command_line.figures import STYLE, WIDTH, budgets
 from tea_stats.prediction import METHODS, Forecast
 
-SUFFIXES = (".png", ".pdf", ".svg")
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "savefig.dpi": 200,
-}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def check(path: Path) -> None:
-    """Raise ValueError if a figure cannot be written there, before anything is computed."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"--figure is {path}; give a name that ends in {', '.join(SUFFIXES)}")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"--figure is {path}, in a folder that does not exist; make it first")
-
-
-def draw(forecast: Forecast, path: Path, target_reward: float | None) -> None:
-    """Write the figure."""
+def draw(forecast: Forecast, target_reward: float | None) -> Figure:
+    """Return the figure: curves, and below them the backtest."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 3.9), layout="constrained")
         if forecast.backtest is None:
+            figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
             _curves(figure.subplots(), forecast, target_reward)
         else:
-            left, right = figure.subplots(1, 2, width_ratios=(1.55, 1.0))
-            _curves(left, forecast, target_reward)
-            _backtest(right, forecast)
-        figure.savefig(path)
+            figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+            upper, lower = figure.subplots(2, 1, height_ratios=(1.4, 1.0))
+            _curves(upper, forecast, target_reward)
+            _backtest(lower, forecast)
+    return figure
 
 
 def _curves(axes: Any, forecast: Forecast, target_reward: float | None) -> None:
@@ -83,7 +63,7 @@ def _curves(axes: Any, forecast: Forecast, target_reward: float | None) -> None:
         axes.axhline(target_reward, color="#8a8a8a", lw=0.8)
         at_end = {"xy": (1.0, target_reward), "xycoords": ("axes fraction", "data")}
         axes.annotate(f"target {target_reward:g}", **at_end, **note, xytext=(0, 2), ha="right")
-    _budgets(axes, forecast.N // 4 ** np.arange(int(np.log2(forecast.N) / 2) + 1))
+    budgets(axes, forecast.N // 4 ** np.arange(int(np.log2(forecast.N) / 2) + 1))
     axes.set_xlabel("N")
     axes.set_ylabel("mean reward of the best of N")
     prompts = "the population" if forecast.target == "population" else "these prompts"
@@ -106,17 +86,7 @@ def _backtest(axes: Any, forecast: Forecast) -> None:
             ls=":" if name == "max_at_k" else "-" if name == forecast.recommended else "--",
             label="no extrapolation" if name == "max_at_k" else METHODS[name].title,
         )
-    _budgets(axes, test.grid[1::2])
+    budgets(axes, test.grid[1::2])
     axes.set_xlabel("k")
     axes.set_title(f"Backtest: from {test.m} of {test.M} rollouts", weight="bold")
     axes.legend(loc="best")
-
-
-def _budgets(axes: Any, ticks: Any) -> None:
-    """Make the x-axis logarithmic, with these budgets written as integers."""
-    axes.set_xscale("log", base=2)
-    ticks = np.unique(ticks)
-    while len(ticks) > 8:
-        ticks = ticks[::-2]
-    axes.set_xticks(ticks, [f"{N:g}" if N < 1e6 else f"{N:.0e}" for N in ticks])
-    axes.set_xticks([], minor=True)

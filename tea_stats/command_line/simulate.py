@@ -89,6 +89,7 @@ def command(
     whole = rows.pop("all")
     if as_json:
         shared.print_json(
+            "simulate",
             {
                 "law": whole["law"],
                 "estimator": estimator,
@@ -101,7 +102,7 @@ def command(
                 "gradient": {key: whole[key] for key in (*WHOLE, *_errors(WHOLE))},
                 "degenerate": whole["degenerate"],
                 "finite_second_moment": whole["finite_second_moment"],
-            }
+            },
         )
         return
     console = shared.console()

@@ -1,4 +1,4 @@
-"""Test the assumptions of best-of-N estimators on a log of rewards.
+"""Test the assumptions of best-of-N estimators on a log of rewards; name troubles and their cost.
 
 ::
 
@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+from tea_stats.diagnosis.costs import TROUBLES, Trouble, troubles
 from tea_stats.diagnosis.findings import Diagnosis, Finding, diagnose
 from tea_stats.diagnosis.recommendation import Recommendation, recommend
 from tea_stats.diagnosis.tail import Tail, Threshold
+from tea_stats.diagnosis.trust import trust
 from tea_stats.diagnosis.values import Kind, Values
 from tea_stats.diagnosis.verdicts import ASSUMPTIONS, Assumption, Interval, Verdict, judge
 
@@ -24,11 +26,15 @@ __all__ = [
     "Interval",
     "Kind",
     "Recommendation",
+    "TROUBLES",
     "Tail",
     "Threshold",
+    "Trouble",
     "Values",
     "Verdict",
     "diagnose",
     "judge",
     "recommend",
+    "troubles",
+    "trust",
 ]

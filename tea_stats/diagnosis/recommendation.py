@@ -1,4 +1,7 @@
-"""Which estimator, alpha and m for a log and a budget N: by simulation of laws fitted to it."""
+"""Which estimator, alpha and m for a log and a budget N.
+
+By simulation twice: of laws fitted to the log, and of the log's own prompts and rewards.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,12 @@ LARGEST_M = 256
 #: another estimator replaces the default if its error is lower by this share, as the fitted law is
 #: an estimate, and by this many standard errors of the difference, as some 20 are compared
 LESS, CLEARLY = 1 / 3, 3.0
+#: where the fitted laws do not agree, the default must have this many times the error: prompts of
+#: 16 rollouts of one law differ, which costs methods that pool prompts up to so much
+EXAGGERATED = 4.0
+#: what replaces the default has at most this times the least error on the log itself; of several
+#: the one whose worse ratio is least
+WITHIN = 2.0
 #: a batch's gradient with less error than this points the right way
 SMALL_ERROR = 0.1
 #: doubling m is not worth its price if it takes less than this share off the error
@@ -42,11 +51,17 @@ class Recommendation:
     laws : dict
         What was simulated, with weights.
     scores : tuple of Score
-        Every estimator at every m.
+        Every estimator at every m, on the laws.
+    resampled : tuple of Score
+        Every estimator at `m` on continuous rewards of the log itself; empty where `scores` are of
+        the log's own prompts already.
+    worst : dict
+        For every estimator at `m`: its error over the least one, on the laws or on the log itself,
+        whichever is larger.
     estimator : str
         The recommended one: `default`, unless another is clearly better.
     best : str
-        The one with the least error at m.
+        The one with the least error at m, on the laws.
     default : str
         `tea_stats.RECOMMENDED`.
     alpha : float
@@ -64,6 +79,8 @@ class Recommendation:
     batches: int
     laws: dict[str, float]
     scores: tuple[Score, ...]
+    resampled: tuple[Score, ...]
+    worst: dict[str, float]
     estimator: str
     best: str
     default: str
@@ -75,6 +92,10 @@ class Recommendation:
         """Return the score of an estimator at an m, by default the one of the choice."""
         m = self.m if m is None else m
         return next(s for s in self.scores if (s.estimator, s.m) == (estimator, m))
+
+    def on_the_log(self, estimator: str) -> Score | None:
+        """Return the score of an estimator on the log itself, None where there is none."""
+        return next((s for s in self.resampled if s.estimator == estimator), None)
 
     def at(self, m: int) -> list[Score]:
         """Return the scores at an m, least error first."""
@@ -123,8 +144,11 @@ def recommend(
     -----
     Continuous rewards: the laws of `linear.library.LIBRARY` that the log's best-of-k curve makes
     likely, at most three, each measured by `monte_carlo.measure` in location and scale, or where a
-    law cannot be shifted in its own parameters, and averaged by their weights. The default chooses
-    among the same laws, which is to its advantage where none of them fits. Few-valued rewards:
+    law cannot be shifted in its own parameters, and averaged by their weights; and the prompts and
+    rewards of the log, with a tail beyond them (`tea_stats.diagnosis.resampled`). The default may
+    choose among the same laws, which is to its advantage where none of them fits; the log itself
+    decides. Another estimator replaces the default if its error there is significantly lower, by a
+    third where the laws agree, and by a factor of four where they do not. Few-valued rewards:
     prompts with the log's own frequencies, in the logits of the values.
     """
     check_log(log)
@@ -140,6 +164,7 @@ def recommend(
     usual = min(LARGEST_M, max(2, values.median))
     sizes = as_counts("m", m, at_least=2) if m is not None else (usual, *SIZES)
     setting = Setting(N, sorted(set(sizes)), prompts, batches, seed)
+    own: list[Score] = []
     if values.kind is not Kind.CONTINUOUS:
         binary = values.kind is Kind.BINARY
         simulated = simulation.few_valued(log, setting, binary=binary)
@@ -151,15 +176,30 @@ def recommend(
                 "draw more rollouts of a prompt, or name the column that identifies the prompt"
             )
         simulated = simulation.continuous(sets, setting)
-    return _choose(simulated, setting, sizes[0])
+        own = simulation.resampled(log, setting, sizes[0])
+    return _choose(simulated, setting, sizes[0], own)
 
 
-def _choose(simulated: Simulated, setting: Setting, m: int) -> Recommendation:
+def _choose(
+    simulated: Simulated, setting: Setting, m: int, own: Sequence[Score] = ()
+) -> Recommendation:
     """Pick the default unless another estimator is clearly better; then alpha and m."""
     here = {s.estimator: s for s in simulated.scores if s.m == m}
-    best, default = min(here.values(), key=lambda s: s.error), here[RECOMMENDED]
-    clear = -best.difference > max(CLEARLY * best.difference_mcse, LESS * default.error)
-    chosen = best.estimator if clear else RECOMMENDED
+    sources = [here] + ([{s.estimator: s for s in own}] if own else [])
+    worst = {
+        label: max(source[label].error / _least(source) for source in sources)
+        for label in here
+        if all(label in source for source in sources)
+    }
+    # the log itself decides: its rewards are there, whatever law fits them
+    decides = sources[-1]
+    near = [x for x in worst if decides[x].error <= WITHIN * _least(decides)]
+    rival = decides[min(near, key=lambda label: worst[label])]
+    usual = decides[RECOMMENDED]
+    agreed = here[rival.estimator].error < (1.0 - LESS) * here[RECOMMENDED].error
+    enough_less = (1.0 - LESS if agreed else 1.0 / EXAGGERATED) * usual.error
+    clear = rival.error < enough_less and -rival.difference > CLEARLY * rival.difference_mcse
+    chosen = rival.estimator if clear else RECOMMENDED
     errors = {s.m: s.error for s in simulated.scores if s.estimator == chosen}
     return Recommendation(
         N=setting.N,
@@ -168,13 +208,19 @@ def _choose(simulated: Simulated, setting: Setting, m: int) -> Recommendation:
         batches=setting.batches,
         laws=simulated.laws,
         scores=tuple(simulated.scores),
+        resampled=tuple(own),
+        worst=worst,
         estimator=chosen,
-        best=best.estimator,
+        best=min(here.values(), key=lambda s: s.error).estimator,
         default=RECOMMENDED,
-        alpha=min((a for a in TEA if TEA[a] in here), key=lambda a: here[TEA[a]].error),
+        alpha=min((a for a in TEA if TEA[a] in worst), key=lambda a: worst[TEA[a]]),
         enough_m=enough(errors),
         saturation=simulated.saturation,
     )
+
+
+def _least(scores: Mapping[str, Score]) -> float:
+    return min(score.error for score in scores.values())
 
 
 def enough(errors: Mapping[int, float]) -> int | None:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tea_stats.best_of_n import exact
-from tea_stats.diagnosis import candidates, few_valued as _few_valued
+from tea_stats.diagnosis import candidates, few_valued as _few_valued, resampled as _resampled
 from tea_stats.diagnosis.sets import Sets
 from tea_stats.estimators import RECOMMENDED
 from tea_stats.families.law import Array, Law
 from tea_stats.monte_carlo import measurement
+from tea_stats.resampling import dirichlet, prompt_laws
 from tea_stats.reward_log.log import RewardLog
 
 
@@ -109,7 +110,7 @@ def _errors(law: Law, m: int, setting: Setting) -> dict[str, list[float]]:
 def few_valued(log: RewardLog, setting: Setting, *, binary: bool) -> Simulated:
     """Simulate batches of the log's own prompts."""
     rng = np.random.default_rng(setting.seed)
-    values, chances = _few_valued.prompt_laws(log, rng)
+    values, chances = dirichlet.prompt_laws(log, rng)
     exact = _few_valued.truths(values, chances, setting.N)
     if not (exact**2).mean() > 0.0:
         raise ValueError(
@@ -138,6 +139,34 @@ def few_valued(log: RewardLog, setting: Setting, *, binary: bool) -> Simulated:
     means = exact.mean(axis=0), _few_valued.truths(values, chances, 1).mean(axis=0)
     top, mean = (float(np.linalg.norm(x)) for x in means)
     return Simulated({"the log's own prompts": 1.0}, scores, top / mean)
+
+
+def resampled(log: RewardLog, setting: Setting, m: int) -> list[Score]:
+    """Simulate batches of the log's own prompts and continuous rewards, at one m.
+
+    Nothing where no prompt has anything to gain.
+    """
+    rng = np.random.default_rng(setting.seed)
+    laws = prompt_laws(log, setting.N, few=False, rng=rng)
+    errors = _resampled.measure(
+        laws,
+        candidates.estimators(m, setting.N, values=None, binary=False),
+        m,
+        setting.N,
+        prompts=setting.prompts,
+        batches=setting.batches,
+        rng=rng,
+    )
+    square, truth, _ = errors.pop("exact")
+    if not square.mean() > 0.0:
+        return []
+    default = errors[RECOMMENDED][0]
+    scores = []
+    for label, (error, g, _) in errors.items():
+        cosine = _cosine(g.mean(axis=0), truth.mean(axis=0))
+        both = (*ratio(error, square), *ratio(error - default, square))
+        scores.append(Score(label, m, *both, cosine))
+    return scores
 
 
 def ratio(x: Array, y: Array) -> tuple[float, float]:

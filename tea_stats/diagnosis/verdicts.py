@@ -109,7 +109,8 @@ ASSUMPTIONS: Mapping[str, Assumption] = MappingProxyType(
             ideal=(0.0, 0.0),
             tolerated=(-0.1, 0.1),
             reason="within 0.1, Gaussian extrapolation misses some 20 % of the rise from m to 64 m",
-            otherwise="TEA and linear TEA extrapolate wrongly: use auto_tea, or max_at_k",
+            otherwise="TEA and linear TEA extrapolate wrongly: take the estimator recommended, or "
+            "max_at_k",
         ),
         "straight_plot": Assumption(
             "straight QQ plot",
@@ -117,7 +118,8 @@ ASSUMPTIONS: Mapping[str, Assumption] = MappingProxyType(
             ideal=(0.0, 0.0),
             tolerated=(-0.1, 0.1),
             reason="a slope that changes by 10 % a doubling changes by half from m to 64 m",
-            otherwise="the plot cannot be extended as a line: draw more rollouts, or use auto_tea",
+            otherwise="the plot cannot be extended as a line: draw more rollouts, or take "
+            "the estimator recommended",
         ),
         "finite_variance": Assumption(
             "finite variance",

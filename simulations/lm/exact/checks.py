@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulations.lm import engine, tree as trees
+from simulations.lm import attention, tree as trees
 from simulations.lm.exact.train import Rated
 from simulations.lm.policies import Policy
 from simulations.lm.train import put
@@ -32,7 +32,7 @@ def plain_logprobs(policy: Policy, tree: Tree, leaves: Array) -> Array:
     try:
         logits = model(sequences, use_cache=False).logits[:, tree.length - 1 : -1]
     finally:
-        model.set_attn_implementation(engine.NAME)
+        model.set_attn_implementation(attention.NAME)
     total = torch.zeros(len(answers), dtype=torch.float64)
     prefix = torch.zeros(len(answers), dtype=torch.long)
     for depth, tokens in enumerate(tree.sets):

@@ -18,8 +18,9 @@ from simulations.core.jobs import Job
 from simulations.core.progress import Account
 from simulations.lm import packages
 from simulations.lm.exact import summary
+from simulations.lm.exact.plan import ORDER, Run, measured_scenarios, runs
 from simulations.lm.exact.schema import ExactStudy, Part
-from simulations.lm.exact.study import Run, Study, folder_of, runs
+from simulations.lm.exact.study import Study
 
 #: jobs between two writings of the tables
 TABLES_EVERY = 10
@@ -30,9 +31,9 @@ def run_study(study: ExactStudy, out: Path, part: Part = Part.all, workers: int 
     plan = manifests.describe(study.model_dump(mode="json"))
     with manifests.run(out, plan, ["seeds"], packages=packages()) as manifest:
         with engines.local(workers) as (executor, parallel), progress.bar(0) as account:
-            # the core first: what a study that is cut short is worth most by
-            for one in (Part.core, Part.all) if part is Part.all else (part,):
-                manifest["checks"] = run(study, out, one, executor, parallel, account)
+            for one in ORDER if part is Part.all else (part,):
+                checked = run(study, out, one, executor, parallel, account)
+                manifest["checks"] = manifest.get("checks", {}) | checked
 
 
 def run(
@@ -45,12 +46,10 @@ def run(
     """
     torch.set_num_threads(1)
     main = Study(study, out)
-    planned = list(runs(study, part))
-    # estimators before training do not depend on the N that a policy is trained for
-    laws = {} if part is Part.core else {folder_of(study, x): x for x in study.scenarios}
-    for label in dict.fromkeys([*(one.scenario for one in planned), *laws.values()]):
+    planned, laws = runs(study, part), measured_scenarios(study, part)
+    for label in dict.fromkeys([*(one.scenario for one in planned), *laws]):
         main.begin(label, account.doing)
-    todo = _lacking(main, planned, list(laws.values()))
+    todo = _lacking(main, planned, laws)
     account.more(len(todo))
     account.doing(", ".join(dict.fromkeys(one.scenario for one in planned)) or "laws")
     for done, _ in enumerate(jobs.compute(todo, executor, parallel), 1):
@@ -69,10 +68,10 @@ def _lacking(main: Study, planned: list[Run], laws: list[str]) -> list[Job]:
         path = main.path(one)
         some.setdefault(path, Job(path, _marks(main, path), trained, (text, main.out, one)))
     for label in laws:
-        for place, path in enumerate(main.laws(label)):
-            some.setdefault(
-                path, Job(path, _marks(main, path), measured, (text, main.out, label, place))
-            )
+        for kind in ("quality", "pools"):
+            for place, path in enumerate(main.laws(label, kind)):
+                arguments = text, main.out, label, place, kind
+                some.setdefault(path, Job(path, _marks(main, path), measured, arguments))
     return [job for job in some.values() if not job.kept()]
 
 
@@ -95,6 +94,6 @@ def trained(text: str, out: Path, one: Run) -> pd.DataFrame:
     return _loaded(text, out).curve(one)
 
 
-def measured(text: str, out: Path, label: str, place: int) -> pd.DataFrame:
-    """Return the estimators' moments on one prompt's law."""
-    return _loaded(text, out).measured(label, place)
+def measured(text: str, out: Path, label: str, place: int, kind: str) -> pd.DataFrame:
+    """Return what is measured before training on one prompt's law."""
+    return _loaded(text, out).measured(label, place, kind)

@@ -16,10 +16,19 @@ EXACT: dict[str, int | None] = {"exact ∇V_N": None, "exact ∇V_1": 1}
 
 
 class Part(StrEnum):
-    """What of a study is run: its first main arms, the estimators before training, or all."""
+    """What of a study is run, in the order in which `all` runs it.
+
+    `core` has the main and the exact arms of the first scenario at the first step size, `rates` the
+    same at the other step sizes, `quality` the estimators before training and pools (of the first
+    scenario's reward), `rest` whatever else is trained and measured, `sweep` other numbers of
+    rollouts a step.
+    """
 
     core = "core"
+    rates = "rates"
     quality = "quality"
+    rest = "rest"
+    sweep = "sweep"
     all = "all"
 
 
@@ -51,7 +60,8 @@ class Training(Table):
 class Quality(Table):
     """Estimators before training: prompts, group sizes, budgets, rollouts a prompt and m.
 
-    `directions` are random ones of the adapters, `core` the size of the head's.
+    The largest m shows what bias is left. `directions` are random ones of the adapters, `core` the
+    size of the head's.
     """
 
     count: int = Field(16, ge=2, description="Trained prompts.")
@@ -60,6 +70,32 @@ class Quality(Table):
     reps: int = Field(2**18, ge=256, description="Rollouts for every m.")
     directions: int = Field(96, ge=1)
     core: tuple[int, int] = (8, 4)
+
+
+class Pools(Table):
+    """Pools drawn from the exact laws: sizes, budgets, pools of each size, and prompts.
+
+    Of `order_draws` of them the estimators are measured too, in groups of m, `reps` rollouts each.
+    """
+
+    sizes: tuple[int, ...] = Field((512, 2048, 8192, 32_768), min_length=1)
+    N: tuple[int, ...] = (128, 512)
+    draws: int = Field(8, ge=2)
+    count: int = Field(4, ge=1, description="Trained prompts.")
+    order_draws: int = Field(2, ge=0)
+    order_sizes: tuple[int, ...] = (2048, 32_768)
+    m: int = Field(16, ge=2)
+    reps: int = Field(2**15, ge=256)
+
+
+class Sweep(Table):
+    """Other numbers of prompts a step, at equal rollouts in all, in the first scenario.
+
+    A step of b times as many prompts is the root of b as large. Arms are `estimators`.
+    """
+
+    batches: tuple[int, ...] = (2, 8, 32, 64)
+    estimators: tuple[str, ...] = ()
 
 
 class ExactStudy(Table):
@@ -78,13 +114,29 @@ class ExactStudy(Table):
     adapter: Adapter = Adapter(rank=8, layers=2)
     training: Training
     quality: Quality = Quality()
+    pools: Pools = Pools()
+    sweep: Sweep = Sweep()
     estimators: dict[str, EstimatorTable] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _check(self) -> ExactStudy:
-        unknown = [label for label in self.main if label not in self.estimators]
-        if unknown:
-            raise ValueError(f"main has {unknown[0]!r}, which is not among the estimators; add it")
+        for name, labels in (("main", self.main), ("sweep.estimators", self.sweep.estimators)):
+            unknown = [label for label in labels if label not in self.estimators]
+            if unknown:
+                raise ValueError(
+                    f"{name} has {unknown[0]!r}, which is not among the estimators; add it"
+                )
+        whole = self.training.batch * self.training.steps
+        uneven = [batch for batch in self.sweep.batches if batch < 1 or whole % batch]
+        if uneven:
+            raise ValueError(
+                f"sweep.batches has {uneven[0]}; give divisors of batch × steps, {whole}"
+            )
+        if self.pools.count > self.quality.count:
+            raise ValueError(
+                f"pools.count is {self.pools.count} and quality.count {self.quality.count}; give "
+                "no more than that"
+            )
         taken = [label for label in self.estimators if label in EXACT]
         if taken:
             raise ValueError(f"estimators has the label {taken[0]!r}, which is an exact arm's")

@@ -1,83 +1,26 @@
-"""The exact training study: each job a file of a folder, made once, so that a killed run continues.
-
-An estimator whose advantages are the same at several N is trained once and serves them all.
-"""
+"""The exact training study: each job a file of a folder, made once, so a killed run continues."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from simulations.core import store
 from simulations.core.store import once, slug
 from simulations.lm import models, prompts, rewards
-from simulations.lm.exact import checks, law, quality, train
+from simulations.lm.exact import checks, law, pools, quality, train
 from simulations.lm.exact.build import build
-from simulations.lm.exact.schema import EXACT, ExactStudy, Part, Scenario
+from simulations.lm.exact.plan import Run, folder_of, serving
+from simulations.lm.exact.schema import EXACT, ExactStudy, Scenario
 from simulations.lm.pools import sketch
 from simulations.lm.prompts import Prompt
 from simulations.lm.train import TRAIN, Arm, Course, put
 from simulations.lm.tree import Array, Enumerated, Tree
-from tea_stats.estimators.record import same
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run: an arm of a scenario at a step size, with a seed."""
-
-    scenario: str
-    label: str
-    rate: float
-    seed: int
-
-
-def runs(study: ExactStudy, part: Part) -> Iterator[Run]:
-    """Yield training runs, those first that a shortened study needs most.
-
-    Main arms before exact ones, which take four times as long and hardly differ between seeds;
-    these before others, the first scenario and step size before others, all arms of a seed before
-    the next seed.
-    """
-    core, main = part is Part.core, (study.main, tuple(EXACT))
-    others = tuple(label for label in study.estimators if label not in study.main)
-    for labels in {Part.core: main, Part.quality: (), Part.all: (*main, others)}[part]:
-        for scenario in list(study.scenarios)[: 1 if core else None]:
-            for rate in study.training.rates[: 1 if core else None]:
-                for seed in range(study.seeds):
-                    for label in labels:
-                        yield Run(scenario, label, rate, seed)
-
-
-def serving(study: ExactStudy, scenario: Scenario, label: str) -> int:
-    """Return the least N among scenarios that differ in N alone at which an arm is the same."""
-    N = scenario.N
-    family = [
-        other.N
-        for other in study.scenarios.values()
-        if other.model_dump(exclude={"N"}) == scenario.model_dump(exclude={"N"})
-    ]
-    if label in EXACT:
-        return N if EXACT[label] is None else min(family)
-    estimator = study.estimators[label].record()
-
-    def constants(budget: int) -> tuple[Any, ...]:
-        slope = estimator.slope_constant(budget) if estimator.affine else 0.0
-        return estimator.prepare(scenario.m, budget), slope
-
-    return min(other for other in family if same(constants(other), constants(N)))
-
-
-def folder_of(study: ExactStudy, label: str) -> str:
-    """Return the name of a scenario's folder: all but N."""
-    scenario = study.scenarios[label].model_dump(exclude={"N"})
-    return f"{scenario['reward']}-{store.digest(scenario)[:6]}"
 
 
 class Study:
@@ -96,6 +39,8 @@ class Study:
         scenario = self.study.scenarios[run.scenario]
         N = serving(self.study, scenario, run.label)
         name = f"{run.label}-{N}-{run.rate:g}-{run.seed}"
+        if run.batch is not None:
+            name += f"-batch-{run.batch}"
         return self.folder(run.scenario) / "arms" / f"{slug(name)}.parquet"
 
     def folder(self, label: str) -> Path:
@@ -132,8 +77,7 @@ class Study:
             sets = {f"tokens_{depth}": tokens.numpy() for depth, tokens in enumerate(tree.sets)}
             return sets | {"entering": tree.entering.numpy(), "start": tree.start}
 
-        name = f"{scenario.model}-{scenario.temperature:g}"
-        arrays = once(self.out / "jobs" / "trees" / slug(name) / f"{slug(prompt.id)}.npz", grown)
+        arrays = once(self._of_model("trees", scenario, prompt.id), grown)
         sets = tuple(torch.from_numpy(arrays[f"tokens_{depth}"]) for depth in range(len(sizes)))
         entering, start = torch.from_numpy(arrays["entering"]), arrays["start"]
         prefixes = sum(len(tokens) for tokens in sets[1:])
@@ -151,8 +95,21 @@ class Study:
             return {"rewards": reward([prompt.text] * len(distinct), distinct.tolist())[place]}
 
         assert self.loaded is not None
-        path = self.loaded / "rewards" / f"{slug(prompt.id)}.npz"
-        return once(path, judged)["rewards"]
+        return once(self.loaded / "rewards" / f"{slug(prompt.id)}.npz", judged)["rewards"]
+
+    def files(self, label: str, prompt: Prompt) -> tuple[Path, Path, Path]:
+        """Return the files of a prompt's tree, rewards and scores."""
+        scenario = self.study.scenarios[label]
+        return (
+            self._of_model("trees", scenario, prompt.id),
+            self.folder(label) / "rewards" / f"{slug(prompt.id)}.npz",
+            self._of_model("scores", scenario, prompt.id),
+        )
+
+    def _of_model(self, kind: str, scenario: Scenario, prompt: str) -> Path:
+        """Return a file that all rewards share."""
+        name = slug(f"{scenario.model}-{scenario.temperature:g}")
+        return self.out / "jobs" / kind / name / f"{slug(prompt)}.npz"
 
     def begin(self, label: str, doing: Callable[[str], None] = lambda text: None) -> None:
         """Write what holds before training: values, gradients' cosines, checks of exactness."""
@@ -191,41 +148,54 @@ class Study:
             ]
         return pd.DataFrame(rows)
 
-    def laws(self, label: str) -> list[Path]:
-        """Return the files of the estimators' moments on the first prompts, before training."""
-        some = self.trained[: self.study.quality.count]
-        return [self.folder(label) / "quality" / f"{slug(x.id)}.parquet" for x in some]
+    def laws(self, label: str, kind: str) -> list[Path]:
+        """Return the files of what is measured before training on the first prompts.
 
-    def measured(self, label: str, place: int) -> pd.DataFrame:
-        """Return every estimator's mean and variance along the scores of one prompt."""
+        `kind` is "quality", the estimators' moments, or "pools", what pools say of them.
+        """
+        study = self.study
+        count = {"quality": study.quality.count, "pools": study.pools.count}[kind]
+        some = self.trained[:count]
+        return [self.folder(label) / kind / f"{slug(x.id)}.parquet" for x in some]
+
+    def law(self, label: str, place: int) -> law.Leaves:
+        """Return the law of a prompt, with the scores of its leaves; rewards share the scores."""
         self.load(label)
-        put(self.weights, self.start)
-        plan, seed = self.study.quality, self.study.seed
+        scenario, plan, seed = self.study.scenarios[label], self.study.quality, self.study.seed
         rated = self.prompts[place]
-        along = law.directions(self.model, plan.directions, seed)
-        tokens = [self.policy.tokenizer(one.tree.prompt)["input_ids"] for one in self.prompts]
-        head = sketch.choose(self.policy, tokens, plan.core, seed)
-        scores = np.concatenate(
-            [
-                law.adapter_scores(self.model, rated.tree, along),
-                law.head_scores(self.model, rated.tree, head),
-            ],
-            axis=1,
-        )
-        leaves = law.Leaves(rated.rewards, rated.tree.start, scores)
-        return quality.measured(plan, leaves, self.study.estimators, seed)
+
+        def scored() -> dict[str, Array]:
+            put(self.weights, self.start)
+            along = law.directions(self.model, plan.directions, seed)
+            tokens = [self.policy.tokenizer(one.tree.prompt)["input_ids"] for one in self.prompts]
+            head = sketch.choose(self.policy, tokens, plan.core, seed)
+            adapter = law.adapter_scores(self.model, rated.tree, along)
+            return {"adapter": adapter, "head": law.head_scores(self.model, rated.tree, head)}
+
+        scores = once(self._of_model("scores", scenario, rated.id), scored)
+        vectors = np.concatenate([scores["adapter"], scores["head"]], axis=1)
+        return law.Leaves(rated.rewards, rated.tree.start, vectors)
+
+    def measured(self, label: str, place: int, kind: str) -> pd.DataFrame:
+        """Return a table of `laws`: estimators on the law of a prompt, or pools drawn from it."""
+        leaves, seed, estimators = self.law(label, place), self.study.seed, self.study.estimators
+        if kind == "pools":
+            return pools.measured(self.study.pools, leaves, estimators, seed)
+        return quality.measured(self.study.quality, leaves, estimators, seed)
 
     def curve(self, run: Run) -> pd.DataFrame:
         """Train one arm from the start; return its exact evaluations along the way."""
         self.load(run.scenario)
         scenario, training = self.study.scenarios[run.scenario], self.study.training
         depth, key = len(self.study.trees.sizes), (TRAIN, run.seed)
-        course = Course(
-            self.trained, training.batch, training.steps, depth, self.study.seed, key, 1, 1
-        )
+        batch = run.batch or training.batch
+        steps = training.batch * training.steps // batch
+        evaluate = training.evaluate if batch == training.batch else (steps,)
+        course = Course(self.trained, batch, steps, depth, self.study.seed, key, 1, 1)
         put(self.weights, self.start)
-        arm, N = self.built(run, scenario), self.study.N
-        return train.train(self.model, self.prompts, arm, course, N, training.evaluate)
+        # Adam's own steps do not shrink with the gradient's noise: the root rule
+        arm = replace(self.built(run, scenario), rate=run.rate * (batch / training.batch) ** 0.5)
+        return train.train(self.model, self.prompts, arm, course, self.study.N, evaluate)
 
     def built(self, run: Run, scenario: Scenario) -> Arm | train.Exact:
         """Return what a training run follows."""

@@ -6,13 +6,13 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from simulations.core import store
-from simulations.lm.exact import quality
-from simulations.lm.exact.schema import EXACT, ExactStudy
-from simulations.lm.exact.study import Run, Study
-from simulations.lm.tree import Array
+from simulations.lm.exact import prediction, quality
+from simulations.lm.exact.frontier import frontier, half_width
+from simulations.lm.exact.plan import Run, runs
+from simulations.lm.exact.schema import EXACT, ExactStudy, Part
+from simulations.lm.exact.study import Study
 
 #: a prompt is at the ceiling if V_128 is nearer to its best response than this many standard
 #: deviations of the reward
@@ -20,13 +20,17 @@ ROOM = 0.5
 
 
 def summarise(jobs: Study) -> None:
-    """Write start, gradients, checks, curves, their means over prompts, differences and quality."""
+    """Write the tables of what is finished.
+
+    start, gradients, checks; curves and sweep, their means over prompts (runs), differences,
+    frontier; quality and pools; and prediction, where both a scenario's runs and quality are there.
+    """
     study = jobs.study
     begun = [label for label in study.scenarios if (jobs.folder(label) / "checks.json").exists()]
     start = _every(jobs, begun, "start")
     N = max(budget for budget in study.N if budget <= 128)
     start["ceiling"] = start["most"] - start[f"V_{N}"] < ROOM * start["sd"]
-    curves = _curves(jobs, begun)
+    curves, other = _curves(jobs, begun), _sweep(jobs, begun)
     checks = [{"scenario": x} | store.read(jobs.folder(x) / "checks.json") for x in begun]
     tables = {
         "start": start,
@@ -37,8 +41,16 @@ def summarise(jobs: Study) -> None:
         gain = gains(curves, start, study.N)
         tables |= {"curves": curves, "runs": means(gain)}
         tables["differences"] = differences(gain, study)
+        tables["frontier"] = frontier(gain, study)
+    if len(other):
+        gain_of = gains(other, start, study.N)
+        tables["sweep"] = means(gain_of, "batch")
     if before := _quality(jobs, begun):
         tables["quality"] = pd.concat(before, ignore_index=True)
+    if pools := _pools(jobs, begun):
+        tables["pools"] = pd.concat(pools, ignore_index=True)
+    if "quality" in tables and len(curves):
+        tables["prediction"] = prediction.predicted(tables["quality"], tables["runs"], study)
     for name, table in tables.items():
         store.write(table, jobs.out / f"{name}.parquet")
 
@@ -52,14 +64,25 @@ def _every(jobs: Study, labels: list[str], name: str) -> pd.DataFrame:
 
 
 def _quality(jobs: Study, labels: list[str]) -> list[pd.DataFrame]:
-    """Return the estimators' figures before training, of scenarios whose prompts are all there."""
-    tables = []
+    """Return the estimators' figures before training, of the prompts that are there."""
+    tables, groups = [], (jobs.study.training.batch, quality.BATCH)
     for label in labels:
-        paths = jobs.laws(label)
-        if all(path.exists() for path in paths):
-            names = [prompt.id for prompt in jobs.trained[: len(paths)]]
-            measured = dict(zip(names, map(store.read, paths), strict=True))
-            tables.append(quality.judged(measured).assign(scenario=label))
+        paths = dict(zip((x.id for x in jobs.trained), jobs.laws(label, "quality"), strict=False))
+        measured = {name: store.read(path) for name, path in paths.items() if path.exists()}
+        if len(measured) > 1:
+            tables.append(quality.judged(measured, groups).assign(scenario=label))
+    return tables
+
+
+def _pools(jobs: Study, labels: list[str]) -> list[pd.DataFrame]:
+    """Return what pools say, of the prompts that are there; once for each reward."""
+    tables, seen = [], set()
+    for label in labels:
+        paths = dict(zip((x.id for x in jobs.trained), jobs.laws(label, "pools"), strict=False))
+        fresh = {name: path for name, path in paths.items() if path not in seen and path.exists()}
+        seen |= set(fresh.values())
+        reward = jobs.study.scenarios[label].reward
+        tables += [store.read(path).assign(prompt=x, reward=reward) for x, path in fresh.items()]
     return tables
 
 
@@ -77,6 +100,20 @@ def _curves(jobs: Study, labels: list[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
+def _sweep(jobs: Study, labels: list[str]) -> pd.DataFrame:
+    """Return the last evaluations of runs with any number of prompts a step."""
+    study, tables = jobs.study, []
+    for run in runs(study, Part.sweep):
+        path = jobs.path(run)
+        if run.scenario in labels and path.exists():
+            table = store.read(path)
+            table = table[table["step"] == table["step"].max()]
+            batch = run.batch or study.training.batch
+            tables.append(table.assign(scenario=run.scenario, estimator=run.label, batch=batch))
+            tables[-1] = tables[-1].assign(rate=run.rate, seed=run.seed)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
 def gains(curves: pd.DataFrame, start: pd.DataFrame, N: tuple[int, ...]) -> pd.DataFrame:
     """Return every run's gain in V_N over the start, prompt by prompt, without the ceiling."""
     values = [f"V_{budget}" for budget in N]
@@ -88,9 +125,9 @@ def gains(curves: pd.DataFrame, start: pd.DataFrame, N: tuple[int, ...]) -> pd.D
     return table
 
 
-def means(gain: pd.DataFrame) -> pd.DataFrame:
+def means(gain: pd.DataFrame, *more: str) -> pd.DataFrame:
     """Return the means over prompts of every run: gains, divergence and entropy."""
-    key = ["scenario", "estimator", "rate", "seed", "step", "split"]
+    key = ["scenario", "estimator", "rate", "seed", *more, "step", "split"]
     return gain.drop(columns="prompt").groupby(key, sort=False, as_index=False).mean()
 
 
@@ -119,17 +156,3 @@ def differences(gain: pd.DataFrame, study: ExactStudy) -> pd.DataFrame:
                 rows[-1] |= {"half_seeds": half_width(gap.mean(axis=1)) if len(gap) else np.nan}
                 rows[-1] |= {"half_prompts": half_width(gap.mean(axis=0)) if len(gap) else np.nan}
     return pd.DataFrame(rows)
-
-
-def half_width(values: Array) -> float:
-    """Return half the 95 % t interval of a mean; nan for a single value.
-
-    Examples
-    --------
-    >>> round(half_width(np.array([1.0, 2.0, 3.0])), 3)
-    2.484
-    """
-    n = len(values)
-    if n < 2:
-        return float("nan")
-    return float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from simulations.lm.pools.schema import Measure
+from tea_stats import EmpiricalPool, best_of_n
 from tea_stats.estimators import Estimator, lookup
 
 Array = NDArray[np.float64]
@@ -92,6 +93,62 @@ def mean_gradient(
     gradients = np.einsum("gi,gid->gd", A, scores) / A.shape[1]
     squares = np.einsum("gd,gd->g", gradients, gradients)
     return gradients.mean(axis=0), float(squares.mean()), float(np.mean(A**2))
+
+
+def noise_share(rewards: Array, scores: Array, N: int, cuts: int = CUTS, seed: int = 0) -> float:
+    """Return the share of a pool's squared gradient that is the chance of the draw, from halves.
+
+    The gradients t₁, t₂ of two halves have independent noise, so ⟨t₁, t₂⟩ is that of the model, and
+
+        share = 1 − ⟨t₁, t₂⟩ / ‖t_pool‖²,
+
+    averaged over random cuts; inner products are those of the parameters.
+
+    Parameters
+    ----------
+    rewards : ndarray, shape (M,)
+    scores : ndarray, shape (M, d)
+    N : int
+    cuts, seed : int
+        Random cuts into halves, and the seed of their choice.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> r, nothing = rng.normal(size=(2, 4000))
+    >>> share = [noise_share(r, x[:, None], 16) for x in (r, nothing)]
+    >>> share[0] < 0.05, share[1] > 0.5
+    (True, True)
+    """
+    rng, products = np.random.default_rng(seed), []
+    for _ in range(cuts):
+        cut = np.array_split(rng.permutation(len(rewards)), 2)
+        one, two = (best_of_n.gradient(EmpiricalPool(rewards[h], scores[h]), N) for h in cut)
+        products.append(float(one @ two))
+    own = best_of_n.gradient(EmpiricalPool(rewards, scores), N)
+    return 1.0 - float(np.mean(products)) / float(own @ own)
+
+
+def dimensions(scores: Array, mass: Array | None = None) -> float:
+    """Return the effective number of dimensions of scores, (tr Σ)²/tr Σ², Σ their second moment.
+
+    Examples
+    --------
+    >>> dimensions(np.eye(3)), dimensions(np.eye(3), np.array([1.0, 0.0, 0.0]))
+    (3.0, 1.0)
+    """
+    p = np.full(len(scores), 1.0 / len(scores)) if mass is None else mass
+    moment = (scores * p[:, None]).T @ scores
+    return float(np.trace(moment) ** 2 / np.sum(moment**2))
+
+
+def expected_share(tail: ArrayLike, d: ArrayLike) -> Array:
+    """Return the rule of thumb for `noise_share`: d/(d + M/N), tail = M/N.
+
+    Some M/N rollouts decide V_N; their mean score estimates a direction among d, and the chance of
+    it is d/(M/N) times as long, squared, as what it estimates.
+    """
+    return np.asarray(d) / (np.asarray(d) + np.asarray(tail))
 
 
 def _groups(half: NDArray[np.intp], m: int, rng: np.random.Generator) -> NDArray[np.intp]:

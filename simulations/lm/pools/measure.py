@@ -39,6 +39,19 @@ def normal_ranks(rewards: Array) -> Array:
     return rewards.mean() + rewards.std() * z / z.std()
 
 
+def noise(plan: Measure, pools: Loaded) -> pd.DataFrame:
+    """Return the share of a pool's squared gradient that is chance, by halves and by the rule."""
+    rows = [
+        {"pool": name, "reward": reward, "N": N}
+        | {"share": halves.noise_share(rewards[reward], scores, N)}
+        | {"rule": halves.expected_share(len(scores) / N, halves.dimensions(scores))}
+        for name, (rewards, scores) in pools.items()
+        for reward in plan.rewards
+        for N in plan.N
+    ]
+    return pd.DataFrame(rows)
+
+
 # --- estimators -----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,302 @@
+"""The article's numbers on training an enumerated policy, and sentences that follow from them.
+
+What is claimed depends on what is finished and on every step size: so the sentences are written
+here, from the tables, and say what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.lm import exact_tables
+from analysis.lm.exact_figures import Exact, of_the_mean
+from analysis.paper import latex
+from analysis.paper.latex import count, decimal, number, power_of_ten, row
+from analysis.paper.studies import Studies
+
+#: signs of the arms that follow an exact gradient
+ARMS = {"exact ∇V_N": r"exact $\nabla V_N$", "exact ∇V_1": r"exact $\nabla V_1$"}
+
+
+def numbers(studies: Studies) -> dict[str, str]:
+    """Return the study's settings, checks and sentences by key."""
+    study = studies.lm_exact
+    long = studies.lm_training.manifest["configuration"]
+    values = _settings(study) | _checks(study) | _cosines(study)
+    values |= {
+        "exact/verdict": verdicts(study),
+        "exact/brief": verdict(study, study.stages[0][0], brief=True),
+        "exact/missing": missing(study),
+        "exact/state": state(study),
+        "exact/prediction": prediction(study),
+        "exact/pools": pools(study),
+        "exact/rule": rule(study),
+        "exact/least": least(study),
+        "long/seeds": count(long["seeds"]),
+        "long/tokens": count(long["new_tokens"]),
+        "long/steps": count(long["training"]["steps"]),
+        "long/arms": count(len(long["estimators"])),
+    }
+    return values
+
+
+def rows(studies: Studies) -> dict[str, list[str]]:
+    """Return the table of gains: the first scenario, at every step size that has runs."""
+    study, lines = studies.lm_exact, []
+    for scenario, rate in study.stages:
+        if scenario != study.stages[0][0]:
+            continue
+        for label, cells in exact_tables.gains(study, scenario, rate).iterrows():
+            written = [cell if cell == "–" else number(cell) for cell in cells.astype(str)]
+            lines.append(row([name(str(label)), power_of_ten(rate), *map(_dash, written)]))
+    return {"training": lines}
+
+
+def _dash(cell: str) -> str:
+    return "--" if cell == "–" else cell
+
+
+def name(label: str) -> str:
+    """Write the name of an arm."""
+    return ARMS.get(label) or latex.name(label)
+
+
+def _settings(study: Exact) -> dict[str, str]:
+    settings = study.configuration
+    trees, training = settings["trees"], settings["training"]
+    task = settings["scenarios"][study.stages[0][0]]
+    return {
+        "exact/leaves": count(float(np.prod(trees["sizes"]))),
+        "exact/depth": count(len(trees["sizes"])),
+        "exact/sizes": listed([count(size) for size in trees["sizes"]]),
+        "exact/trained": count(trees["count"]),
+        "exact/heldout": count(trees["heldout_count"]),
+        "exact/rank": count(settings["adapter"]["rank"]),
+        "exact/layers": count(settings["adapter"]["layers"]),
+        "exact/m": count(task["m"]),
+        "exact/N": count(task["N"]),
+        "exact/most": count(max(settings["N"])),
+        "exact/batch": count(training["batch"]),
+        "exact/steps": count(training["steps"]),
+        "exact/rollouts": count(task["m"] * training["batch"] * training["steps"]),
+        "exact/rates": listed([power_of_ten(rate) for rate in training["rates"]]),
+        "exact/seeds": count(settings["seeds"]),
+        "exact/claim": count(exact_tables.SEEDS),
+        "exact/arms": count(len(settings["estimators"])),
+        "exact/scenarios": count(len(settings["scenarios"])),
+    }
+
+
+def _checks(study: Exact) -> dict[str, str]:
+    least, most = study.start["effective"].min(), study.start["effective"].max()
+    left = sorted(study.start.loc[study.start["ceiling"], "prompt"].unique())
+    return {
+        "exact/effective": f"{count(least)} to {count(most)}",
+        "exact/ceiling": listed([latex.name(x) for x in left]) if left else "none",
+        "exact/logprob": power_of_ten(study.checks["logprob_error"].max()),
+        "exact/derivative": power_of_ten(study.checks["derivative_error"].max()),
+    }
+
+
+def _cosines(study: Exact) -> dict[str, str]:
+    """Return the cosine of the gradients of V_1 and V_N in each scenario that was begun."""
+    parts = []
+    for scenario in study.gradients["scenario"].unique():
+        N = study.budget(scenario)
+        batch, alone = of_the_mean(study, scenario)
+        parts.append(
+            f"{latex.name(scenario)}: {decimal(batch[N])} over the batch, {decimal(alone[N])} "
+            "for a prompt"
+        )
+    return {"exact/cosines": "; ".join(parts)}
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join words as English does.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed(["a"])
+    ('a, b and c', 'a')
+    """
+    head = ", ".join(parts[:-1])
+    return " and ".join([head, *parts[-1:]] if head else parts)
+
+
+# --- sentences ------------------------------------------------------------------------------------
+
+
+def verdicts(study: Exact) -> str:
+    """Say which differences are claimed, scenario by scenario; and why not, where none is."""
+    scenarios = list(study.configuration["scenarios"])
+    ready = [x for x in scenarios if len(judgeable(study, x)) > 1]
+    parts = [verdict(study, x) for x in ready]
+    if others := [x for x in scenarios if x not in ready]:
+        parts.append(f"For {'; '.join(map(latex.name, others))}: {_nothing(study)}")
+    return " ".join(parts)
+
+
+def judgeable(study: Exact, scenario: str) -> list[str]:
+    """Return the sampled arms that have enough seeds at every step size."""
+    counted = [exact_tables.seeds(study, scenario, x) for x in exact_tables.rates(study)]
+    return [x for x in study.options if all(some[x] >= exact_tables.SEEDS for some in counted)]
+
+
+def _nothing(study: Exact) -> str:
+    return (
+        f"nothing is claimed, since fewer than two arms have {count(exact_tables.SEEDS)} training "
+        f"runs at each of the {count(len(exact_tables.rates(study)))} step sizes."
+    )
+
+
+def verdict(study: Exact, scenario: str, *, brief: bool = False) -> str:
+    """Say which arms are told apart in V_N on held-out prompts at every step size.
+
+    A brief sentence sets them against RLOO and GRPO alone, without numbers.
+    """
+    N, where = study.budget(scenario), latex.name(scenario)
+    sampled, ready = set(study.options), judgeable(study, scenario)
+    if len(ready) < 2:
+        return f"For {where}, {_nothing(study)}"
+    pairs = exact_tables.apart(study, scenario)
+    found = [(a, b, rows) for a, b, rows in pairs if {a, b} <= sampled]
+    parts = []
+    for other in exact_tables.MEAN:
+        above = [(a, rows) for a, b, rows in found if b == other and a not in exact_tables.MEAN]
+        below = [(b, rows) for a, b, rows in found if a == other and b not in exact_tables.MEAN]
+        for word, ones in (("above", above), ("below", below)):
+            if ones:
+                texts = [
+                    name(label) if brief else f"{name(label)} ({gaps(rows)})"
+                    for label, rows in ones
+                ]
+                are = "are" if len(ones) > 1 else "is"
+                parts.append(f"{listed(texts)} {are} {word} {name(other)}")
+    tails = [f"{name(a)} above {name(b)}" for a, b, _ in found if not {a, b} & {*exact_tables.MEAN}]
+    head = f"For {where}, in $V_{{{N}}}$ on held-out prompts at every step size"
+    if not found:
+        return f"{head}, no two of {count(len(ready))} arms are told apart."
+    among = f" Among the other arms: {listed(tails)}." if tails and not brief else ""
+    first = "; ".join(parts) or "no arm is told apart from RLOO or GRPO"
+    return f"{head}, {first}.{among}"
+
+
+def gaps(rows: pd.DataFrame) -> str:
+    """Write a difference at each step size, with half its interval over seeds and prompts."""
+    texts = [
+        f"{number(f'{x:+.3f} ± {seeds:.3f}')} over seeds, {number(f'± {prompts:.3f}')} over prompts"
+        for x, seeds, prompts in rows[["difference", "half_seeds", "half_prompts"]].to_numpy()
+    ]
+    return "; ".join(texts)
+
+
+def state(study: Exact) -> str:
+    """Say in a sentence how much of the study is finished."""
+    there, planned = exact_tables.finished(study)
+    if not exact_tables.missing(study):
+        return f"The study is complete: {count(planned)} training runs."
+    return f"The study is not complete: {count(there)} of {count(planned)} training runs are there."
+
+
+def missing(study: Exact) -> str:
+    """Say what of the study is missing."""
+    lines = exact_tables.missing(study)
+    if not lines:
+        return "The study is complete."
+    return f"Of the study are missing: {'; '.join(map(latex.name, lines))}."
+
+
+def prediction(study: Exact) -> str:
+    """Say whether the one-step gain before training predicts gains."""
+    if study.prediction is None or study.prediction.empty:
+        return "Whether the one-step gain predicts training is not known yet."
+    rows = study.prediction[study.prediction["split"] == exact_tables.TRAINED]
+    parts, sure = [], True
+    for (scenario, rate, step), part in rows.groupby(["scenario", "rate", "step"], sort=False):
+        values = part.set_index("figure")
+        ours, error = values.loc["gain"], values.loc["error"]
+        sure &= bool(ours["low"] > 0.0)
+        parts.append(
+            f"{latex.name(scenario)}, step size {power_of_ten(rate)}, {count(step)} steps, "
+            f"{count(ours['arms'])} arms, {count(ours['seeds'])} seeds: "
+            f"{_interval(ours)} for $G$, {_interval(error)} for the error"
+        )
+    known = sure and _everywhere(study)
+    head = (
+        "The one-step gain $G$ predicts the order of the arms: its rank correlation with their "
+        "gains on trained prompts excludes zero in every setting"
+        if known
+        else "Whether the one-step gain $G$ predicts the order of the arms is not settled. Its "
+        "rank correlation with their gains on trained prompts"
+    )
+    return f"{head} (95\\,\\% intervals from resampled arms and seeds): {'; '.join(parts)}."
+
+
+def _everywhere(study: Exact) -> bool:
+    """Return whether every scenario has correlations at every step size from enough seeds."""
+    rows = study.prediction
+    assert rows is not None
+    rows = rows[rows["seeds"] >= exact_tables.SEEDS]
+    there = {(scenario, float(rate)) for scenario, rate in rows[["scenario", "rate"]].to_numpy()}
+    rates = exact_tables.rates(study)
+    return there >= {(x, rate) for x in study.configuration["scenarios"] for rate in rates}
+
+
+def _interval(line: pd.Series) -> str:
+    texts = [decimal(line[x]) for x in ("correlation", "low", "high")]
+    return f"{texts[0]} ({texts[1]}, {texts[2]})"
+
+
+def least(study: Exact) -> str:
+    """Say which estimators have the least error at the best length, by prompt and in the batch."""
+    if study.quality is None:
+        return "Gradients before training are not measured yet."
+    parts = []
+    for scenario in study.quality["scenario"].unique():
+        task = study.configuration["scenarios"][scenario]
+        for prompt, where in (("each", "a prompt"), ("batch", "the mixed batch")):
+            table = exact_tables.before(study, scenario, prompt, 64, task["m"], task["N"])
+            best = (1.0 - table["gain"]).nsmallest(3)
+            texts = [f"{name(str(x))} {decimal(value)}" for x, value in best.items()]
+            parts.append(f"{latex.name(scenario)}, {where}: {listed(texts)}")
+    prompts = int(study.quality["prompts"].min())
+    return (
+        f"The least errors at the best length of the step, of {count(64)} groups of "
+        f"$m={count(task['m'])}$, over {count(prompts)} prompts: {'; '.join(parts)}."
+    )
+
+
+def pools(study: Exact) -> str:
+    """Say how large a pool must be for its gradient to be the model's."""
+    if study.pools is None:
+        return "Pools drawn from the exact laws are not measured yet."
+    parts = []
+    for (reward, N), part in exact_tables.noise(study).groupby(["reward", "N"], sort=False):
+        shares = [f"{decimal(x)} at $M={count(M)}$" for M, x in part[["M", "share"]].to_numpy()]
+        parts.append(f"{reward}, $N={count(N)}$: {', '.join(shares)}")
+    ranks = [
+        f"{decimal(x.correlation)} ({x.reward}, $N={count(x.N)}$, $M={count(x.M)}$)"
+        for x in exact_tables.orders(study).itertuples()
+    ]
+    prompts = study.pools["prompt"].nunique()
+    return (
+        f"Of the squared length of a pool's gradient, the share that is noise is, over "
+        f"{count(prompts)} prompts, {'; '.join(parts)}. The one-step gains of the estimators on a "
+        f"pool and on its law have rank correlations of {listed(ranks)}."
+    )
+
+
+def rule(study: Exact) -> str:
+    """Say how well d/(d + M/N) gives the share of noise."""
+    if study.pools is None:
+        return "Its agreement with exact laws is not measured yet."
+    table = exact_tables.noise(study)
+    worst = (table["share"] - table["rule"]).abs().max()
+    d = table["dimensions"]
+    return (
+        f"In the exact laws $d$ is {decimal(d.min(), 0)} to {decimal(d.max(), 0)}, and the largest "
+        f"difference between rule and share, means over prompts, is {decimal(worst)}."
+    )
