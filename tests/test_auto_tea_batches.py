@@ -1,9 +1,9 @@
 """Auto TEA in batches as they are: each line of the table that led to it, before and after.
 
-"Before" is the former default: beta-binomial for a batch of at most 64 distinct rewards that occur
-twice on average, else adaptive TEA; both are still there. The error is that of the mean gradient over
-64 prompts, over the square of the exact one: prompts in units of their own ("all"), in reward units
-("all, one unit"), or those of one kind.
+"Before" is the former default: beta-binomial for a batch of at most 64 distinct rewards, each of
+them there twice on average, else adaptive TEA; both still exist. The error is that of the mean
+gradient over 64 prompts, over the square of the exact one: prompts in units of their own ("all"),
+in reward units ("all, one unit"), or those of one kind.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ import trl
 from trl.trainer import grpo_trainer
 
 from simulations.lm import models
-from tea_stats import torch_bridge
+from tea_stats import batch_report, torch_bridge
 from tea_stats.integrations import groups
 from tea_stats.integrations.trl_programs import install, trainer_class
 from tests import enumeration
@@ -258,6 +258,14 @@ def test_trl_logs_what_it_logs_and_the_advantages_used():
         "frac_groups_left_out",
         "frac_rollouts_without_reward",
     }
+
+
+def test_what_auto_tea_takes_a_batch_for_is_among_trls_metrics():
+    built = step(Recorded, table(TABLE), N=32)
+    expected = batch_report(np.array(TABLE, dtype=float).reshape(3, 4), 32).metrics()
+    logged = built.state.log_history[0]
+    for name, value in expected.items():
+        assert logged[f"auto_tea/{name}"] == pytest.approx(value, abs=1e-4)
 
 
 # --- why a reward function cannot do it -----------------------------------------------------------
