@@ -84,9 +84,37 @@ class Page:
         own = self._own(part)
         return f"{int((own[f'gain_{level}_to_best'] >= LEAST).sum())} of {len(own)}"
 
-    def clean(self, other: str = "adaptive TEA") -> str:
-        """Return the range of the default's error over another's on clean batches, held out."""
-        ratio = tables.against(self.rows("held out"), self.default, other)
+    def not_behind(self, part: str, level: str) -> str:
+        """Return in how many settings the default's gain is near that of the better reference."""
+        own = self._own(part)
+        behind = own[f"gain_{level}_ratio"] < LEAST
+        return f"{len(own) - int(behind.sum())} of {len(own)}"
+
+    def often(self, part: str, level: str) -> str:
+        """Return which estimator has a gain near the largest most often, and how often."""
+        rows = self.rows(part)
+        common = rows.groupby("estimator").filter(lambda own: len(own) == self._count(part))
+        near = common[f"gain_{level}_to_best"] >= LEAST
+        counts = near.groupby(common["estimator"]).sum().sort_values(kind="stable")
+        best = str(counts.index[-1])
+        within = common.loc[common["estimator"] == best, "error_ratio"] <= MOST
+        return (
+            f"{best} in {counts.iloc[-1]}, with an error of at most {MOST:g} times the reference's "
+            f"in {int(within.sum())}"
+        )
+
+    def responses(self, part: str, *labels: str) -> str:
+        """Return median efficiencies where every function of the reward is a direction."""
+        median = self.rows(part).groupby("estimator")["response_efficiency"].median()
+        return ", ".join(f"{label} {size(median[label])}" for label in labels)
+
+    def _count(self, part: str) -> int:
+        return int(self.rows(part)["setting"].nunique())
+
+    def clean(self, prompts: int, other: str = "adaptive TEA") -> str:
+        """Return the range of the default's error over another's on smooth laws, both parts."""
+        rows = self.league.live[self.league.live["prompts"] == prompts]
+        ratio = tables.against(rows, self.default, other)
         return f"{size(ratio.min())} to {size(ratio.max())}"
 
     def standings(self, part: str) -> str:
