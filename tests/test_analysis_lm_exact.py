@@ -56,6 +56,7 @@ def made(seeds=12, gaps=(0.03, 0.03), half=0.01, lacking=None):
         "trees": {"sizes": [24, 8, 32], "count": 16, "heldout_count": 8},
         "adapter": {"rank": 8, "layers": 2},
         "quality": {"count": 16, "m": [16], "N": [128]},
+        "pools": {"count": 2},
         "sweep": {"batches": [2, 8], "estimators": ["max@m"]},
         "estimators": {arm: {"name": name} for arm, name in ARMS.items()},
     }

@@ -67,8 +67,14 @@ def missing(study: Exact) -> list[str]:
             lines.append(
                 f"{reward}: gradients before training of {wanted - known} of {wanted} prompts"
             )
-    if study.pools is None:
-        lines.append("pools drawn from the exact laws")
+    wanted = settings["pools"]["count"]
+    for reward in _rewards(study):
+        rows = study.pools
+        known = 0 if rows is None else rows.loc[rows["reward"] == reward, "prompt"].nunique()
+        if known < wanted:
+            lines.append(
+                f"{reward}: pools from the exact laws of {wanted - known} of {wanted} prompts"
+            )
     batches = settings["sweep"]["batches"]
     if study.sweep is None or study.sweep["batch"].nunique() < len(batches):
         lines.append("other numbers of rollouts a step")

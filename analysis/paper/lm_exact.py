@@ -284,8 +284,8 @@ def pools(study: Exact) -> str:
     prompts = study.pools["prompt"].nunique()
     return (
         f"Of the squared length of a pool's gradient, the share that is noise is, over "
-        f"{count(prompts)} prompts, {'; '.join(parts)}. The one-step gains of the estimators on a "
-        f"pool and on its law have rank correlations of {listed(ranks)}."
+        f"{count(prompts)} prompt{'s' * (prompts > 1)}, {'; '.join(parts)}. The one-step gains "
+        f"of the estimators on a pool and on its law have rank correlations of {listed(ranks)}."
     )
 
 
@@ -294,9 +294,11 @@ def rule(study: Exact) -> str:
     if study.pools is None:
         return "Its agreement with exact laws is not measured yet."
     table = exact_tables.noise(study)
-    worst = (table["share"] - table["rule"]).abs().max()
+    gap = (table["share"] - table["rule"]).abs()
+    worst, far = gap.max(), gap[table["tail"] >= 4].max()
     d = table["dimensions"]
     return (
-        f"In the exact laws $d$ is {decimal(d.min(), 0)} to {decimal(d.max(), 0)}, and the largest "
-        f"difference between rule and share, means over prompts, is {decimal(worst)}."
+        f"In the exact laws $d$ is {decimal(d.mean(), 0)} on average, and the largest difference "
+        f"between rule and share, means over prompts, is {decimal(worst)} at $M \\ge N$ and "
+        f"{decimal(far)} at $M \\ge 4N$."
     )
