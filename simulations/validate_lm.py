@@ -43,7 +43,7 @@ class Preset(StrEnum):
 def kind(path: Path) -> type[Study] | type[ExactStudy]:
     """Return what a configuration describes: a file with a table `trees` is of an exact study."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return Study  # `schema.read` names the reason
     return ExactStudy if "trees" in content else Study

@@ -178,3 +178,56 @@ def test_python_m_and_what_is_missing(log):
     )
     assert done.returncode == 1
     assert "pip install 'tea-stats[cli]'" in done.stderr and "Traceback" not in done.stderr
+
+
+# --- by step -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def steps(tmp_path):
+    """Return a log of three steps, at which the share of successes grows."""
+    draws = np.random.default_rng(7)
+    path = tmp_path / "steps.jsonl"
+    rows = [
+        {"prompt": p, "reward": float(draws.random() < 0.1 + 0.2 * step), "step": 10 * step}
+        for step in range(3)
+        for p in range(12)
+        for _ in range(8)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_prediction_for_each_step_is_that_of_the_step_alone(steps):
+    by_step = json.loads(run(steps, "--N", 32, "--by", "step", "--json").stdout)
+    assert [row["step"] for row in by_step["steps"]] == [0, 10, 20]
+    for row in by_step["steps"]:
+        alone = json.loads(run(steps, "--N", 32, "--step", row["step"], "--json").stdout)
+        curve = alone["curves"][alone["recommended"]]
+        assert [row[end] for end in ("value", "low", "high")] == [
+            curve[end][-1] for end in ("value", "low", "high")
+        ]
+        assert row["recommended"] == alone["recommended"]
+        assert alone["reading"]["step_used"] == row["step"]
+    means = [row["mean"] for row in by_step["steps"]]
+    rewards = [json.loads(line)["reward"] for line in steps.read_text().splitlines()]
+    assert means == pytest.approx(np.reshape(rewards, (3, -1)).mean(axis=1))
+
+
+def test_steps_are_printed_and_drawn(steps, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = run(steps, "--N", 32, "--by", "step", "--figure", tmp_path / "steps.svg")
+    assert done.exit_code == 0
+    assert "prompt = prompt, reward = reward, 3 steps (step)" in done.stdout
+    assert "best of 32" in (tmp_path / "steps.svg").read_text()
+    for option in (("--per-prompt",), ("--target-reward", 1), ("--step", 10)):
+        refused = run(steps, "--N", 32, "--by", "step", *option)
+        assert refused.exit_code == 2 and f"{option[0]} is given with --by" in refused.stderr
+
+
+def test_what_was_read_is_printed_with_how_to_say_otherwise(steps):
+    done = run(steps, "--N", 8, "--method", "max_at_k")
+    assert "prompt = prompt, reward = reward, 12 prompts × 8, 3 steps: the last one" in done.stdout
+    assert "say otherwise: --step 0 … 20 or all, --by step" in done.stdout
+    done = run(steps, "--N", 8, "--method", "max_at_k", "--success", "< 1", "--where", "prompt=3")
+    assert "reward = reward < 1, 1 prompt × 8" in done.stdout

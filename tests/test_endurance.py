@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simulations.core.progress import console
-from tests.endurance import damage, environment, fuzz, kills
+from tests.endurance import damage, environment, fuzz, kills, logs
 from tests.test_estimators_properties import CASES
 
 #: one of each kind; `python -m tests.endurance.environment` tries all
@@ -26,6 +26,18 @@ def test_damage_that_is_not_noticed_would_be_reported(monkeypatch):
     monkeypatch.setattr(damage.store, "seal", lambda content: "")
     with pytest.raises(AssertionError, match=r"json|npz"):
         damage.damaged(300, seed=1)
+
+
+def test_a_damaged_log_is_read_or_ends_in_one_line():
+    pytest.importorskip("pyarrow")
+    counts = logs.run(300, seed=1)
+    assert counts["read"] > 5 and counts["refused"] > 100
+
+
+def test_a_traceback_of_a_damaged_log_would_be_reported(monkeypatch):
+    monkeypatch.setattr(logs.reward_log, "read", lambda path, **options: [][0])
+    with pytest.raises(AssertionError, match="IndexError"):
+        logs.run(1)
 
 
 @pytest.mark.parametrize("case", CASES)

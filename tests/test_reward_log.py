@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tea_stats import reward_log
-from tea_stats.reward_log import RewardLog, files as _log_files
+from tea_stats.reward_log import RewardLog, chunks
 
 ROWS = [("b", 0.5), ("a", 1.0), ("b", -2.25), ("b", 1e-300), ("a", 0.1)]
 
@@ -95,7 +95,7 @@ def files(folder):
 
 @pytest.mark.parametrize("chunk", [100_000, 2])
 def test_every_kind_of_file_gives_the_same_log(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(_log_files, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
     for path in files(tmp_path):
         log = reward_log.read(path)
         assert log.prompts == ("b", "a"), path
@@ -173,9 +173,9 @@ BAD = {
     ),
     "text json": (
         "a.jsonl",
-        json_lines([("a", 1.0), ("a", "2")]),
+        json_lines([("a", 1.0), ("a", "two")]),
         {},
-        "line 2: reward is '2', not",
+        "line 2: reward is 'two', not",
     ),
     "text in list": (
         "a.jsonl",
@@ -185,8 +185,7 @@ BAD = {
     ),
     "no prompt": ("a.csv", "prompt,reward\n,1\n", {}, "line 2: prompt is missing; .*--prompt"),
     "one each": ("a.csv", "prompt,reward\na,1\nb,2\n", {}, "one rollout of each of its 2 prompts"),
-    "suffix": ("a.txt", "", {}, r"a.txt ends in .txt; give a file whose name ends in .csv"),
-    "no suffix": ("a", "", {}, "ends in no suffix"),
+    "spreadsheet": ("a.xlsx", "PK\x03\x04", {}, "File is not a zip file; the file is damaged"),
     "broken json": (
         "a.jsonl",
         '{"prompt":1,"reward":1}\n{"pro',
@@ -194,9 +193,17 @@ BAD = {
         "line 2: '{\"pro' is not a JSON",
     ),
     "array": ("a.jsonl", "[1, 2]\n", {}, "line 1: .* is not a JSON object; write one"),
-    "broken csv": ("a.csv", 'prompt,reward\n"a,1\n', {}, "cannot be read as .csv"),
-    "not parquet": ("a.parquet", "prompt", {}, "cannot be read as .parquet"),
-    "not gzip": ("a.csv.gz", "prompt,reward\n", {}, "cannot be read as .csv"),
+    "broken csv": ("a.csv", 'prompt,reward\n"a,1\n', {}, "line 2: .*a quote is not closed"),
+    "not parquet": ("a.parquet", "prompt", {}, "cannot be read as Parquet.*rename it"),
+    "a row too long": (
+        "a.csv",
+        "prompt,reward\na,1\nb, c,1\n",
+        {},
+        "line 3: 'b, c,1' has 3 fields",
+    ),
+    "a row too short": ("a.csv", "prompt,reward\na,1\nb\n", {}, "line 3: 'b' has 1 fields"),
+    "twice": ("a.csv", "prompt,reward,reward\na,1,2\n", {}, "two columns 'reward'; rename one"),
+    "no names": ("a.csv", "0.5,0.25\n1,2\n", {}, "line 1: 0.5, 0.25 are numbers where names"),
     "wide text": ("a.csv", "p,q\na,b\n", {"wide": True}, "no column of numbers beside 'prompt'"),
     "wide none": ("a.csv", "p,q\n1,2\n", {"wide": True, "reward": "r*"}, "no column like 'r\\*'"),
     "wide mixed": ("a.csv", "p,q\n1,x\n", {"wide": True, "reward": "*"}, "line 2: q is 'x', not"),
@@ -219,7 +226,7 @@ def test_one_line_says_file_row_and_cure(tmp_path, name):
 def test_the_row_of_a_later_chunk_and_of_a_parquet_file(tmp_path, monkeypatch):
     pd = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr(_log_files, "CHUNK", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
     rows = [("a", 1.0)] * 7 + [("a", None)]
     with pytest.raises(ValueError, match="line 8: "):
         reward_log.read(write(tmp_path / "a.jsonl", json_lines(rows)))

@@ -251,7 +251,7 @@ def read(model: type[Model], path: Path) -> Model:
     """Read and check a configuration; ValueError with one line: file, key, what, cure."""
     path = located(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         reason = error.strerror or error
         ours = ", ".join(sorted(file.stem for file in GRIDS.glob("*.toml")))

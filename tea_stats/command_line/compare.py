@@ -46,8 +46,12 @@ def command(
         typer.Option(help="Draw the difference at each N (.png, .pdf, .svg).", show_default=False),
     ] = None,
     report: shared.Report = None,
-    prompt: shared.Prompt = "prompt",
+    prompt: shared.Prompt = None,
     reward: shared.Reward = None,
+    step: shared.Step = None,
+    rollout: shared.Rollout = None,
+    where: shared.Where = None,
+    success: shared.Success = None,
     wide: shared.Wide = False,
     drop_missing: shared.DropMissing = False,
     as_json: shared.Json = False,
@@ -70,10 +74,8 @@ def command(
         figures.check(figure)
     if report is not None:
         _report.check(report)
-    logs = [
-        reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
-        for file in (first, second)
-    ]
+    columns = shared.columns(prompt, reward, rollout, where, success, wide, drop_missing)
+    logs = [reward_log.read(file, step=step, **columns) for file in (first, second)]
     target = None if population is None else ("population" if population else "these_prompts")
     result = comparison.compare(
         logs[0], logs[1], N, level=level, target=target, method=method, seed=seed
@@ -81,12 +83,12 @@ def command(
     curve = along(logs[0], logs[1], result, seed)
     names = (first, second)
     parts = list(compare_text.parts(result, names, curve))
+    read = [line for log in logs for line in shared.read_lines(log)]
     if figure is not None or report is not None:
         drawn = compare_text.draw(curve)
         if figure is not None:
             figures.save(drawn, figure)
         if report is not None:
-            read = [line for log in logs for line in shared.read_lines(log)]
             sections: list[tuple[str, list[shared.Part]]] = [
                 ("", [*read, *parts[:3]]),
                 ("Difference", parts[3:]),
@@ -96,7 +98,7 @@ def command(
     if as_json:
         shared.print_json("compare", compare_text.content(result, names, curve))
         return
-    shared.show(parts)
+    shared.show([*parts, *read])
     shared.show(shared.written(figure=figure, report=report))
 
 

@@ -41,10 +41,14 @@ Figure = Annotated[
 
 @shared.one_line_errors
 def command(
-    file: shared.File,
+    files: shared.Files,
     budget: N = 1024,
-    prompt: shared.Prompt = "prompt",
+    prompt: shared.Prompt = None,
     reward: shared.Reward = None,
+    step: shared.Step = None,
+    rollout: shared.Rollout = None,
+    where: shared.Where = None,
+    success: shared.Success = None,
     wide: shared.Wide = False,
     drop_missing: shared.DropMissing = False,
     sizes: Sizes = None,
@@ -74,7 +78,12 @@ def command(
         figures.check(figure)
     if report is not None:
         _report.check(report)
-    log = reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
+    log = reward_log.read(
+        files,
+        step=step,
+        **shared.columns(prompt, reward, rollout, where, success, wide, drop_missing),
+    )
+    file = shared.called(files)
     result = diagnosis.diagnose(log, seed=seed)
     drawn = _draw(result, figure, report)
     named: tuple[Trouble, ...] = ()

@@ -40,7 +40,7 @@ def headline(file: str, result: Diagnosis) -> Iterator[Part]:
     sizes = f"{values.smallest}"
     if values.largest > values.smallest:
         sizes = f"{values.smallest} to {values.largest} (median {values.median})"
-    yield Text(file, style="bold")
+    yield Text(shared.printable(file), style="bold")
     yield (
         f"{values.prompts:,} prompts, {values.rollouts:,} rollouts, {sizes} each; "
         f"{values.kind} rewards, {values.distinct:,} distinct; "

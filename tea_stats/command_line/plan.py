@@ -77,8 +77,12 @@ def command(
         typer.Option(help="Draw prompts and rollouts by m (.png, .pdf, .svg).", show_default=False),
     ] = None,
     report: shared.Report = None,
-    prompt: shared.Prompt = "prompt",
+    prompt: shared.Prompt = None,
     reward: shared.Reward = None,
+    step: shared.Step = None,
+    rollout: shared.Rollout = None,
+    where: shared.Where = None,
+    success: shared.Success = None,
     wide: shared.Wide = False,
     drop_missing: shared.DropMissing = False,
     as_json: shared.Json = False,
@@ -110,10 +114,8 @@ def command(
         raise ValueError(
             "plan needs one pilot log or two, and --N; or --results with the folder of a grid"
         )
-    logs = [
-        reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
-        for file in pilots
-    ]
+    columns = shared.columns(prompt, reward, rollout, where, success, wide, drop_missing)
+    logs = [reward_log.read(file, step=step, **columns) for file in pilots]
     plan = planning.plan(
         logs[0],
         N,
@@ -128,12 +130,12 @@ def command(
         seed=seed,
     )
     parts = list(plan_text.parts(plan, pilots))
+    read = [line for log in logs for line in shared.read_lines(log)]
     if figure is not None or report is not None:
         drawn = plan_text.draw(plan)
         if figure is not None:
             figures.save(drawn, figure)
         if report is not None:
-            read = [line for log in logs for line in shared.read_lines(log)]
             sections: list[tuple[str, list[shared.Part]]] = [
                 ("", [*read, *parts[:3]]),
                 ("Designs", parts[3:]),
@@ -143,7 +145,7 @@ def command(
     if as_json:
         shared.print_json("plan", plan_text.content(plan, pilots))
         return
-    shared.show(parts)
+    shared.show([*parts, *read])
     shared.show(shared.written(figure=figure, report=report))
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tea_stats import prediction, reward_log
 from tea_stats._validation import as_real
-from tea_stats.command_line import figures, predict_figure, predict_text, report as _report, shared
+from tea_stats.command_line import (
+    figures,
+    predict_figure,
+    predict_steps,
+    predict_text,
+    report as _report,
+    shared,
+)
 from tea_stats.prediction import METHODS, budget_for
 
 
 @shared.one_line_errors
 def command(
-    file: shared.File,
+    files: shared.Files,
     N: Annotated[int, typer.Option("--N", "-N", min=1, help="Largest budget of best-of-N.")],
     method: Annotated[
         list[str] | None,
@@ -54,8 +62,21 @@ def command(
         Path | None, typer.Option(help="Draw the curves (.png, .pdf, .svg).", show_default=False)
     ] = None,
     report: shared.Report = None,
-    prompt: shared.Prompt = "prompt",
+    prompt: shared.Prompt = None,
     reward: shared.Reward = None,
+    step: shared.Step = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="COLUMN",
+            help="A prediction for each value of a column: step is the training step.",
+            show_default=False,
+        ),
+    ] = None,
+    rollout: shared.Rollout = None,
+    where: shared.Where = None,
+    success: shared.Success = None,
     wide: shared.Wide = False,
     drop_missing: shared.DropMissing = False,
     as_json: shared.Json = False,
@@ -75,6 +96,8 @@ def command(
 
       tea-stats predict matrix.csv --wide --reward 'r_*' --N 512 --per-prompt
 
+      tea-stats predict rollouts/ --N 128 --reward 'format=.1,correct=1' --by step
+
       tea-stats predict rewards.jsonl --N 1024 --figure curve.png --report best.html
     """
     if figure is not None:
@@ -83,11 +106,11 @@ def command(
         _report.check(report)
     if target_reward is not None:
         as_real("--target-reward", target_reward)
-    log = reward_log.read(file, prompt=prompt, reward=reward, wide=wide, drop_missing=drop_missing)
+    columns = shared.columns(prompt, reward, rollout, where, success, wide, drop_missing)
     target = None if population is None else ("population" if population else "these_prompts")
-    forecast = prediction.predict(
-        log,
-        N,
+    predict = functools.partial(
+        prediction.predict,
+        N=N,
         methods=method or None,
         alpha=alpha,
         level=level,
@@ -96,6 +119,19 @@ def command(
         extrapolation_error=extrapolation_error,
         seed=seed,
     )
+    if by is not None:
+        _refuse_with_by(step, target_reward, per_prompt, report)
+        forecasts = {
+            value: predict(log)
+            for value, log in reward_log.read_steps(files, by=by, **columns).items()
+        }
+        if figure is not None:
+            figures.save(predict_steps.draw(forecasts, by), figure)
+        _print_steps(forecasts, by, as_json)
+        return
+    log = reward_log.read(files, step=step, **columns)
+    file = shared.called(files)
+    forecast = predict(log)
     reaches = None
     if target_reward is not None:
         reaches = {name: budget_for(c, target_reward) for name, c in forecast.curves.items()}
@@ -106,7 +142,7 @@ def command(
             figures.save(drawn, figure)
         if report is not None:
             sections: list[tuple[str, Sequence[shared.Part]]] = [
-                ("", [*shared.read_lines(log), parts[0]]),
+                ("", [parts[0], *shared.read_lines(log)]),
                 ("Prediction", parts[1:]),
             ]
             caption = "Best-of-N by each method, and the backtest of the methods"
@@ -114,5 +150,26 @@ def command(
     if as_json:
         shared.print_json("predict", predict_text.content(forecast, file, target_reward, reaches))
         return
-    shared.show(parts)
+    shared.show([parts[0], *shared.read_lines(log), *parts[1:]])
     shared.show(shared.written(figure=figure, report=report))
+
+
+def _refuse_with_by(
+    step: str | None, target_reward: float | None, per_prompt: bool, report: Path | None
+) -> None:
+    given = {
+        "--step": step is not None,
+        "--target-reward": target_reward is not None,
+        "--per-prompt": per_prompt,
+        "--report": report is not None,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise ValueError(f"{option} is given with --by; it is for one step: leave one out")
+
+
+def _print_steps(forecasts: dict[Any, prediction.Forecast], by: str, as_json: bool) -> None:
+    if as_json:
+        shared.print_json(None, predict_steps.content(forecasts, by))
+        return
+    shared.show(predict_steps.tables(forecasts, by))

@@ -28,7 +28,7 @@ def tables(
     log, sizes = forecast.log, forecast.log.sizes
     each = f"{sizes[0]}" if np.ptp(sizes) == 0 else f"{sizes.min()} to {sizes.max()}"
     yield (
-        f"{file}: {len(log):,} prompts, {each} rollouts each\n"
+        f"{shared.printable(file)}: {shared.many(len(log), 'prompt')}, {each} rollouts each\n"
         f"best-of-N, {AVERAGE[forecast.target]}; {forecast.level:.0%} intervals"
     )
     yield _at_budget(forecast)
@@ -119,7 +119,7 @@ def _each_prompt(forecast: Forecast) -> Table:
     table = shared.table("prompt", "rollouts", "best observed", budget, "interval")
     groups = list(forecast.log)
     for place, label in enumerate(forecast.log.prompts[:LISTED]):
-        text = str(label).replace("\n", " ")
+        text = " ".join(shared.printable(label).split())
         table.add_row(
             text if len(text) <= 40 else text[:37] + "...",
             str(len(groups[place])),

@@ -1,7 +1,7 @@
 """What the commands share: how a log is named, how errors end, tables and JSON.
 
 @shared.one_line_errors
-def command(file: shared.File, prompt: shared.Prompt = "prompt") -> None: ...
+def command(file: shared.File, prompt: shared.Prompt = None) -> None: ...
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
 
@@ -34,25 +34,81 @@ Part = str | Text | Table
 
 # --- options that have the same name and meaning everywhere --------------------------------------
 
+KINDS = (
+    "CSV, JSON lines, JSON, Parquet, Arrow, inspect_ai, also compressed; a folder, a glob, or - "
+    "for standard input."
+)
 File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
         show_default=False,
-        help="Rewards: .csv, .jsonl or .parquet; - reads JSON lines from standard input.",
+        help=f"Rewards: {KINDS}",
+    ),
+]
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE...",
+        show_default=False,
+        help=f"Rewards, in one file or several: {KINDS}",
     ),
 ]
 Prompt = Annotated[
-    str,
-    typer.Option("--prompt", metavar="COLUMN", help="Column that identifies the prompt."),
+    str | None,
+    typer.Option(
+        "--prompt",
+        metavar="COLUMN",
+        help="Column that identifies the prompt; 'a.b' is nested, 'a,b' are two together "
+        "(default: recognised).",
+        show_default=False,
+    ),
 ]
 Reward = Annotated[
     str | None,
     typer.Option(
         "--reward",
         metavar="COLUMN",
-        help="Column of rewards (default: reward); with --wide a pattern of columns, such as "
-        "'r_*' (default: all columns of numbers).",
+        help="Column of rewards, or a sum with weights: 'format=.1,correct=1' (default: "
+        "recognised); with --wide a pattern of columns, such as 'r_*' (default: all columns of "
+        "numbers).",
+        show_default=False,
+    ),
+]
+Step = Annotated[
+    str | None,
+    typer.Option(
+        "--step",
+        metavar="STEP",
+        help="Training step, or all together: all (default: the last).",
+        show_default=False,
+    ),
+]
+Rollout = Annotated[
+    str | None,
+    typer.Option(
+        "--rollout",
+        metavar="COLUMN",
+        help="Column that numbers a prompt's rollouts, so that those that come twice count once; "
+        "none for none (default: recognised).",
+        show_default=False,
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="COLUMN=VALUE",
+        help="Only rows with this value; may be repeated.",
+        show_default=False,
+    ),
+]
+Success = Annotated[
+    str | None,
+    typer.Option(
+        "--success",
+        metavar="CONDITION",
+        help="What makes a reward 1, and 0 otherwise: '>= .5', '== pass'.",
         show_default=False,
     ),
 ]
@@ -112,16 +168,50 @@ def table(*columns: str, title: str | None = None) -> Table:
     return empty
 
 
+def printable(text: object) -> str:
+    """Return text with a question mark for half a character, as no stream can encode it."""
+    return str(text).encode("utf-8", "replace").decode("utf-8")
+
+
+def many(count: int, what: str) -> str:
+    """Return "1 prompt" or "2 prompts"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def called(files: Sequence[str]) -> str:
+    """Return the name of a log in headlines."""
+    return files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+
+
+def columns(
+    prompt: str | None,
+    reward: str | None,
+    rollout: str | None,
+    where: list[str] | None,
+    success: str | None,
+    wide: bool,
+    drop_missing: bool,
+) -> dict[str, Any]:
+    """Return the options that say what the columns of a log are, as `reward_log.read` has them."""
+    return {
+        "prompt": prompt,
+        "reward": reward,
+        "rollout": rollout,
+        "where": where or (),
+        "success": success,
+        "wide": wide,
+        "drop_missing": drop_missing,
+    }
+
+
 def read_lines(log: RewardLog) -> list[Part]:
     """Return what was read and for what it was taken, where the log knows."""
-    reading = getattr(log, "reading", None)
-    return [] if reading is None else list(reading.lines())
+    return [] if log.reading is None else [printable(line) for line in log.reading.lines()]
 
 
 def read_content(log: RewardLog) -> dict[str, Any] | None:
     """Return what was read, for JSON."""
-    reading = getattr(log, "reading", None)
-    return None if reading is None else dict(reading.content())
+    return None if log.reading is None else log.reading.content()
 
 
 def written(**paths: Path | None) -> list[Part]:
@@ -146,14 +236,14 @@ def print_json(kind: str | None, content: Mapping[str, Any]) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {printable(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | bool | None) else str(value)
+    return value if isinstance(value, int | bool | None) else printable(value)
 
 
 # --- errors --------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -217,6 +217,41 @@ def batch_advantages(
     report_missing(table, sum(sizes))
     table, _ = table_advantages(name, table, N, options, unit_rms=unit_rms)
     return table[where[0], where[1]].to(rewards.dtype)[of_sample]
+
+
+def nested_advantages(
+    name: str,
+    rewards: Sequence[Iterable[float | None]],
+    N: int,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    *,
+    unit_rms: bool = False,
+) -> list[Tensor]:
+    """Return the advantages of a batch that is given as a list of groups.
+
+    Parameters
+    ----------
+    name, N, options, unit_rms
+        As in `table_advantages`.
+    rewards : sequence of G sequences
+        The rewards of each group's rollouts; None, NaN or −inf for one without a reward.
+
+    Returns
+    -------
+    list of G Tensors
+        Advantages in float64, one for each reward.
+
+    Raises
+    ------
+    ValueError
+        If no group is as large as the estimator needs, or a reward is +inf.
+    """
+    listed = [[torch.nan if r is None else float(r) for r in group] for group in rewards]
+    sizes = [len(group) for group in listed]
+    flat = torch.tensor([reward for group in listed for reward in group], dtype=torch.float64)
+    labels = [number for number, size in enumerate(sizes) for _ in range(size)]
+    result = batch_advantages(name, flat, labels, N, options, unit_rms=unit_rms)
+    return list(torch.split(result, sizes))
 
 
 def report_missing(table: Tensor, rollouts: int) -> None:

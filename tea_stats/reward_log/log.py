@@ -1,22 +1,15 @@
-"""Reward logs: the rewards of many prompts' rollouts, read from a file.
-
-from tea_stats import reward_log
-log = reward_log.read("rewards.jsonl")
-log.sizes, log.matrix()
-"""
+"""The rewards of many prompts' rollouts, as `reward_log.read` returns them."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tea_stats._validation import as_flag, as_rewards
-from tea_stats.reward_log import columns
+from tea_stats._validation import as_rewards
+from tea_stats.reward_log.reading import Reading
 
 Array = NDArray[np.float64]
 
@@ -34,6 +27,11 @@ class RewardLog:
         came, then those of the second, and so on.
     offsets : ndarray of int, shape (P + 1,)
         Prompt i has `rewards[offsets[i]:offsets[i + 1]]`.
+    completions : ndarray of int, shape (R,), optional
+        Which rollouts of a prompt have the same text: equal numbers within it. None where the log
+        has no texts.
+    reading : Reading, optional
+        What was read; None for a log that was made from groups.
 
     Examples
     --------
@@ -45,6 +43,8 @@ class RewardLog:
     prompts: tuple[Hashable, ...]
     rewards: Array
     offsets: NDArray[np.intp]
+    completions: NDArray[np.int64] | None = None
+    reading: Reading | None = None
 
     @classmethod
     def from_groups(
@@ -121,65 +121,3 @@ def _group(place: int, group: ArrayLike) -> Array:
             f"groups[{place}] has shape {rewards.shape}; give one dimension of rewards"
         )
     return rewards
-
-
-def read(
-    path: str | Path,
-    *,
-    prompt: str = "prompt",
-    reward: str | None = None,
-    wide: bool = False,
-    drop_missing: bool = False,
-) -> RewardLog:
-    """Read the rewards of a CSV, JSON lines or Parquet file, grouped by prompt.
-
-    Parameters
-    ----------
-    path : str or Path
-        File whose name ends in .csv, .jsonl, .ndjson or .parquet; the first three may be
-        compressed (.csv.gz). "-" is standard input, as JSON lines.
-    prompt : str
-        Column that identifies the prompt: numbers, text or, in JSON, lists of messages.
-    reward : str, optional
-        Column of the rewards, "reward" by default; a row may hold one reward, or a list of them.
-        With `wide`, the pattern of the columns of rewards ("r_*"); by default every column of
-        numbers except the prompt's.
-    wide : bool
-        Whether each row is a prompt and each column a rollout. The rows then have the labels in
-        the prompt column if there is one, and 1, 2, … otherwise.
-    drop_missing : bool
-        Whether to leave out rewards that are missing, NaN or infinite instead of refusing them.
-
-    Returns
-    -------
-    RewardLog
-        The rewards, booleans as 0 and 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the file cannot be read, a column is missing, a reward is not a finite number, no prompt
-        has two rollouts, or an argument is of the wrong type; the message names file, row and cure.
-    ModuleNotFoundError
-        If a Parquet file is read without pyarrow.
-    """
-    for name, value in (("prompt", prompt), ("reward", reward)):
-        if not isinstance(value, str) and not (name == "reward" and value is None):
-            raise TypeError(f"{name} is {value!r}; give the name of a column")
-    labels, codes, rewards = columns.parse(
-        str(path), prompt, reward, as_flag("wide", wide), as_flag("drop_missing", drop_missing)
-    )
-    order = np.argsort(codes, kind="stable")
-    sizes = np.bincount(codes, minlength=len(labels))
-    kept = sizes > 0  # a prompt all of whose rewards were missing is gone
-    if sizes.max(initial=0) < 2:
-        raise ValueError(
-            f"{path} has one rollout of each of its {kept.sum()} prompts; best-of-N needs "
-            "several of the same prompt: name the column that identifies the prompt (--prompt), or "
-            "give --wide if each row is a prompt and each column a rollout"
-        )
-    offsets = np.concatenate([[0], np.cumsum(sizes[kept])])
-    prompts: tuple[Any, ...] = tuple(
-        label for label, keep in zip(labels, kept, strict=True) if keep
-    )
-    return RewardLog(prompts, rewards[order], offsets)
