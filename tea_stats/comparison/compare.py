@@ -146,7 +146,7 @@ def compare(
     >>> after = RewardLog.from_groups(quality + 0.2 + rng.normal(size=(100, 32)))
     >>> result = compare(before, after, 16)
     >>> [round(x, 2) for x in (result.difference, result.low, result.high)]
-    [0.23, 0.13, 0.34]
+    [0.24, 0.15, 0.33]
     """
     for name, log in (("a", a), ("b", b)):
         if not isinstance(log, RewardLog):

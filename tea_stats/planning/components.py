@@ -136,7 +136,9 @@ def _about(
 ) -> Components:
     """Return components from pairs of values, taken about one centre so that nothing cancels."""
     centred = [(a - value, b - value) for a, b in pairs]
-    product = np.mean([a * b for a, b in centred], axis=0) - noise
+    product = np.mean([a * b for a, b in centred], axis=0)
+    # `_between` scales by P/(P − 1), which the noise has no need of
+    product = product - noise * (len(noise) - 1) / len(noise)
     first, second = (np.mean([pair[side] for pair in centred], axis=0) for side in (0, 1))
     return Components(N, laws, product, first, second, value, extrapolated)
 

@@ -172,7 +172,7 @@ def plan(
     >>> pilot = RewardLog.from_groups(np.random.default_rng(0).normal(size=(64, 32)))
     >>> best = plan(pilot, 8, half_width=0.05, m=[8, 16]).best
     >>> best.m, best.prompts, best.assured
-    (8, 499, 570)
+    (16, 245, 263)
     """
     goal = _goal(pilot, against, half_width, difference)
     N = as_count("N", N)

@@ -44,8 +44,8 @@ class PromptLaws:
     Examples
     --------
     >>> laws = PromptLaws.of_values([[0.0, 1.0]], [[0.75, 0.25]])
-    >>> laws.value(2).tolist(), laws.variance(2, 2).tolist()  # 1 − (3/4)², and p(1 − p) of that
-    ([0.4375], [0.24609375])
+    >>> laws.value(2).round(6).tolist(), laws.variance(2, 2).round(6).tolist()  # p = 1 − (3/4)²
+    ([0.4375], [0.246094])
     >>> PromptLaws(np.array([[0.5]]), np.ones((1, 1)), np.ones((1, 1))).value(3).tolist()  # uniform
     [0.75]
     """
