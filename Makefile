@@ -100,7 +100,7 @@ clean:  ## remove .venv and all caches; results and figures stay
 	$(PIP) install -qq --no-deps --no-index '$(TORCH)' 2>/dev/null \
 	  || $(PIP) install -qq --no-deps --retries 1 --index-url '$(TORCH_INDEX)' '$(TORCH)' \
 	  || echo "make: no CPU build of torch found; taking the package index's default build" >&2
-	$(PIP) install -qq --editable '.[sim,dask,torch,lm,trl,docs,test,lint]'
+	$(PIP) install -qq --editable '.[sim,dask,torch,lm,trl,recipe,docs,test,lint]'
 	@touch .venv/.demo $@
 
 # the models: 98 MB of SmolLM2-135M-Instruct (Apache-2.0) and 91 MB of all-MiniLM-L6-v2 (Apache-2.0);

@@ -192,7 +192,7 @@ def test_max_at_m_is_unbiased_for_its_own_budget():
         )
         off = errors["max"][1] - errors["exact"][1]
         z = np.abs(off.mean(axis=0) / (off.std(axis=0) / np.sqrt(len(off))))
-        assert (z.max() > 5.0) is biased
+        assert bool(z.max() > 5.0) is biased
 
 
 # --- the recommendation --------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import re
+import runpy
 import shlex
 from argparse import Namespace
 from pathlib import Path
@@ -18,7 +20,7 @@ import torch
 
 import tea_stats
 from tea_stats import torch_bridge
-from tea_stats.integrations import groups
+from tea_stats.integrations import groups, roll
 from tests import trainer_stand_ins
 from tests.trainer_stand_ins import GROUPS, REWARDS, by_hand
 
@@ -47,7 +49,7 @@ def run(section, **names):
 
 
 def test_every_snippet_is_tested():
-    assert len(re.findall(r"^```\w+$", PAGE, re.MULTILINE)) == 7
+    assert len(re.findall(r"^```\w+$", PAGE, re.MULTILINE)) == 15
 
 
 def test_plain_torch_loop_learns():
@@ -125,22 +127,91 @@ def test_skyrl_snippet(monkeypatch):
     assert np.array_equal(advantages.reshape(3, 16), tea_stats.advantages(name, rewards, N=128))
 
 
-def test_rllm_snippet(monkeypatch):
-    home = trainer_stand_ins.RLLM
-    _, function = registered("rLLM", home, "register_rllm_adv_estimator", monkeypatch)
-    groups = [REWARDS[[g == label for g in GROUPS]].numpy() for label in "abc"]
-    advantages, returns = function(
-        rewards=groups, algorithm_config=object(), traj_groups=[object()] * 3
-    )
-    expected = by_hand("auto_tea", N=128)
-    for label, of_group, same in zip("abc", advantages, returns, strict=True):
-        assert np.array_equal(of_group, expected[[g == label for g in GROUPS]])
-        assert np.array_equal(of_group, same)
-    assert function(rewards=[], algorithm_config=object()) == ([], [])
+def registers(section, monkeypatch, module, **names):
+    """Run a snippet that ends in `register`; return what the adapter's `register` was given."""
+    calls = []
+    adapter = importlib.import_module(f"tea_stats.integrations.{module}")
+    monkeypatch.setattr(adapter, "register", lambda *a, **k: calls.append((a, k)))
+    run(section, **names)
+    ((positional, named),) = calls
+    assert positional[0] in tea_stats.ESTIMATORS
+    return positional, named
+
+
+@pytest.mark.parametrize(
+    ("section", "module", "settings"),
+    [
+        ("OpenRLHF", "openrlhf", ["--algo.advantage.estimator dr_grpo"]),
+        ("NeMo-RL", "nemo_rl", ["grpo.adv_estimator.name: grpo"]),
+        ("ROLL", "roll", []),
+        ("rLLM", "rllm", ["rllm.algorithm.adv_estimator=other"]),
+        ("Tinker", "tinker", []),
+        ("ms-swift", "ms_swift", ["--external_plugins best_of_128.py"]),
+    ],
+)
+def test_snippets_that_register(section, module, settings, monkeypatch):
+    started = []
+    monkeypatch.setattr(runpy, "run_module", lambda name, run_name: started.append(name))
+    assert registers(section, monkeypatch, module) == (("auto_tea",), {"N": 128})
+    assert started == (["openrlhf.cli.train_ppo_ray"] if module == "openrlhf" else [])
+    for setting in settings:
+        assert setting in SECTIONS[section]
+    # the docstring of the module says the same
+    source = Path(importlib.import_module(f"tea_stats.integrations.{module}").__file__).read_text()
+    assert f'{module}.register("auto_tea", N=128)' in source
+
+
+def test_roll_configuration():
+    lines = snippet("ROLL", "yaml").splitlines()
+    settings = dict(line.split(": ") for line in lines)
+    for key, needed in roll.NEEDED.items():
+        if needed is not None and needed is not False:
+            assert settings[key] == str(needed)
+    assert settings["whiten_advantages"] == "false"
+    assert settings["loss_agg_mode"] == "seq-mean-token-sum"
+
+
+def test_prime_rl_snippet(monkeypatch):
+    trainer_stand_ins.prime_rl(monkeypatch)
+    classes = {"grpo": object()}
+    run("prime-rl", ALGORITHM_CLASSES=classes)
+    made = classes["grpo"](Namespace(), policy_pool=None)
+    rows = np.random.default_rng(0).normal(size=(16, 16))
+    for row in rows:
+        episodes = trainer_stand_ins.traces(row.tolist())
+        asyncio.run(made.score_group(episodes))
+    expected = tea_stats.advantages("auto_tea", rows, N=128)[-1]
+    np.testing.assert_allclose(trainer_stand_ins.credit(episodes), expected, rtol=1e-9)
+
+
+@pytest.mark.xdist_group("trl")
+def test_axolotl_snippet(monkeypatch):
+    trl = pytest.importorskip("trl")
+    from tea_stats.integrations.trl import BestOfNTrainer
+
+    class AxolotlGRPOTrainer(trl.GRPOTrainer):
+        pass
+
+    home = "axolotl.core.trainers.grpo"
+    trainer_stand_ins.install(monkeypatch, home, AxolotlGRPOTrainer=AxolotlGRPOTrainer)
+    made = run("Axolotl, Oumi, Unsloth")["Trainer"]
+    order = made.__mro__
+    assert order.index(BestOfNTrainer) < order.index(AxolotlGRPOTrainer)
+    assert order.index(AxolotlGRPOTrainer) < order.index(trl.GRPOTrainer)
+    assert made.__name__ == "BestOfNAxolotlGRPOTrainer"
+
+
+def test_settings_of_trl_are_counted():
+    pytest.importorskip("trl")
+    from tests.trl_settings import SETTINGS
+
+    assert re.findall(r"(\d+)\s+settings", PAGE) == [str(len(SETTINGS))] * 2
 
 
 def test_slime_snippet():
     words = shlex.split(snippet("slime", "bash"))
+    # without it each rollout's sum over tokens is divided by its length
+    words.remove("--calculate-per-token-loss")
     options = dict(zip(words[::2], words[1::2], strict=True))
     assert options["--advantage-estimator"] == "grpo"
     module, function = options["--custom-reward-post-process-path"].rsplit(".", 1)

@@ -21,7 +21,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from tea_stats import ESTIMATORS, torch_bridge
+from tea_stats import ESTIMATORS, batch_report, torch_bridge
 from tea_stats.integrations import groups, skyrl, slime
 from tests import trainer_stand_ins
 from tests.trainer_stand_ins import GROUPS, HAVE_SKYRL, MASK, REWARDS, TOKENS, by_hand
@@ -125,6 +125,24 @@ def test_numbers_in_tensors_are_equal_by_value():
     for kind in (torch.tensor, np.int64, np.array):
         result = groups.batch_advantages("rloo", REWARDS, [kind(i) for i in labels], 32)
         assert torch.equal(result, expected)
+
+
+def test_what_auto_tea_takes_a_batch_for_is_logged(caplog):
+    """On request, by name and as numbers; the same as the report on the rewards that exist."""
+    rewards = REWARDS.clone()
+    rewards[3] = -torch.inf
+    with caplog.at_level("INFO", logger="tea_stats"):
+        groups.batch_advantages("rloo", rewards, GROUPS, 32)
+        assert not any("auto_tea" in message for message in caplog.messages)
+        groups.batch_advantages("auto_tea", rewards, GROUPS, 32)
+    (logged,) = (text for text in caplog.messages if text.startswith("auto_tea"))
+    for key in ("auto_tea/law_none", "auto_tea/effective_N", "auto_tea/few_valued"):
+        assert key in logged
+    table = torch.tensor([[0.0, 1.0, torch.nan], [0.0, 2.0, 1.0]])
+    found = groups.batch_metrics("auto_tea", table, 32)
+    report = batch_report(table.numpy(), 32, ~np.isnan(table.numpy())).metrics()
+    assert found == {f"auto_tea/{key}": value for key, value in report.items()}
+    assert groups.batch_metrics("tea", table, 32) == {}
 
 
 def test_rewards_of_minus_infinity_are_missing_and_counted(caplog):

@@ -19,12 +19,14 @@ pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 import torch
+import transformers
 import trl
 from trl.trainer import grpo_trainer
 
 from simulations.lm import models
 from tea_stats import torch_bridge
 from tea_stats.integrations import groups
+from tea_stats.integrations.trl_programs import install, trainer_class
 from tests import enumeration
 from tests.trl_runs import CUT, SPLIT, TABLE, Recorded, Recorder, table, trainer
 
@@ -128,6 +130,24 @@ def test_two_processes_share_a_group(tmp_path):
         mine = expected[6 * rank : 6 * rank + 6]
         assert torch.equal(part["in_loss"].sort().values, mine.sort().values)
         assert torch.equal(part["logged"], expected)
+
+
+def test_programs_that_make_the_trainer_themselves(monkeypatch):
+    # Axolotl's way: a class of its own, made with TRL's arguments
+    axolotl = trainer_class(N=32, estimator="linear_tea", base=Plain)
+    expected = bridge("linear_tea", TABLE, m=4)
+    built = step(axolotl, table(TABLE))
+    assert list(built._logs["advantages"]) == expected.tolist()
+    assert torch.equal(built.in_loss[0].sort().values, expected.sort().values)
+    # Oumi's: TRL's class, looked up when it is needed
+    for module in (trl, trl.trainer):
+        monkeypatch.setattr(module, "GRPOTrainer", module.GRPOTrainer)
+    install(N=32, estimator="linear_tea", unit_rms=True)
+    built = step(trl.GRPOTrainer, table(TABLE))
+    unit = expected / expected.square().mean().sqrt()
+    assert torch.allclose(torch.tensor(list(built._logs["advantages"])), unit, rtol=1e-6)
+    with pytest.raises(TypeError, match="base is .*Trainer'>, not derived from trl.GRPOTrainer"):
+        trainer_class(N=32, base=transformers.Trainer)
 
 
 # --- rewards ------------------------------------------------------------------------------------

@@ -84,6 +84,80 @@ def test_verls_section_survives_as_a_class_that_can_be_named(verl_registry):
     torch.testing.assert_close(advantages, expected[:, None] * MASK, rtol=1e-6, atol=0)
 
 
+# --- sessions of several rows ---
+
+#: rollout 3 has three rows, rollout 6 two in the wrong order; the last one has the reward
+ROWS = [0, 1, 2, 3, 3, 3, 4, 5, 6, 6, 7, 8, 9]
+NUMBER = [0, 0, 0, 0, 1, 2, 0, 0, 1, 0, 0, 0, 0]
+KEYS = [f"{GROUPS[row]}_x_{row}_{number}" for row, number in zip(ROWS, NUMBER, strict=True)]
+
+
+class Batch:
+    """Part of verl's DataProto: tensors and labels by row."""
+
+    def __init__(self, tensors, uid):
+        self.batch, self.non_tensor_batch = dict(tensors), {"uid": uid}
+
+    def select_idxs(self, rows):
+        tensors = {key: value[rows] for key, value in self.batch.items()}
+        return Batch(tensors, self.non_tensor_batch["uid"][rows])
+
+
+def session_batch():
+    """Return a batch whose rollouts have several rows, in verl's form where it is installed."""
+    rewarded = torch.ones(13)
+    rewarded[[3, 4, 9]] = 0.0
+    mask = MASK[ROWS].clone()
+    mask[3, 0] = 0.0  # a response that starts later
+    tensors = {"token_level_rewards": TOKENS[ROWS] * rewarded[:, None], "response_mask": mask}
+    uid = np.array([GROUPS[row] for row in ROWS], dtype=object)
+    if HAVE_VERL:
+        from verl import DataProto
+
+        return DataProto.from_dict(tensors=tensors, non_tensors={"uid": uid})
+    return Batch(tensors, uid)
+
+
+def verls_function(registry, monkeypatch):
+    """Return verl's function for sessions, as the import of its module leaves it."""
+    name = "verl.trainer.ppo.v1.utils"
+    if HAVE_VERL:
+        return importlib.import_module(name).compute_advantage_for_multi_trajectories
+
+    def original(data, batch_keys, adv_estimator, config=None):
+        batch, uid = data.batch, data.non_tensor_batch["uid"]
+        values, _ = registry[adv_estimator](
+            batch["token_level_rewards"], batch["response_mask"], index=uid, config=config
+        )
+        batch["advantages"] = batch["returns"] = values
+        return data
+
+    module = trainer_stand_ins.install(
+        monkeypatch, name, compute_advantage_for_multi_trajectories=original
+    )
+    plugin = sys.modules["tea_stats.integrations.verl"]
+    plugin.count_sessions(module, ["tea", "linear_tea"])
+    return module.compute_advantage_for_multi_trajectories
+
+
+@pytest.mark.parametrize("name", ["tea", "linear_tea"])
+def test_a_session_of_several_rows_counts_once(name, verl_registry, monkeypatch):
+    function = verls_function(verl_registry, monkeypatch)
+    config = {"tea_stats": {"N": 32}}
+    data = function(session_batch(), KEYS, name, config=config)
+    expected = by_hand(name)[ROWS].float()[:, None] * data.batch["response_mask"]
+    torch.testing.assert_close(data.batch["advantages"], expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(data.batch["advantages"], data.batch["returns"])
+    # without sessions of several rows nothing changes
+    one = [place for place, number in enumerate(NUMBER) if ROWS.count(ROWS[place]) == 1]
+    single = function(session_batch().select_idxs(one), [KEYS[i] for i in one], name, config=config)
+    rows = [ROWS[place] for place in one]
+    rewards, labels = REWARDS[rows], [GROUPS[row] for row in rows]
+    alone = groups.batch_advantages(name, rewards, labels, 32).float()
+    expected = alone[:, None] * single.batch["response_mask"]
+    torch.testing.assert_close(single.batch["advantages"], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_verl_without_N_is_refused_with_the_cure(verl_registry):
     for config in (None, {}, {"tea_stats": {"alpha": 0.5}}):
         with pytest.raises(ValueError, match=r"append for instance \+algorithm\.tea_stats\.N=128"):

@@ -95,7 +95,7 @@ def test_a_changed_summary_changes_the_readme(tmp_path, texts):
 
 
 def test_a_number_is_taken_from_the_page_that_shows_it():
-    assert float(pages.shown("share 0.8", "auto_tea")) > 100 * float(
+    assert float(pages.shown("share 0.8", "adaptive_tea")) > 100 * float(
         pages.shown("share 0.8", "tea")
     )
     with pytest.raises(ValueError, match="'share 0.7' and name 'tea': 0 such errors"):

@@ -9,15 +9,31 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
 
 from tea_stats import torch_bridge
 
-HAVE_VERL = find_spec("verl") is not None
-HAVE_SKYRL = find_spec("skyrl") is not None
+
+def have(module):
+    """Return whether a module is installed, not only a package of the same name."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+HAVE_VERL = have("verl")
+HAVE_SKYRL = have("skyrl")
+HAVE_PRIME_RL = have("prime_rl.orchestrator.algo.base")
+HAVE_NEMO_RL = have("nemo_rl.algorithms.grpo")
+HAVE_ROLL = have("roll.utils.functionals")
+HAVE_RLLM = have("rllm.trainer.algorithms.advantage")
+HAVE_TINKER = have("tinker_cookbook.rl.train")
+HAVE_SWIFT = have("swift.rl_core.advantage")
+HAVE_OPENRLHF = have("openrlhf.trainer.ppo_utils.experience_maker")
 
 VERL = "verl.trainer.ppo.core_algos"
 SKYRL = "skyrl.backends.skyrl_train.utils.ppo_utils"
@@ -116,3 +132,69 @@ def skyrl(monkeypatch):
         register_advantage_estimator=lambda name: lambda f: registry.setdefault(name, f),
         compute_advantages_and_returns=compute,
     )
+
+
+# --- of which there is a part -------------------------------------------------------------------
+
+
+def traces(rewards, agents=None):
+    """Return prime-rl's episodes, one trace of three sampled tokens in each."""
+    agents = ["agent"] * len(rewards) if agents is None else agents
+
+    def trace(number, reward, agent):
+        nodes = [
+            SimpleNamespace(mask=[False, False], token_ids=[1, 2], advantages=None),
+            SimpleNamespace(
+                mask=[True, False, True, True], token_ids=[3, 4, 5, 6], advantages=None
+            ),
+        ]
+        return SimpleNamespace(
+            id=str(number),
+            has_error=reward is None,
+            agent=SimpleNamespace(name=agent, trainable=agent != "frozen"),
+            nodes=nodes,
+            reward=reward,
+        )
+
+    numbered = enumerate(zip(rewards, agents, strict=True))
+    return [SimpleNamespace(traces=[trace(i, r, agent)]) for i, (r, agent) in numbered]
+
+
+def credit(episodes):
+    """Return the one advantage at all sampled tokens of each trace, None without one."""
+    found = []
+    for episode in episodes:
+        for trace in episode.traces:
+            values = trace.nodes[1].advantages
+            assert values is None or (len(values) == 3 and len(set(values)) == 1)
+            found.append(None if values is None else values[0])
+    return found
+
+
+def prime_rl(monkeypatch):
+    """Stand in for prime-rl 0.8.1: the base class, what it trains on, what it writes."""
+
+    class Algorithm:
+        def __init__(self, config, policy_pool):
+            self.policy_pool = policy_pool
+
+    def iter_trainable_traces(episodes):
+        for episode in episodes:
+            for trace in episode.traces:
+                if not trace.has_error and trace.agent.trainable:
+                    yield episode, trace
+
+    def assign_advantages(trace, value):
+        for node in trace.nodes:
+            node.advantages = [value] * sum(node.mask)
+
+    home = "prime_rl.orchestrator.algo"
+    install(
+        monkeypatch,
+        f"{home}.base",
+        Algorithm=Algorithm,
+        iter_trainable_traces=iter_trainable_traces,
+    )
+    base = sys.modules[f"{home}.base"]
+    install(monkeypatch, f"{home}.routing", assign_advantages=assign_advantages)
+    monkeypatch.setitem(sys.modules, f"{home}.base", base)

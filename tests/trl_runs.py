@@ -23,6 +23,8 @@ from tea_stats.integrations.trl import BestOfNTrainer
 
 #: of all processes together: three groups of four, so that two processes share the second
 TABLE = np.random.default_rng(3).normal(size=12).round(3).tolist()
+#: fewer than a generation batch needs, and TRL trains on nothing without a word
+PROMPTS = ("a", "bc", "d e", "f?")
 #: what two processes do: a rollout of the first is truncated, and one of the second in that group
 CUT = (1, 6)
 SPLIT = {
@@ -75,7 +77,9 @@ def table(values, name="table"):
     return rewards
 
 
-def trainer(kind, reward_funcs, m=4, batch=12, script=None, model=None, **settings):
+def trainer(
+    kind, reward_funcs, m=4, batch=12, script=None, model=None, prompts=PROMPTS, **settings
+):
     """Return a trainer of some kind for one step; settings are TRL's or the trainer's own."""
     own = {
         key: settings.pop(key)
@@ -96,13 +100,13 @@ def trainer(kind, reward_funcs, m=4, batch=12, script=None, model=None, **settin
         "save_strategy": "no",
         "disable_tqdm": True,
     }
-    prompts = Dataset.from_dict({"prompt": ["a", "bc", "d e", "f?"]})
+    dataset = Dataset.from_dict({"prompt": list(prompts)})
     built = kind(
         model=tiny if model is None else model,
         reward_funcs=reward_funcs,
         args=GRPOConfig(**{**arguments, **settings}),
-        train_dataset=prompts,
-        eval_dataset=prompts,
+        train_dataset=dataset,
+        eval_dataset=dataset,
         processing_class=tokenizer,
         **own,
     )

@@ -194,22 +194,28 @@ def _unpacked(file: Path) -> Path:
     return folder
 
 
-def tiny() -> tuple[Any, Any]:
-    """Return a random model of two layers over bytes: no weights to download."""
+def spelling() -> Any:
+    """Return a tokenizer that spells bytes, "<end>" and "<unknown>" being the tokens 0 and 1."""
     hub = transformers()
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {"<end>": 0, "<unknown>": 1}
     vocabulary |= {letter: place + 2 for place, letter in enumerate(alphabet)}
-    spelling = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unknown>"))
-    spelling.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    spelling.decoder = decoders.ByteLevel()
-    tokenizer = hub.PreTrainedTokenizerFast(
-        tokenizer_object=spelling, eos_token="<end>", unk_token="<unknown>"
+    letters = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unknown>"))
+    letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    letters.decoder = decoders.ByteLevel()
+    return hub.PreTrainedTokenizerFast(
+        tokenizer_object=letters, eos_token="<end>", unk_token="<unknown>"
     )
+
+
+def tiny() -> tuple[Any, Any]:
+    """Return a random model of two layers over bytes: no weights to download."""
+    hub = transformers()
+    tokenizer = spelling()
     config = hub.LlamaConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,

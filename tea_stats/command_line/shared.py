@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
@@ -250,7 +251,9 @@ def _plain(value: Any) -> Any:
 
 def fail(message: object) -> NoReturn:
     """End with one line on standard error and exit code 2."""
-    typer.echo("error: " + " ".join(str(message).split()), err=True)
+    text = "error: " + " ".join(str(message).split())
+    # click writes UTF-8 into streams that say they are ASCII
+    typer.echo(terminal.plain(text, getattr(sys.stderr, "encoding", None)), err=True)
     raise typer.Exit(2)
 
 

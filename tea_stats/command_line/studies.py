@@ -39,6 +39,7 @@ STUDIES: Mapping[str, Study] = {
     "bandit": Study("simulations.bandit.run:main", "Train bandits with each estimator."),
     "pools": Study("simulations.lm_pool:app", "Estimators on rollouts of a language model."),
     "validate": Study("simulations.validate_lm:main", "Train language models, arm by arm."),
+    "recipe": Study("simulations.recipes.command:app", "The paper's experiment, on your cards."),
     "figures": Study("analysis.figures:main", "Draw the figures of any study's results."),
     "report": Study("analysis.grid.report:main", "Print a grid's main results."),
     "ranking": Study("analysis.benchmark.ranking:main", "Print the ranking of a benchmark."),
@@ -53,6 +54,7 @@ KINDS: Mapping[str, str] = {
     "tails.parquet": "analysis.lm.pools:main",
     "steps.parquet": "analysis.lm.training:main",
     "gradients.parquet": "analysis.lm.exact:main",
+    "progress.parquet": "analysis.lm.recipe:main",
 }
 
 #: every argument goes to the study's own command, --help included

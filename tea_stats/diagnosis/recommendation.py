@@ -24,8 +24,8 @@ LARGEST_M = 256
 #: another estimator replaces the default if its error is lower by this share, as the fitted law is
 #: an estimate, and by this many standard errors of the difference, as some 20 are compared
 LESS, CLEARLY = 1 / 3, 3.0
-#: where the fitted laws do not agree, the default must have this many times the error: prompts of 16
-#: rollouts of one law differ, which costs methods that pool prompts up to so much
+#: where the fitted laws do not agree, the default must have this many times the error: prompts of
+#: 16 rollouts of one law differ, which costs methods that pool prompts up to so much
 EXAGGERATED = 4.0
 #: what replaces the default has at most this times the least error on the log itself; of several
 #: the one whose worse ratio is least

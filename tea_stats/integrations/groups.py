@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tea_stats._validation import as_count
 from tea_stats.estimators import Estimator, lookup
+from tea_stats.estimators.auto_tea import AutoTEA
+from tea_stats.estimators.batch_report import batch_report
 from tea_stats.integrations.labels import as_labels, merged
 from tea_stats.torch_bridge import advantages
 
@@ -118,9 +121,31 @@ def table_advantages(
     if not kept.any():
         return torch.zeros_like(rewards), left_out
     of_kept = advantages(name, rewards[kept], N, mask=present[kept], unit_rms=unit_rms, **options)
+    if name == AutoTEA.name and logger.isEnabledFor(logging.INFO):
+        logger.info("auto_tea: %s", batch_metrics(name, rewards, N))
     table = of_kept.new_zeros(rewards.shape)
     table[kept] = of_kept
     return table, left_out
+
+
+def batch_metrics(name: str, rewards: Tensor, N: int) -> dict[str, float]:
+    """Return what auto TEA takes a batch for, as numbers for a logger; nothing for the others.
+
+    Parameters
+    ----------
+    name, rewards, N
+        As in `table_advantages`.
+
+    Returns
+    -------
+    dict
+        `tea_stats.BatchReport.metrics()`, each name after "auto_tea/".
+    """
+    if name != AutoTEA.name:
+        return {}
+    array = without_failures(rewards).detach().cpu().double().numpy()
+    metrics = batch_report(array, N, ~np.isnan(array)).metrics()
+    return {f"{name}/{key}": value for key, value in metrics.items()}
 
 
 # --- groups by label --------------------------------------------------------------------------
@@ -192,6 +217,41 @@ def batch_advantages(
     report_missing(table, sum(sizes))
     table, _ = table_advantages(name, table, N, options, unit_rms=unit_rms)
     return table[where[0], where[1]].to(rewards.dtype)[of_sample]
+
+
+def nested_advantages(
+    name: str,
+    rewards: Sequence[Iterable[float | None]],
+    N: int,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    *,
+    unit_rms: bool = False,
+) -> list[Tensor]:
+    """Return the advantages of a batch that is given as a list of groups.
+
+    Parameters
+    ----------
+    name, N, options, unit_rms
+        As in `table_advantages`.
+    rewards : sequence of G sequences
+        The rewards of each group's rollouts; None, NaN or −inf for one without a reward.
+
+    Returns
+    -------
+    list of G Tensors
+        Advantages in float64, one for each reward.
+
+    Raises
+    ------
+    ValueError
+        If no group is as large as the estimator needs, or a reward is +inf.
+    """
+    listed = [[torch.nan if r is None else float(r) for r in group] for group in rewards]
+    sizes = [len(group) for group in listed]
+    flat = torch.tensor([reward for group in listed for reward in group], dtype=torch.float64)
+    labels = [number for number, size in enumerate(sizes) for _ in range(size)]
+    result = batch_advantages(name, flat, labels, N, options, unit_rms=unit_rms)
+    return list(torch.split(result, sizes))
 
 
 def report_missing(table: Tensor, rollouts: int) -> None:

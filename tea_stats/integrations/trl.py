@@ -27,6 +27,7 @@ except ModuleNotFoundError as error:
 
 from tea_stats.estimators import RECOMMENDED
 from tea_stats.integrations.groups import (
+    batch_metrics,
     check_number_of_groups,
     check_settings,
     logger,
@@ -73,7 +74,8 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
     `frac_rollouts_without_reward` and `frac_groups_left_out` are logged.
 
     Estimators that learn from the other groups of a batch, such as auto TEA, use all groups of
-    TRL's generation batch, over all processes.
+    TRL's generation batch, over all processes. What auto TEA takes each batch for is logged, as
+    "auto_tea/law_none" and the other numbers of `tea_stats.BatchReport`.
 
     `scale_rewards` has no effect. With the loss types "dr_grpo", "dapo", "cispo", "vespo" and
     "luspo" the gradient is, on policy, (1/m) Σ A_i ∇log π(y_i) up to a constant factor. "grpo" and
@@ -184,6 +186,8 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
             unit_rms=self.unit_rms,
         )
         self._advantages = advantages.flatten()
+        for key, value in batch_metrics(self.estimator, rewards.reshape(-1, m), self.N).items():
+            self._metrics[mode][key].append(value)
         missing = rewards.isnan().float().mean().item()
         self._metrics[mode]["frac_rollouts_without_reward"].append(missing)
         self._metrics[mode]["frac_groups_left_out"].append(left_out.float().mean().item())

@@ -13,15 +13,23 @@ advantages a root mean square of 1, and every other key is an option of the esti
 `omega_conf_to_dataclass` makes of the section; verl's own has no place for N. Names that verl uses
 for its own estimators (grpo, rloo) stay verl's.
 
-verl's driver computes the advantages, from whole groups: the rows of one `uid`. Each row counts as
-a rollout, so do not use this with agent loops that turn one rollout into several rows. The reward
-of a rollout is the sum of its token-level rewards, as for verl's own GRPO.
+verl's driver computes the advantages, from whole groups: the rows of one `uid`. The reward of a
+rollout is the sum of its token-level rewards, as for verl's own GRPO. An agent loop may turn one
+rollout into several rows, a session: with verl's V1 trainer, the default, it counts once, with the
+reward of its last row, and its rows share the advantage, as for GRPO. With the older trainer
+(`trainer.use_v1=false`) each row counts as a rollout.
+
+verl gives estimators no way to its metrics. What auto TEA takes a batch for
+(`tea_stats.BatchReport`) is logged by the logger "tea_stats" of the driver, at level INFO::
+
+    logging.getLogger("tea_stats").setLevel(logging.INFO)
 
 Tested with verl 0.9.1.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +47,10 @@ except ModuleNotFoundError as error:
 
 from tea_stats.estimators import ESTIMATORS
 from tea_stats.integrations.groups import outcome_advantages
+from tea_stats.integrations.replacing import when_imported
+
+#: where verl's V1 trainer finds what it calls for advantages; imported long after plugins are
+V1_UTILS = "verl.trainer.ppo.v1.utils"
 
 #: `(token_level_rewards, response_mask, index, config) -> (advantages, returns)`
 AdvantageFunction = Callable[..., tuple[Tensor, Tensor]]
@@ -100,12 +112,59 @@ def plain(value: Any) -> Any:
     return tuple(value) if is_list else value
 
 
+def by_session(original: Callable[..., Any], names: Sequence[str]) -> Callable[..., Any]:
+    """Return verl's `compute_advantage_for_multi_trajectories`, which knows its own GRPO only.
+
+    Parameters
+    ----------
+    original : callable
+        verl's function.
+    names : sequence of str
+        The estimators for which a session counts once. Its rows have the keys
+        `{uid}_{session}_{number}`; the last one has its reward.
+    """
+
+    @functools.wraps(original)
+    def compute(
+        data: Any, batch_keys: Sequence[str], adv_estimator: Any, *args: Any, **settings: Any
+    ) -> Any:
+        if str(adv_estimator) not in names:
+            return original(data, batch_keys, adv_estimator, *args, **settings)
+        last: dict[str, tuple[int, int]] = {}
+        sessions = []
+        for row, key in enumerate(batch_keys):
+            session, _, number = key.rpartition("_")
+            sessions.append(session)
+            last[session] = max(last.get(session, (-1, row)), (int(number), row))
+        if len(last) == len(sessions):
+            return original(data, batch_keys, adv_estimator, *args, **settings)
+        rows = [row for _, row in last.values()]
+        keys = [batch_keys[row] for row in rows]
+        part = original(data.select_idxs(rows), keys, adv_estimator, *args, **settings)
+        # a row's advantage is the same at all tokens of its response, and 0 elsewhere
+        first = part.batch["response_mask"].long().argmax(dim=1, keepdim=True)
+        place = {session: number for number, session in enumerate(last)}
+        values = part.batch["advantages"].gather(1, first)[[place[name] for name in sessions]]
+        data.batch["advantages"] = data.batch["returns"] = values * data.batch["response_mask"]
+        return data
+
+    return compute
+
+
 def register() -> list[str]:
     """Register the estimators whose names are free; return these names."""
     free = [name for name in ESTIMATORS if name not in ADV_ESTIMATOR_REGISTRY]
     for name in free:
         register_adv_est(name)(advantage_function(name))
+    when_imported(V1_UTILS, functools.partial(count_sessions, names=free))
     return free
+
+
+def count_sessions(module: Any, names: Sequence[str]) -> None:
+    """Let verl's V1 trainer count a session of several rows once for our estimators too."""
+    function = "compute_advantage_for_multi_trajectories"
+    if hasattr(module, function):
+        setattr(module, function, by_session(getattr(module, function), names))
 
 
 register()
