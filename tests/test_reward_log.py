@@ -240,3 +240,8 @@ def test_arguments_of_the_wrong_type(tmp_path):
     for options in ({"prompt": 1}, {"reward": 2}, {"wide": 1}, {"drop_missing": "yes"}):
         with pytest.raises(TypeError, match=next(iter(options))):
             reward_log.read(path, **options)
+
+
+def test_a_message_is_one_line_whatever_the_file_holds():
+    message = str(reward_log.LogError("a.csv, line 1:\nx\x1b[31m\udce9\u2028y"))
+    assert message == "a.csv, line 1: x\\x1b[31m\\udce9 y" and message.isprintable()
