@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("pydantic")
 
+from analysis.readme import checks
 from simulations.checks import peers, real_logs
 from simulations.core import schema
 
@@ -98,3 +99,15 @@ def test_each_peer_answers(name):
         rewards = 1.0 * (rng.random((40, 32)) < rng.beta(1, 4, size=(40, 1)))
     value = peers.predict(name, rewards, [8, 64], 0.9)[0]
     assert np.isfinite(value).all() and value[1] > value[0]
+
+
+def test_the_committed_summary_supports_the_page():
+    study = checks.Predictions(SUMMARY.parent)
+    assert 0.85 <= study.coverage("tail") <= 0.96 and study.least("tail")[1] >= 0.8
+    # a third of the logs at least were not looked at while the rule was made
+    assert 0.85 <= study.coverage("tail", "held out") <= 0.96
+    assert study.ratios()["width"].mean() < 1.5 and study.ratios()["error"].median() < 1.05
+    # the page says that CodeContests falls short: then it must
+    assert study.least("0/1")[1] < 0.85 and "Pythia" not in study.least("0/1")[0]
+    page = Path("docs/findings/real_logs.md").read_text(encoding="utf-8")
+    assert study.markdown("tails") in page and study.markdown("counts") in page

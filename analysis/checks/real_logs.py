@@ -48,12 +48,13 @@ class RealLogs:
         rows = self.table[self.table["method"] == method]
         for column, value in key.items():
             rows = rows[rows[column] == value]
-        squares = (rows["rmse"] ** 2 * rows["splits"]).sum() / rows["splits"].sum()
+        # no split has a number where the log cannot tell
+        squares = (rows["rmse"] ** 2 * rows["splits"]).sum() / max(rows["splits"].sum(), 1)
         return pd.Series(
             {
                 "coverage": rows["coverage"].mean(),
                 "width": rows["width"].mean(),
-                "rmse": squares**0.5,
+                "rmse": squares**0.5 if rows["splits"].any() else float("nan"),
                 "bias": rows["bias"].mean(),
                 "answered": rows["splits"].sum() / rows["asked"].sum(),
             }
