@@ -10,8 +10,8 @@ half of what the stack's own backtest missed, beyond its noise, corrects the pre
 the standard deviation of an error that intervals include. A draw takes a method with chance w_j and
 then one of its curves, so that where methods disagree the interval is wide. Draws above the value
 are stretched by 1.15 + 1.5 ĝ₊, ĝ the skewness of the log-normal tail: what m rollouts did not see
-lies above. These constants were calibrated once, on half of the real logs of
-`simulations.real_logs`; the study's other half shows what they give.
+lies above. The constants are the best of about thirty variants on the six rewards that
+`simulations.real_logs` calls development; its other logs show what they give elsewhere.
 """
 
 from __future__ import annotations
