@@ -57,8 +57,8 @@ def one_step_gain(
 
     .. math::
 
-        G = \frac{⟨t, s⟩^2}{‖t‖^2 \, \mathrm{E}‖\hat g‖^2}, \quad
-        \mathrm{E}‖\hat g‖^2 = ‖s‖^2 + \frac{\mathrm{E}[A^2] \, \mathrm{E}‖S‖^2}{B m},
+        G = \frac{\langle t, s \rangle^2}{\|t\|^2 \, \mathrm{E}\|\hat g\|^2}, \quad
+        \mathrm{E}\|\hat g\|^2 = \|s\|^2 + \frac{\mathrm{E}[A^2] \, \mathrm{E}\|S\|^2}{B m},
 
     1 for the exact gradient, and the same for ĝ of any length, which Adam and advantages of unit
     size discard. Without noise G is the squared cosine; under much, it is

@@ -121,8 +121,8 @@ class PromptLaws:
         they share, P(max(A ∪ C) ≤ x, max(B ∪ C) ≤ y) = F(x)^N F(y)^{N−c} for x ≤ y, so that by
         Hoeffding's formula
 
-        .. math:: \operatorname{Var} = ∫∫ F(x ∧ y)^N
-            \bigl[E_c F(x ∨ y)^{N−c} − F(x ∨ y)^N\bigr] \, dx \, dy.
+        .. math:: \operatorname{Var} = \int\int F(x \wedge y)^N
+            \bigl[E_c F(x \vee y)^{N-c} - F(x \vee y)^N\bigr] \, dx \, dy.
 
         Pieces count by their middle here.
         """
