@@ -421,7 +421,8 @@ def test_logs_are_read_by_predict_diagnose_and_compare(dry):
     for scenario in SCENARIOS:
         log = reward_log.read(dry.folder(scenario, "TEA").heldout)
         assert log.matrix().shape == (PROMPTS, ROLLOUTS)
-        training_log = reward_log.read(dry.folder(scenario, "TEA").rewards, prompt="group")
+        rewards = dry.folder(scenario, "TEA").rewards
+        training_log = reward_log.read(rewards, prompt="group", step="all")
         assert training_log.matrix().shape == (8, m)
     for arguments in (
         ["predict", place.heldout, "--N", 64, "--json"],

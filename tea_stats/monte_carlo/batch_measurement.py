@@ -123,7 +123,7 @@ def measure_batch(
         A row for each (estimator, N) and kind ("0", "1", …), for all prompts, each in units of its
         own ("all"), and for all prompts in reward units ("all, one unit"). Columns estimator,
         prompts, m, N, kind; error, its parts bias2 and variance (of one prompt), signal, cosine,
-        efficiency, response_efficiency, advantage_square, one ``gain_…`` for each noise, plain_error
+        efficiency, response_efficiency, advantage_square, ``gain_…`` for each noise, plain_error
         and the share of groups with zero advantages (of kinds), each with its `_mcse`.
 
     Raises

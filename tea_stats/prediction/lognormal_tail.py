@@ -36,7 +36,7 @@ class LogNormalTail(PooledTail):
     unbiased_on = "shifted log-normal laws of either skewness, as the number of prompts grows"
     formula = "V̂_N = u + A(ĝ) l₁ over the best αm rollouts, ĝ shrunk toward 0, the Gaussian tail"
     reference = (
-        "Tukey's g in Hoaglin (1985); pooled as in Hosking and Wallis (1997); shrinkage ours"
+        "the g law of Tukey, Hoaglin (1985); pooled as in Hosking and Wallis (1997); shrinkage ours"
     )
 
     def shapes(self, ratios: Array) -> Array:
