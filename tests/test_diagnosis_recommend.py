@@ -116,9 +116,7 @@ def test_prompts_that_are_all_alike_or_all_certain(chance):
 def test_simulated_prompts_are_those_of_the_log():
     rewards = np.zeros((600, 200))
     rewards[300:, :100] = 1.0
-    values, chances = dirichlet.prompt_laws(
-        RewardLog.from_groups(rewards), np.random.default_rng(0)
-    )
+    values, chances = dirichlet.posterior(RewardLog.from_groups(rewards), np.random.default_rng(0))
     assert values.tolist() == [0.0, 1.0]
     assert len(chances) == dirichlet.MOST_PROMPTS
     np.testing.assert_allclose(chances.sum(axis=1), 1.0)

@@ -9,6 +9,7 @@ import tea_stats
 from tea_stats import best_of_n, monte_carlo, tails
 from tea_stats.families import Discrete, Normal, NormalMixture, Recorded
 from tea_stats.monte_carlo import Batch, measure_batch, one_step_gain
+from tea_stats.monte_carlo.batches import simulate_chunk
 from tests.enumeration import SmallLaw, best_of, tuples
 
 NOISE = (0.0, 2.0, 1e2, 1e4, 1e6)
@@ -221,3 +222,16 @@ def test_wrong_batches():
         measure_batch("normal", ["tea"], 8, 64)
     with pytest.raises(ValueError, match="references has 'max_at_k'"):
         measure_batch(Normal(), ["tea"], 8, 64, references=["max_at_k"])
+
+
+def test_every_chunk_seed_and_batch_has_draws_of_its_own():
+    """The jackknife over chunks would be zero, and the error √chunks too small, if they shared."""
+    batch, other = Batch(((Normal(), 2),)), Batch(((Normal(1.0), 2),))
+
+    def mean(batch, seed, chunk):
+        records = simulate_chunk(batch, {"RLOO": ("rloo", {})}, 4, (8,), 3, seed, chunk)
+        return tuple(records["RLOO", 8][0])
+
+    means = {mean(b, seed, chunk) for b in (batch, other) for seed in (0, 1) for chunk in range(4)}
+    assert len(means) == 16
+    assert mean(batch, 1, 2) in means

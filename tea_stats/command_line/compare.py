@@ -70,10 +70,8 @@ def command(
 
       tea-stats compare a.parquet b.parquet --N 64 --these-prompts --report compare.html
     """
-    if figure is not None:
-        figures.check(figure)
-    if report is not None:
-        _report.check(report)
+    figures.check(figure)
+    _report.check(report)
     columns = shared.columns(prompt, reward, rollout, where, success, wide, drop_missing)
     logs = [reward_log.read(file, step=step, **columns) for file in (first, second)]
     target = None if population is None else ("population" if population else "these_prompts")

@@ -74,10 +74,8 @@ def command(
 
       tea-stats diagnose rewards.parquet --N 256 --m 16 --report diagnosis.html
     """
-    if figure is not None:
-        figures.check(figure)
-    if report is not None:
-        _report.check(report)
+    figures.check(figure)
+    _report.check(report)
     log = reward_log.read(
         files,
         step=step,

@@ -37,8 +37,10 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def check(path: Path) -> None:
+def check(path: Path | None) -> None:
     """Raise ValueError if a figure cannot be written there, before anything is computed."""
+    if path is None:
+        return
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--figure is {path}; give a name that ends in {', '.join(SUFFIXES)}")
     if not path.absolute().parent.is_dir():

@@ -103,10 +103,8 @@ def command(
 
       tea-stats plan --results results/quick --error 0.02
     """
-    if figure is not None:
-        figures.check(figure)
-    if report is not None:
-        _report.check(report)
+    figures.check(figure)
+    _report.check(report)
     if results is not None:
         _grid(results, error, as_json, bool(pilots or figure or report))
         return

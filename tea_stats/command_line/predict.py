@@ -100,10 +100,8 @@ def command(
 
       tea-stats predict rewards.jsonl --N 1024 --figure curve.png --report best.html
     """
-    if figure is not None:
-        figures.check(figure)
-    if report is not None:
-        _report.check(report)
+    figures.check(figure)
+    _report.check(report)
     if target_reward is not None:
         as_real("--target-reward", target_reward)
     columns = shared.columns(prompt, reward, rollout, where, success, wide, drop_missing)

@@ -54,8 +54,10 @@ footer {{ margin-top: 3rem; color: #666; font-size: .85rem; }}
 """
 
 
-def check(path: Path) -> None:
+def check(path: Path | None) -> None:
     """Raise ValueError if a report cannot be written there, before anything is computed."""
+    if path is None:
+        return
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--report is {path}; give a name that ends in .html")
     if not path.absolute().parent.is_dir():

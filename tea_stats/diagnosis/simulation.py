@@ -110,7 +110,7 @@ def _errors(law: Law, m: int, setting: Setting) -> dict[str, list[float]]:
 def few_valued(log: RewardLog, setting: Setting, *, binary: bool) -> Simulated:
     """Simulate batches of the log's own prompts."""
     rng = np.random.default_rng(setting.seed)
-    values, chances = dirichlet.prompt_laws(log, rng)
+    values, chances = dirichlet.posterior(log, rng)
     exact = _few_valued.truths(values, chances, setting.N)
     if not (exact**2).mean() > 0.0:
         raise ValueError(

@@ -32,8 +32,6 @@ Array = NDArray[np.float64]
 CHUNKS = 20
 #: rewards drawn at a time
 TILE = 65_536
-#: entries of a kind's record after those of ĝ
-EXTRA = ("fisher_square", "plain_square", "advantage_square", "response", "zero")
 
 
 @dataclass(frozen=True)
@@ -213,7 +211,10 @@ def _advantages(
 
 
 def _record(a: Array, scores: Array, psi: Array, exact: Truth, prompts: int) -> Array:
-    """Return the sum over batches of a kind's record."""
+    """Return the sum over batches of a kind's record.
+
+    Its entries: ĝ, ‖ĝ‖² in the Fisher metric and in the plain one, A², A ψ_N, and zero advantages.
+    """
     groups, d = len(a), len(scores)
     a = np.ascontiguousarray(a)
     x, y = np.empty((groups, d + 2)), np.empty((groups, 3))

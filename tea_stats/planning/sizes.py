@@ -25,6 +25,11 @@ def prompts_for_width(variance: float, half_width: float, level: float) -> int:
     level : float
         Nominal coverage.
 
+    Returns
+    -------
+    int
+        The number of prompts P.
+
     Examples
     --------
     >>> prompts_for_width(1.0, 0.2, 0.95)  # z alone would say 97
@@ -54,6 +59,11 @@ def prompts_for_power(variance: float, difference: float, level: float, power: f
         1 − the test's two-sided level: 0.95 for the 5 % test.
     power : float
         Chance that the interval leaves out zero, by the noncentral t law.
+
+    Returns
+    -------
+    int
+        The number of prompts P.
 
     Examples
     --------

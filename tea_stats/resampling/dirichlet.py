@@ -21,12 +21,11 @@ MOST_PROMPTS = 512
 LEAST_CHANCE = 1e-9
 
 
-def prompt_laws(log: RewardLog, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return the K values, and the probabilities of the log's prompts, shape (P, K)."""
+def posterior(log: RewardLog, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return the K values, and probabilities drawn for the log's prompts, shape (P, K)."""
     values, counts = counted(log)
     concentration, frequencies = dirichlet_prior(counts)
-    if len(counts) > MOST_PROMPTS:
-        counts = rng.choice(counts, MOST_PROMPTS, replace=False, shuffle=False)
+    counts = _some(counts, rng)
     drawn = rng.standard_gamma(counts + concentration * frequencies)
     drawn += LEAST_CHANCE * drawn.sum(axis=1, keepdims=True) + np.finfo(float).tiny
     return values, drawn / drawn.sum(axis=1, keepdims=True)
@@ -35,9 +34,15 @@ def prompt_laws(log: RewardLog, rng: np.random.Generator) -> tuple[Array, Array]
 def shares(log: RewardLog, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return the K values, and how often the log's prompts have each, shape (P, K)."""
     values, counts = counted(log)
-    if len(counts) > MOST_PROMPTS:
-        counts = rng.choice(counts, MOST_PROMPTS, replace=False, shuffle=False)
+    counts = _some(counts, rng)
     return values, counts / counts.sum(axis=1, keepdims=True)
+
+
+def _some(counts: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return the counts of all prompts, or of as many as may be, drawn at random."""
+    if len(counts) <= MOST_PROMPTS:
+        return counts
+    return rng.choice(counts, MOST_PROMPTS, replace=False, shuffle=False)
 
 
 def counted(log: RewardLog) -> tuple[Array, NDArray[np.intp]]:

@@ -70,9 +70,14 @@ def prompt_laws(
         Whether continuous rewards get a tail beyond the largest one.
     posterior : bool
         Whether probabilities of few-valued rewards are drawn, or the shares of the log.
+
+    Returns
+    -------
+    PromptLaws
+        One law for each prompt, in the units of the rewards.
     """
     if few:
-        draw = dirichlet.prompt_laws if posterior else dirichlet.shares
+        draw = dirichlet.posterior if posterior else dirichlet.shares
         own, chances = draw(log, rng)
         return PromptLaws.of_values(np.broadcast_to(own, chances.shape), chances)
     groups = [np.sort(group) for group in log]
