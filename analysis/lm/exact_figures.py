@@ -102,7 +102,7 @@ def training(study: Exact, scenario: str, rate: float) -> Figure:
     seeds = rows.groupby("estimator")["seed"].nunique()
     least, most = seeds.min(), seeds.max()
     count = f"{most}" if least == most else f"{least} to {most}"
-    figure.suptitle(f"{scenario}, step size {rate:g}: exact gains, means over {count} seeds")
+    style.title(figure, f"{scenario}, step size {rate:g}: exact gains, means over {count} seeds")
     return figure
 
 
@@ -123,7 +123,7 @@ def final(study: Exact, scenario: str) -> Figure:
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
     sizes = " and (hollow) ".join(f"{rate:g}" for rate in rates)
-    figure.suptitle(f"{scenario}: exact gain on held-out prompts, step size {sizes}")
+    style.title(figure, f"{scenario}: exact gain on held-out prompts, step size {sizes}")
     return figure
 
 
@@ -165,7 +165,7 @@ def prediction(study: Exact, scenario: str, rate: float) -> Figure:
         axes.set_xlabel("one-step gain $G$ of a step")
     panels[0].set_ylabel(f"exact gain in $V_{{{N}}}$")
     _legend(figure, study, rows)
-    figure.suptitle(f"{scenario}, step size {rate:g}: gradient quality and training")
+    style.title(figure, f"{scenario}, step size {rate:g}: gradient quality and training")
     return figure
 
 
@@ -207,7 +207,7 @@ def pools(shares: pd.DataFrame) -> Figure:
         axes.set_xlabel("tail rollouts of the pool, M/N")
     panels[0].set_ylabel("noise in the squared gradient")
     panels[0].legend()
-    figure.suptitle("Pools drawn from exact laws: how much of their gradient is chance")
+    style.title(figure, "Pools drawn from exact laws: how much of their gradient is chance")
     return figure
 
 
