@@ -484,6 +484,11 @@ def test_parts_come_in_the_order_of_their_worth_seed_by_seed_the_exact_arms_last
     rates = plan_.runs(plan, Part.rates)
     assert {(one.label, one.seed) for one in rates} == {(one.label, one.seed) for one in core}
     assert {one.rate for one in rates} == set(plan.training.rates[1:])
+    rest = plan_.runs(plan, Part.rest)
+    firsts = list(dict.fromkeys(one.scenario for one in rest))
+    assert firsts[:3] == ["tone, N = 128", "relevance, N = 128", "tone, N = 512"]
+    places = [one.label in plan_.EXACT for one in rest]
+    assert places == sorted(places)
     everything = plan_.runs(plan, Part.all)
     assert everything[:240] == [*core, *rates]
     sweep = [one for one in everything if one.batch is not None]

@@ -49,8 +49,11 @@ def runs(study: ExactStudy, part: Part) -> list[Run]:
         case Part.quality:
             found = []
         case Part.rest:
-            groups = (main, exact, others)
-            found = [run for labels in groups for run in _grid(study, scenarios, rates, labels)]
+            # another reward says more than another N, and exact arms differ little between seeds
+            firsts = _of_rewards(study)
+            wide = [*firsts, *(label for label in scenarios if label not in firsts)]
+            groups = (main, others, exact)
+            found = [run for labels in groups for run in _grid(study, wide, rates, labels)]
         case Part.sweep:
             found = list(_sweep(study, first[0], rates[0]))
         case Part.all:
@@ -81,9 +84,16 @@ def measured_scenarios(study: ExactStudy, part: Part) -> list[str]:
 
     They do not depend on the N that a policy is trained for.
     """
-    several = list({folder_of(study, label): label for label in reversed(study.scenarios)}.values())
-    several.reverse()
+    several = _of_rewards(study)
     return {Part.quality: several[:1], Part.rest: several, Part.all: several}.get(part, [])
+
+
+def _of_rewards(study: ExactStudy) -> list[str]:
+    """Return the first of the scenarios that differ in N alone, in order."""
+    first: dict[str, str] = {}
+    for label in study.scenarios:
+        first.setdefault(folder_of(study, label), label)
+    return list(first.values())
 
 
 def serving(study: ExactStudy, scenario: Scenario, label: str) -> int:
