@@ -22,8 +22,8 @@ from simulations.lm.exact.plan import ORDER, Run, measured_scenarios, runs
 from simulations.lm.exact.schema import ExactStudy, Part
 from simulations.lm.exact.study import Study
 
-#: jobs between two writings of the tables
-TABLES_EVERY = 10
+#: jobs between two writings of the tables, which read every finished job
+TABLES_EVERY = 100
 
 
 def run_study(study: ExactStudy, out: Path, part: Part = Part.all, workers: int = 1) -> None:
