@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from tea_stats import _kernels
 from tea_stats._validation import as_count
-from tea_stats.estimators import levels, max_at_k
+from tea_stats.estimators import ceilings, levels, max_at_k
 from tea_stats.estimators.record import Array, Estimator, Mark, as_function
 from tea_stats.linear import library, shapes
 from tea_stats.linear.design import tableau
@@ -32,6 +33,17 @@ class Constants(NamedTuple):
     slopes: Array
     risk: Array
     counts: levels.Counts
+    hits: ceilings.Hits
+
+
+@lru_cache(maxsize=64)
+def constants(m: int, N: int, prompts: int) -> Constants:
+    """Return the designs of the library and of max@m, and the counts of the beta laws."""
+    known = library.designs(m, N, prompts)
+    tableaux = [tableau(x[:-1], x[-1]) for x in known.coefficients]
+    tableaux.append(max_at_k.MaxAtK().prepare(m, N))
+    base, slopes = (np.array([t[part] for t in tableaux]) for part in (1, 2))
+    return Constants(base, slopes, known.risk, levels.counts(m, N), ceilings.hits(m, N))
 
 
 class Belief(NamedTuple):
@@ -56,7 +68,8 @@ def belief(gaps: Array) -> Belief:
 
 
 def automatic(
-    r: Array, base: Array, slopes: Array, risk: Array, counts: levels.Counts, out: Array
+    r: Array, base: Array, slopes: Array, risk: Array, counts: levels.Counts, hits: ceilings.Hits,
+    out: Array
 ) -> None:
     """Fill out[G, m] with the advantages of a batch of sorted groups r[G, m]."""
     gaps = np.diff(r, axis=1)
@@ -66,6 +79,10 @@ def automatic(
     total = mixed.sum(axis=1, keepdims=True)
     mixed *= (1.0 - laws[:, -1:]) / np.where(total > 0.0, total, 1.0)
     smooth = (1.0 - few)[:, None] * np.column_stack([mixed, laws[:, -1]])
+    live = gaps.any(axis=1)
+    stay, top = ceilings.weights(r, np.where(live, 1.0 - few, 0.0), hits)
+    smooth *= stay[:, None]
+    smooth[:, -1] += (1.0 - few) * top
     own_base, own_slopes = levels.design(gaps, few, counts)
     own_base = smooth @ base + few[:, None] * own_base
     own_slopes = smooth @ slopes + few[:, None] * own_slopes
@@ -140,12 +157,7 @@ class AutoTEA(Estimator):
 
     def prepare(self, m: int, N: int) -> Constants:
         """Return the designs of the library and of max@m, and the counts of the beta laws."""
-        prompts = as_count("prompts", self.prompts)
-        known = library.designs(m, N, prompts)
-        tableaux = [tableau(x[:-1], x[-1]) for x in known.coefficients]
-        tableaux.append(max_at_k.MaxAtK().prepare(m, N))
-        base, slopes = (np.array([t[part] for t in tableaux]) for part in (1, 2))
-        return Constants(base, slopes, known.risk, levels.counts(m, N))
+        return constants(m, N, as_count("prompts", self.prompts))
 
 
 auto_tea = as_function(AutoTEA)

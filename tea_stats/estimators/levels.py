@@ -9,6 +9,7 @@ log(P(0) + P(m)), at every level; its own advantages are 0.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -25,23 +26,40 @@ VALUES = (4, 6)
 SINGLE = (0.5, 0.75)
 #: beta laws whose log likelihood is further below the largest one do not count
 NEGLIGIBLE = 200.0
+#: share of prompts that never succeed, and how likely each is before the batch is seen
+DEAD, DEAD_PRIOR = (0.0, 0.3, 0.6), (0.96, 0.02, 0.02)
 #: most levels from one reward of a group to its next
 LARGEST_STEP = 4
 
 
 class Counts(NamedTuple):
-    """What each beta law expects: as in `beta_binomial.Counts`, and of a group of equal rewards."""
+    """What each beta law expects: as in `beta_binomial.Counts`, and of a group of equal rewards.
+
+    Each law of p stands there once for each share of `DEAD` prompts, whose p is 0.
+    """
 
     evidence: Array
     tables: Array
     alike: Array
+    prior: Array
 
 
+@lru_cache(maxsize=64)
 def counts(m: int, N: int) -> Counts:
-    """Return the likelihoods and expectations of each beta law."""
-    evidence, tables = beta_binomial.counts(m, N)
-    # the constants that `evidence` leaves out differ between the counts 0 and m
-    return Counts(evidence, tables, beta_binomial.all_alike(m))
+    """Return the likelihoods and expectations of each law."""
+    tables = beta_binomial.counts(m, N).tables
+    a, b = beta_binomial.priors()
+    s = np.arange(m + 1)[:, None]
+    alive = beta_binomial.log_beta(a + s, b + m - s) - beta_binomial.log_beta(a, b)
+    dead = np.array(DEAD)[:, None, None]
+    evidence = np.log1p(-dead) + alive
+    with np.errstate(divide="ignore"):
+        evidence[:, 0] = np.logaddexp(evidence[:, 0], np.log(dead[:, 0]))
+    evidence = np.moveaxis(evidence, 1, 0).reshape(m + 1, -1)
+    alike = np.logaddexp(evidence[0], evidence[m])
+    prior = np.repeat(np.log(DEAD_PRIOR), len(a))
+    tables = np.tile(tables, len(DEAD))
+    return Counts(evidence - evidence.max(axis=1, keepdims=True), tables, alike - alike.max(), prior)
 
 
 def few_valued(gaps: Array) -> Array:
@@ -98,7 +116,7 @@ def design(gaps: Array, share: Array, known: Counts) -> tuple[Array, Array]:
     kinds, kind = np.unique(weight, return_inverse=True)
     for level in range(1, place.max() + 1):
         successes = (place >= level).sum(axis=1)
-        pooled = np.bincount(successes, weight, m + 1) @ known.evidence + alike
+        pooled = np.bincount(successes, weight, m + 1) @ known.evidence + alike + known.prior
         near = pooled > pooled.max() - NEGLIGIBLE
         evidence, tables = known.evidence[:, near], known.tables[..., near]
         some = np.flatnonzero(successes)

@@ -190,7 +190,7 @@ def posterior(gaps: Array, weight: Array) -> Array:
     result = np.zeros((groups, laws + 1))
     result[:, -1] = 1.0
     count = np.maximum(weight.sum() - weight, 0.0)
-    rows = np.flatnonzero(count > 0.0)
+    rows = np.flatnonzero((count > 0.0) & (weight > 0.0))
     if m < 3 or len(rows) == 0:
         return result
     known = expected(m)
@@ -198,15 +198,17 @@ def posterior(gaps: Array, weight: Array) -> Array:
     weighted = np.clip(own, known.low, known.high) * weight[:, None]
     mean = (weighted.sum(axis=0) - weighted[rows]) / count[rows, None]
     logs = np.empty((len(rows), len(known.mean)))
+    off = _deviations(known, mean)
     # groups that count the same have the same number of others, and there are few such numbers
     for number in np.unique(count[rows]):
         same = count[rows] == number
         variance = known.variance / number + known.misfit
-        logs[same] = -0.5 * _distances(known, mean[same], variance)
+        logs[same] = -0.5 * _distances(off[:, same], variance)
         logs[same] -= 0.5 * np.log(variance).sum(axis=1)
         share = LIBRARY_SHARE * number / (number + FEW_GROUPS)
         logs[same] += np.log(prior(len(known.mean), share))
-    own_distance = _distances(known, own[rows], known.variance + known.misfit)[:, :laws]
+    off = _deviations(known, own[rows])[:laws]
+    own_distance = _distances(off, (known.variance + known.misfit)[:laws])
     logs[:, :laws] += 0.5 * np.minimum(LARGEST_DISTANCE - own_distance, 0.0)
     likelihood = np.exp(logs - logs.max(axis=1, keepdims=True))
     likelihood /= likelihood.sum(axis=1, keepdims=True)
@@ -222,13 +224,14 @@ def prior(hypotheses: int, share: float) -> Array:
     return np.repeat([share / laws, rest / far, rest], [laws, far, 1])
 
 
-def _distances(known: Shapes, x: Array, variance: Array) -> Array:
-    """Return (x − μ)ᵀ Σ⁻¹ (x − μ) for each hypothesis, (G, H), from variances along its axes."""
-    precision = (known.axes / variance[:, None, :]) @ known.axes.transpose(0, 2, 1)
-    # from an origin amid the hypotheses, so that the squares below lose few digits
+def _deviations(known: Shapes, x: Array) -> Array:
+    """Return the squared deviations of x (G, q) from each mean along its axes, (H, G, q)."""
+    # from an origin amid the hypotheses, so that the difference loses few digits
     origin = known.mean[-1]
-    x, centre = x - origin, known.mean - origin
-    line = np.einsum("hqr,hr->hq", precision, centre)
-    squares = (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
-    square = squares @ precision.reshape(len(precision), -1).T
-    return np.asarray(square - 2.0 * x @ line.T + (line * centre).sum(axis=1))
+    centre = (known.mean - origin)[:, None] @ known.axes
+    return np.asarray(((x - origin) @ known.axes - centre) ** 2)
+
+
+def _distances(squares: Array, variance: Array) -> Array:
+    """Return (x − μ)ᵀ Σ⁻¹ (x − μ) for each hypothesis, (G, H), from squares along its axes."""
+    return np.asarray((squares @ (1.0 / variance)[..., None])[..., 0].T)
