@@ -93,19 +93,27 @@ def spike(place, multiplicity, own, own_weight):
 
 
 @compiled
-def spikes(places, tops, weight, multiplicity, chosen, at, chance, following, last):
-    """Fill, for each group j and candidate c, what `spike` returns for the others' rewards.
+def spikes(places, start, weight, asked, multiplicity, chosen, at, chance, following, last):
+    """Fill, for each of the groups asked and each candidate, what `spike` returns for the others.
 
-    Candidate 0 is the commonest of the other groups' maxima, candidate 1 the largest.
+    Candidate 0 is the commonest of the other groups' maxima, the largest such if several are;
+    candidate 1 is the largest, and −1 if that is the same. What may be the largest by chance of
+    several maxima is that much less surprising: the chance of a commonest one that is not the
+    largest is multiplied by the number of distinct maxima.
+
+    `places` has the places of a group's rewards among all values, ascending, from start[g] to
+    start[g + 1].
     """
-    groups = len(places)
     held = np.zeros(len(multiplicity))
-    for g in range(groups):
-        held[tops[g]] += weight[g]
+    for g in range(len(weight)):
+        held[places[start[g + 1] - 1]] += weight[g]
+    # the best two by either order: a group takes away from one of them at most
     best = second = largest = next_largest = -1
+    distinct = 0
     for v in range(len(multiplicity) - 1, -1, -1):
         if held[v] <= NONE:
             continue
+        distinct += 1
         if largest < 0:
             largest = v
         elif next_largest < 0:
@@ -115,28 +123,32 @@ def spikes(places, tops, weight, multiplicity, chosen, at, chance, following, la
             best = v
         elif second < 0 or held[v] > held[second]:
             second = v
-    for g in range(groups):
-        mode, top = best, largest
-        if weight[g] > 0.0 and best >= 0:
-            left = held[tops[g]] - weight[g]
-            if tops[g] == best and (left <= NONE or second >= 0):
-                if second >= 0 and (
-                    held[second] > left or (held[second] == left and second > best)
-                ):
-                    mode = second
-                elif left <= NONE:
-                    mode = second
-            if tops[g] == largest and left <= NONE:
-                top = next_largest
+    for i in range(len(asked)):
+        g = asked[i]
+        own = places[start[g] : start[g + 1]]
+        mode, top, maxima = best, largest, distinct
+        if weight[g] > 0.0:
+            mine = own[-1]
+            left = held[mine] - weight[g]
+            if mine == best and (
+                left <= NONE
+                or (second >= 0 and held[second] > left)
+                or (second > best and held[second] == left)
+            ):
+                mode = second
+            if left <= NONE:
+                maxima -= 1
+                if mine == largest:
+                    top = next_largest
         for c in range(2):
             v = mode if c == 0 else top
-            chosen[g, c] = v
-            if v < 0 or (c == 1 and v == mode):
-                at[g, c] = 0.0
-                chance[g, c] = 0.0
-                following[g, c] = 0.0
-                last[g, c] = False
-                continue
-            at[g, c], chance[g, c], following[g, c], last[g, c] = spike(
-                v, multiplicity, places[g], weight[g]
-            )
+            chosen[i, c] = -1
+            at[i, c] = chance[i, c] = following[i, c] = 0.0
+            last[i, c] = False
+            if v >= 0 and (c == 0 or v != mode):
+                chosen[i, c] = v
+                at[i, c], chance[i, c], following[i, c], last[i, c] = spike(
+                    v, multiplicity, own, weight[g]
+                )
+                if v != top:
+                    chance[i, c] = min(chance[i, c] + math.log(maxima), 0.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -46,47 +48,117 @@ def constants(m: int, N: int, prompts: int) -> Constants:
     return Constants(base, slopes, known.risk, levels.counts(m, N), ceilings.hits(m, N))
 
 
-class Belief(NamedTuple):
-    """What a batch is taken for, group by group.
+#: earlier groups that are learnt from, by size: rewards (G, m), ascending, and weights (G,)
+Earlier = Mapping[int, tuple[Array, Array]]
+NOTHING: Earlier = MappingProxyType({})
+
+
+class Part(NamedTuple):
+    """The groups of one size.
 
     Attributes
     ----------
-    few : ndarray, shape (G,)
+    rewards : ndarray, shape (G, m)
+        Rewards of each group, ascending.
+    weight : ndarray, shape (G,)
+        How much the others learn from each group, from 0 to 1: 1 for those of the batch.
+    asked : int
+        The first so many groups want advantages; the rest are only learnt from.
+    constants : Constants
+        For this m.
+    """
+
+    rewards: Array
+    weight: Array
+    asked: int
+    constants: Constants
+
+
+class Belief(NamedTuple):
+    """What groups of one size are taken for, group by group.
+
+    Attributes
+    ----------
+    few : ndarray, shape (asked,)
         φ: how far a group is few-valued.
-    laws : ndarray, shape (G, K + 1)
+    laws : ndarray, shape (asked, K + 1)
         Posterior probabilities of the laws given the other groups; last, that of none of them.
+    others : ndarray, shape (asked,)
+        Weight of the other groups that these are learnt from.
+    uncapped, capped : ndarray, shape (asked,)
+        What is kept of the advantages, and what is added of max@m's: 1 and 0 without a ceiling.
     """
 
     few: Array
     laws: Array
+    others: Array
+    uncapped: Array
+    capped: Array
 
 
-def belief(gaps: Array) -> Belief:
-    """Return what a batch with these gaps (G, m − 1) is taken for."""
-    few = levels.few_valued(gaps)
-    return Belief(few, shapes.posterior(gaps, 1.0 - few))
+def belief(parts: Sequence[Part]) -> list[Belief]:
+    """Return what the groups of each size are taken for."""
+    gaps = [np.diff(part.rewards, axis=1) for part in parts]
+    return _belief(parts, gaps, [levels.few_valued(g) for g in gaps])
+
+
+def _belief(parts: Sequence[Part], gaps: list[Array], few: list[Array]) -> list[Belief]:
+    weight = [part.weight * (1.0 - f) for part, f in zip(parts, few, strict=True)]
+    total = sum(float(w.sum()) for w in weight)
+    seen = [shapes.Seen(g, w, part.asked) for g, w, part in zip(gaps, weight, parts, strict=True)]
+    hits = [
+        ceilings.Seen(part.rewards, w, part.asked, part.constants.hits)
+        for part, w in zip(parts, weight, strict=True)
+    ]
+    laws, shares = shapes.posteriors(seen), ceilings.shares(hits)
+    return [
+        Belief(f[: part.asked], law, np.maximum(total - w[: part.asked], 0.0), *share)
+        for part, f, law, w, share in zip(parts, few, laws, weight, shares, strict=True)
+    ]
+
+
+def together(parts: Sequence[Part]) -> list[Array]:
+    """Return the advantages (asked, m) of the groups of each size; all sizes learn together."""
+    gaps = [np.diff(part.rewards, axis=1) for part in parts]
+    few = [levels.few_valued(g) for g in gaps]
+    of_levels = levels.designs(
+        [
+            levels.Seen(g, part.weight * f, part.asked, part.constants.counts)
+            for part, g, f in zip(parts, gaps, few, strict=True)
+        ]
+    )
+    results = []
+    for part, own, (base, slopes) in zip(
+        parts, _belief(parts, gaps, few), of_levels, strict=True
+    ):
+        known, share = part.constants, own.few[:, None]
+        # where a risk is high anyway, as under heavy tails, a wrong weight costs little
+        mixed = own.laws[:, :-1] / known.risk
+        total = mixed.sum(axis=1, keepdims=True)
+        mixed *= (1.0 - own.laws[:, -1:]) / np.where(total > 0.0, total, 1.0)
+        smooth = np.column_stack([mixed, own.laws[:, -1]]) * own.uncapped[:, None]
+        smooth[:, -1] += own.capped
+        smooth *= 1.0 - share
+        base = smooth @ known.base + share * base
+        slopes = smooth @ known.slopes + share * slopes
+        out = np.empty((part.asked, part.rewards.shape[1]))
+        _kernels.gap_linear_each(part.rewards[: part.asked], base, slopes, out)
+        results.append(out)
+    return results
 
 
 def automatic(
-    r: Array, base: Array, slopes: Array, risk: Array, counts: levels.Counts, hits: ceilings.Hits,
-    out: Array
+    r: Array,
+    base: Array,
+    slopes: Array,
+    risk: Array,
+    counts: levels.Counts,
+    hits: ceilings.Hits,
+    out: Array,
 ) -> None:
     """Fill out[G, m] with the advantages of a batch of sorted groups r[G, m]."""
-    gaps = np.diff(r, axis=1)
-    few, laws = belief(gaps)
-    # where a risk is high anyway, as under heavy tails, a wrong weight costs little
-    mixed = laws[:, :-1] / risk
-    total = mixed.sum(axis=1, keepdims=True)
-    mixed *= (1.0 - laws[:, -1:]) / np.where(total > 0.0, total, 1.0)
-    smooth = (1.0 - few)[:, None] * np.column_stack([mixed, laws[:, -1]])
-    live = gaps.any(axis=1)
-    stay, top = ceilings.weights(r, np.where(live, 1.0 - few, 0.0), hits)
-    smooth *= stay[:, None]
-    smooth[:, -1] += (1.0 - few) * top
-    own_base, own_slopes = levels.design(gaps, few, counts)
-    own_base = smooth @ base + few[:, None] * own_base
-    own_slopes = smooth @ slopes + few[:, None] * own_slopes
-    _kernels.gap_linear_each(r, own_base, own_slopes, out)
+    known = Constants(base, slopes, risk, counts, hits)
+    (out[:],) = together([Part(r, np.ones(len(r)), len(r), known)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +230,31 @@ class AutoTEA(Estimator):
     def prepare(self, m: int, N: int) -> Constants:
         """Return the designs of the library and of max@m, and the counts of the beta laws."""
         return constants(m, N, as_count("prompts", self.prompts))
+
+    def parts(self, batch: Sequence[Array], N: int, earlier: Earlier = NOTHING) -> list[Part]:
+        """Return the groups of each size, sorted, with the earlier groups of that size behind."""
+        found = []
+        for groups in batch:
+            m = groups.shape[1]
+            older, weight = earlier.get(m, (np.empty((0, m)), np.empty(0)))
+            rewards = np.concatenate([np.sort(groups, axis=1), older])
+            whole = np.concatenate([np.ones(len(groups)), weight])
+            found.append(Part(rewards, whole, len(groups), self.prepare(m, N)))
+        sizes = {groups.shape[1] for groups in batch}
+        for m in sorted(set(earlier) - sizes):
+            found.append(Part(*earlier[m], 0, self.prepare(m, N)))
+        return found
+
+    def of_sizes(self, batch: Sequence[Array], N: int, earlier: Earlier = NOTHING) -> list[Array]:
+        """Return the advantages of the groups of each size (G, m), which learn from all sizes."""
+        if len(batch) == 1 and not earlier:
+            return super().of_sizes(batch, N)
+        results = []
+        for groups, found in zip(batch, together(self.parts(batch, N, earlier)), strict=False):
+            out, order = np.empty_like(groups), np.argsort(groups, axis=1)
+            _kernels.scatter(found, order, out)
+            results.append(out)
+        return results
 
 
 auto_tea = as_function(AutoTEA)
