@@ -20,8 +20,8 @@ NONE = 1e-9
 def log_tail(count, ties, values, prior):
     """Log of a bound on P(X ≥ count), X negative binomial: a Poisson rate seen at other values.
 
-    The rate has the prior Gamma(`prior`, 0), and `ties` were seen at `values` of them. Beyond the mode
-    the masses fall at least as fast as a geometric sequence.
+    The rate has the prior Gamma(`prior`, 0), and `ties` were seen at `values` of them. Beyond the
+    mode the masses fall at least as fast as a geometric sequence.
     """
     shape = ties + prior
     fall = (shape + count) / ((count + 1.0) * (values + 1.0))
@@ -34,7 +34,7 @@ def log_tail(count, ties, values, prior):
 
 @compiled
 def walk(place, step, steps, multiplicity, own, rank, own_weight):
-    """Pass over `steps` values of the others; return (place, rank, values, ties) and the last count.
+    """Pass over `steps` values of the others; return place, rank, values, ties, the last count.
 
     From `place` on, up (step 1) or down (−1); `rank` is that of the own rewards to be left out.
     """

@@ -128,9 +128,7 @@ def together(parts: Sequence[Part]) -> list[Array]:
         ]
     )
     results = []
-    for part, own, (base, slopes) in zip(
-        parts, _belief(parts, gaps, few), of_levels, strict=True
-    ):
+    for part, own, (base, slopes) in zip(parts, _belief(parts, gaps, few), of_levels, strict=True):
         known, share = part.constants, own.few[:, None]
         # where a risk is high anyway, as under heavy tails, a wrong weight costs little
         mixed = own.laws[:, :-1] / known.risk

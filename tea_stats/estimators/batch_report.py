@@ -34,7 +34,8 @@ class BatchReport:
         Those whose rewards are all equal: their advantages are 0.
     others : float
         Mean number of other groups that a group's law is learnt from: not all equal, not
-        few-valued; earlier ones by their weights. Without any, auto TEA is max@m, or levels where few-valued.
+        few-valued; earlier ones by their weights. Without any, auto TEA is max@m, or levels where
+        few-valued.
     few_valued : float
         Mean φ: 1 if rewards are a few values each (levels), 0 if not.
     ceiling : float
@@ -149,7 +150,8 @@ def batch_report(
         table[sizes == n][present[sizes == n]].reshape(-1, n) for n in np.unique(sizes[sizes >= 2])
     ]
     parts = AutoTEA().parts(batch, budget, memory.earlier() if memory else NOTHING)
-    rows = [_rows(part, own, budget) for part, own in zip(parts, belief(parts), strict=True)]
+    found = belief(parts) if parts else []
+    rows = [_rows(part, own, budget) for part, own in zip(parts, found, strict=True)]
     columns = np.vstack([np.empty((0, len(LIBRARY) + 7)), *rows])
     live = columns[columns[:, 0] == 1.0]
     weight = 1.0 - live[:, 2]
@@ -157,7 +159,9 @@ def batch_report(
         shares = weight @ live[:, 6:] / weight.sum()
     else:
         shares = np.eye(len(LIBRARY) + 1)[-1]
-    means = live[:, 1:6].mean(axis=0) if len(live) else [0.0, 0.0, 0.0, 0.0, math.log(min(budget, m))]
+    means = (
+        live[:, 1:6].mean(axis=0) if len(live) else [0.0, 0.0, 0.0, 0.0, math.log(min(budget, m))]
+    )
     others, few, ceiling, capped, log_N = (float(mean) for mean in means)
     return BatchReport(
         N=budget,

@@ -128,20 +128,15 @@ def shares(parts: Sequence[Seen]) -> list[tuple[Array, Array]]:
     values, places = np.unique(
         np.concatenate([part.rewards.ravel() for part in parts]), return_inverse=True
     )
-    multiplicity = np.bincount(
-        places,
-        np.concatenate([np.repeat(part.weight, part.rewards.shape[1]) for part in parts]),
-        len(values),
-    )
-    if multiplicity.max() <= weight.max():
-        return results
     sizes = np.concatenate([np.full(len(x.weight), x.rewards.shape[1]) for x in parts])
+    each = np.repeat(weight, sizes)
+    if np.bincount(places, each > 0.0).max() <= 1:
+        return results
+    multiplicity = np.bincount(places, each)
     start = np.concatenate([[0], np.cumsum(sizes)])
     chosen, last = np.empty((len(asked), 2), np.intp), np.empty((len(asked), 2), np.bool_)
     at, chance, following = np.empty((3, len(asked), 2))
-    _kernels.spikes(
-        places, start, weight, asked, multiplicity, chosen, at, chance, following, last
-    )
+    _kernels.spikes(places, start, weight, asked, multiplicity, chosen, at, chance, following, last)
     odds = np.zeros((len(asked), 3))
     even = np.minimum(at, 0.5 * (at + following))
     beyond = np.where(last, (even - 1.0) * even / (np.maximum(following, even) + 1.0), 0.0)
@@ -173,7 +168,7 @@ def _surplus(log_ratio: Array) -> Array:
     return np.asarray(np.expm1(np.clip(log_ratio, 0.0, LARGEST_LOG)))
 
 
-def _ties(parts: Sequence[Seen], tops: Array, weight: Array) -> Array:
+def _ties(parts: Sequence[Seen], tops: NDArray[np.intp], weight: Array) -> Array:
     """Return −log P_1 of each group's others: ties at the top against those below it."""
     several, distinct = [], []
     for part in parts:
@@ -195,7 +190,13 @@ def _ties(parts: Sequence[Seen], tops: Array, weight: Array) -> Array:
 
 
 def _believed(
-    parts: Sequence[Seen], counts: Array, tops: Array, weight: Array, some: Array, *, exact: bool
+    parts: Sequence[Seen],
+    counts: NDArray[np.intp],
+    tops: NDArray[np.intp],
+    weight: Array,
+    some: NDArray[np.intp],
+    *,
+    exact: bool,
 ) -> tuple[Array, Array]:
     """Return E[capped] and E[capped · kept] of some groups, given the hits of their others."""
     size = len(parts[0].known.kept)

@@ -60,7 +60,9 @@ def counts(m: int, N: int) -> Counts:
     alike = np.logaddexp(evidence[0], evidence[m])
     prior = np.repeat(np.log(DEAD_PRIOR), len(a))
     tables = np.tile(tables, len(DEAD))
-    return Counts(evidence - evidence.max(axis=1, keepdims=True), tables, alike - alike.max(), prior)
+    return Counts(
+        evidence - evidence.max(axis=1, keepdims=True), tables, alike - alike.max(), prior
+    )
 
 
 def few_valued(gaps: Array) -> Array:
@@ -126,7 +128,9 @@ def designs(parts: Sequence[Seen]) -> list[tuple[Array, Array]]:
     results = []
     lives, pooled_alike, prior = [], 0.0, parts[0].known.prior
     for part in parts:
-        results.append((np.zeros_like(part.gaps[: part.asked]), np.zeros_like(part.gaps[: part.asked])))
+        results.append(
+            (np.zeros_like(part.gaps[: part.asked]), np.zeros_like(part.gaps[: part.asked]))
+        )
         live = part.gaps.any(axis=1)
         pooled_alike = pooled_alike + part.weight[~live].sum() * part.known.alike
         rows = np.flatnonzero(live & (part.weight > 0.0))
