@@ -170,8 +170,9 @@ class AutoTEA(Estimator):
 
     A^L is the linear advantage that is best under law L of a library, ρ_L its risk there; π_L is
     the probability of L, and π_0 that of none of them, given the shapes of the other groups. φ is
-    how far the group is few-valued, by its own rewards. All of these are free of unit and location:
-    a prompt's rewards times s plus c have s times the advantages, whatever the others are.
+    how far the group is few-valued, by its own rewards. Where the other groups show a ceiling, the
+    bracket is replaced by a part of max@m, as far as this is likely. A prompt's rewards times s
+    plus c have s times the advantages, whatever the others are.
 
     Parameters
     ----------
@@ -193,13 +194,20 @@ class AutoTEA(Estimator):
     single group gets max@m. The group's own shape has a veto: where its squared distance from L's,
     d², exceeds 100 (one group in a thousand does under L), π_L is multiplied by e^{(100 − d²)/2}.
 
+    *Ceilings.* The other groups show a ceiling by maxima that are one value, compared among each
+    other, and by ties at the top within groups; with κ the probability that this group has one,
+    [·] becomes (1 − κ)[·] + κ E[(1 − p)^(N − m)] A^max@m, p the chance to reach it
+    (`tea_stats.estimators.ceilings`). Rewards that never tie have κ = 0.
+
     *Levels.* φ falls from 1 to 0 between 4 and 6 distinct rewards, and between 1/2 and 3/4 of them
     being there once. A^levels is beta-binomial on the group's own levels in its own unit
-    (`tea_stats.estimators.levels`); a group whose rewards are all equal has advantages 0.
+    (`tea_stats.estimators.levels`), with a share of prompts that never succeed; a group whose
+    rewards are all equal has advantages 0.
 
-    Given the other groups, φ = 0 and no veto, ĝ is unbiased for Σ_k w_k V_k. Alone, or with other
-    groups of another size only (a mask), a group gets max@m: below four groups, or m = 4 and fewer
-    than 16, `linear_tea` has less error where rewards are known to be smooth. Ours.
+    Given the other groups, φ = 0, no veto and no ceiling, ĝ is unbiased for Σ_k w_k V_k. Groups of
+    all sizes (a mask) learn from each other. Alone a group gets max@m: with fewer than four
+    groups, or m = 4 and fewer than 16, keep a `tea_stats.Memory`, or take `linear_tea` where
+    rewards are known to be smooth. Ours.
     `tea_stats.RECOMMENDED` is its name; `tea_stats.batch_report` says what a batch was taken for.
 
     Examples

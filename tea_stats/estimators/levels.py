@@ -4,7 +4,8 @@ The unit of a group is its smallest gap, and a reward's level is how many units 
 group's least. Every level is a threshold with a 0/1 reward of its own, as in `beta_binomial`, and
 what the other few-valued groups show at the same level says how rare a success is. A group whose
 rewards are all equal has no unit: its rollouts all failed or all succeeded, and it counts as such,
-log(P(0) + P(m)), at every level; its own advantages are 0.
+log(P(0) + P(m)), at every level; its own advantages are 0. Some prompts may never succeed: each
+beta law stands for itself, and mixed with such prompts.
 """
 
 from __future__ import annotations
