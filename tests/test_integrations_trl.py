@@ -23,8 +23,8 @@ import transformers
 import trl
 from trl.trainer import grpo_trainer
 
-from simulations.lm import models
 import tea_stats
+from simulations.lm import models
 from tea_stats import batch_report, torch_bridge
 from tea_stats.integrations import groups
 from tea_stats.integrations.trl_programs import install, trainer_class

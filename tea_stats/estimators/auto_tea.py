@@ -213,7 +213,7 @@ class AutoTEA(Estimator):
     Examples
     --------
     >>> auto_tea([[0, 0, 0, 1], [0, 0, 0, 0]], N=16).round(2)  # a verifier
-    array([[-0.15, -0.15, -0.15,  2.29],
+    array([[-0.15, -0.15, -0.15,  2.2 ],
            [ 0.  ,  0.  ,  0.  ,  0.  ]])
     >>> auto_tea([0.0, 1.5, 2.0, 6.0], N=16)  # a single group: max@m
     array([ 0.,  0.,  0., 16.])
