@@ -14,6 +14,7 @@ from tea_stats import (
 from tea_stats.best_of_n import efficiency
 from tea_stats.estimators import ESTIMATORS, RECOMMENDED, Estimator, advantages
 from tea_stats.estimators.batch_report import BatchReport, batch_report
+from tea_stats.estimators.memory import Memory
 from tea_stats.estimators.table import *  # noqa: F403  # each estimator, as a value and a function
 from tea_stats.families import *  # noqa: F403
 from tea_stats.families import FAMILIES, Affine, Law, Recorded
@@ -29,6 +30,7 @@ __all__ = [
     "FAMILIES",
     "Law",
     "LinearDesign",
+    "Memory",
     "RECOMMENDED",
     "Recorded",
     "advantages",

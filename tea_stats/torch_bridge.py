@@ -19,7 +19,9 @@ except ModuleNotFoundError as error:
 from torch import Tensor
 
 from tea_stats._validation import as_count, as_flag, as_real
+from tea_stats.estimators import Estimator, lookup
 from tea_stats.estimators.masked import masked_advantages
+from tea_stats.estimators.memory import Memory
 from tea_stats.estimators.options import from_text, to_text
 
 __all__ = ["advantages", "policy_gradient_loss"]
@@ -32,6 +34,7 @@ def advantages(
     *,
     mask: Tensor | None = None,
     unit_rms: bool = False,
+    memory: Memory | None = None,
     **options: Any,
 ) -> Tensor:
     """Return `tea_stats.advantages` of a tensor, on its device and without gradient.
@@ -43,12 +46,15 @@ def advantages(
     rewards : Tensor, shape (..., m)
         Rewards of m rollouts per group, of any real dtype.
     mask : Tensor of bool, shape (..., m), optional
-        True for the rollouts that exist. A group with n < m of them is evaluated as a group of n,
-        and one that pools learns from groups of the same size only; the other rollouts, whose
-        rewards may be NaN, get advantage 0.
+        True for the rollouts that exist. A group with n < m of them is evaluated as a group of n;
+        auto TEA learns from groups of all sizes, others that pool from those of the same size only.
+        The other rollouts, whose rewards may be NaN, get advantage 0.
     unit_rms : bool
         Divide all advantages by one number, their root mean square over the batch: the gradient
         keeps its direction, and its length depends neither on the unit of the rewards nor on N.
+    memory : Memory, optional
+        Groups of earlier steps that auto TEA learns from; this batch is added to it. A program that
+        is compiled or exported cannot have one.
 
     Returns
     -------
@@ -80,7 +86,10 @@ def advantages(
         raise TypeError(f"rewards is {kind(rewards)}; give a tensor of real numbers")
     if mask is not None:
         check_tensor("mask", mask, rewards.shape, boolean=True)
-    result = advantages_op(rewards.detach(), mask, name, *constants(name, N, **options))
+    if memory is None:
+        result = advantages_op(rewards.detach(), mask, name, *constants(name, N, **options))
+    else:
+        result = on_cpu(rewards.detach(), mask, lookup(name, options), as_count("N", N), memory)
     return of_unit_rms(result, mask) if as_flag("unit_rms", unit_rms) else result
 
 
@@ -99,8 +108,19 @@ def of_unit_rms(advantages: Tensor, mask: Tensor | None = None) -> Tensor:
 )
 def advantages_op(rewards: Tensor, mask: Tensor | None, name: str, N: int, options: str) -> Tensor:
     """Take the rewards to the CPU, run the estimator there, and take the advantages back."""
+    return on_cpu(rewards, mask, from_text(name, options), N)
+
+
+def on_cpu(
+    rewards: Tensor,
+    mask: Tensor | None,
+    estimator: Estimator,
+    N: int,
+    memory: Memory | None = None,
+) -> Tensor:
+    """Return the advantages, computed on the CPU, on the device of the rewards."""
     array, present = rewards.cpu().double().numpy(), None if mask is None else mask.cpu().numpy()
-    result = masked_advantages(from_text(name, options), array, present, N)
+    result = masked_advantages(estimator, array, present, N, memory)
     return torch.from_numpy(result).to(result_dtype(rewards)).to(rewards.device)
 
 

@@ -7,12 +7,14 @@ of groups shared between estimators. Tests compare it with the registry, the ben
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 from tea_stats import tails
 from tea_stats.best_of_n import order_statistics
@@ -405,6 +407,7 @@ def auto_tea(r, N, prompts=64):
     out = np.zeros_like(r)
     best = max_at_k(r, N)
     fewest = in_levels(g, few, live, up, N)
+    capped = ceilings(np.take_along_axis(r, order, -1), np.where(live, 1 - few, 0.0), N)
     for i in np.flatnonzero(live):
         mixed = pi[i, :-1] / designs.risk
         x = mixed / max(mixed.sum(), 1e-300) * (1 - pi[i, -1]) @ designs.coefficients
@@ -412,7 +415,9 @@ def auto_tea(r, N, prompts=64):
         level = -(slopes * np.arange(m - 1, 0, -1) / m) @ g[i]
         slopes[-1] += m * x[-1]
         a = level + np.append(0.0, np.cumsum(slopes * g[i]))
-        a = (1 - few[i]) * (a + pi[i, -1] * best[i, order[i]]) + few[i] * fewest[i]
+        kept, added = capped[i]
+        a = kept * (a + pi[i, -1] * best[i, order[i]]) + added * best[i, order[i]]
+        a = (1 - few[i]) * a + few[i] * fewest[i]
         out[i, order[i]] = a
     return out
 
@@ -421,8 +426,18 @@ def in_levels(g, few, live, up, N):
     """Beta-binomial on the levels of each group in its own unit; sorted."""
     groups, m = len(g), g.shape[1] + 1
     a, b = beta_priors()
+    # each beta law of p three times: some prompts never succeed
+    dead = np.repeat([0.0, 0.3, 0.6], len(a))
+    start = np.repeat(np.log([0.9, 0.05, 0.05]), len(a))
+    a, b = np.tile(a, 3), np.tile(b, 3)
     whole = special.betaln(a, b)
-    alike = np.logaddexp(special.betaln(a + m, b), special.betaln(a, b + m)) - whole
+
+    @cache
+    def likely(s):
+        alive = (1 - dead) * np.exp(special.betaln(a + s, b + m - s) - whole)
+        return np.log(alive + dead * (s == 0))
+
+    alike = np.logaddexp(likely(0), likely(m))
     place = np.zeros((groups, m))
     for i in np.flatnonzero(live):
         steps = np.where(up[i], np.minimum(np.rint(g[i] / g[i][up[i]].min()), 4), 0)
@@ -433,11 +448,10 @@ def in_levels(g, few, live, up, N):
             s = (place[i] >= level).sum()
             gap = m - 1 - s
             high = g[i, gap] / (place[i, gap + 1] - place[i, gap])
-            others = np.zeros(len(a))
+            others = start.copy()
             for j in np.delete(np.arange(groups), i):
-                t = (place[j] >= level).sum()
-                seen = special.betaln(a + t, b + m - t) - whole
-                others += few[j] * seen if live[j] else alike
+                t = int((place[j] >= level).sum())
+                others += few[j] * likely(t) if live[j] else alike
             for success in (True, False):
                 alpha, beta = a + s - success, b + m - 1 - s + success
                 law = special.softmax(others + special.betaln(alpha, beta) - whole)
@@ -451,6 +465,99 @@ def in_levels(g, few, live, up, N):
                 mine = (place[i] >= level) == success
                 out[i, mine] += high * weight * (success - baseline)
     return out
+
+
+def ceilings(r, w, N):
+    """Return what is kept of each sorted group's advantages, and what is added of max@m's."""
+    groups, m = r.shape
+    half = m // 2
+    pairs = [(pi, p) for pi in (0.125, 0.25, 0.5, 0.75, 1.0) for p in np.geomspace(5e-4, 0.7, 20)]
+    below = np.array([(1 - p) ** max(N - m, 0) for _, p in pairs])
+
+    @cache
+    def hits(s):
+        return np.array([pi * stats.binom.pmf(s, m, p) for pi, p in pairs])
+
+    free = np.array([1 - pi for pi, _ in pairs])
+    ties = [int((x == x[-1]).sum()) for x in r]
+    found = []
+    for i in range(groups):
+        others = [j for j in range(groups) if j != i and w[j] > 0]
+        if not w[i] > 0 or not others:
+            found.append((1.0, 0.0))
+            continue
+        number, tops = Counter(), Counter()
+        for j in others:
+            tops[r[j, -1]] += w[j]
+            for x in r[j]:
+                number[x] += w[j]
+        highest, common = max(tops), max(tops, key=lambda v: (tops[v], v))
+        signs = []
+        for v in dict.fromkeys((common, highest)):
+            odds = 0.0
+            if number[v] > 1 + 1e-9:
+                lower = sorted((x for x in number if x < v), reverse=True)
+                upper = sorted(x for x in number if x > v)
+                reach = [*lower[:256], *upper[:256]]
+                excess = {x: max(number[x] - 1, 0.0) for x in reach}
+                share = sum(excess.values())
+                shape = 0.1 + 0.9 * share / (share + len(reach))
+                logs = [0.0]
+                for steps in (1, 2, 4, 8, 16, 32, 64, 128, 256):
+                    near = [*lower[:steps], *upper[:steps]]
+                    logs.append(
+                        bound(number[v] - 1, sum(excess[x] for x in near) + shape, len(near))
+                    )
+                log_chance = min(logs) + (0 if v == highest else math.log(len(tops)))
+                odds += 0.005 * (math.exp(min(max(-log_chance, 0), 50)) - 1)
+                if v == highest:
+                    following = number[lower[0]] if lower else 0.0
+                    n = min(number[v], (number[v] + following) / 2)
+                    more = (n - 1) * n / (max(following, n) + 1)
+                    odds += 0.04 * (math.exp(min(max(more, 0), 50)) - 1)
+            signs.append((odds, [int((r[j] == v).sum()) for j in others], True))
+        tied = sum(w[j] * (ties[j] > 1) for j in others)
+        runs = several = 0.0
+        for j in others:
+            size = np.diff(np.flatnonzero(np.r_[True, np.diff(r[j]) > 0, True]))
+            last = np.cumsum(size) - 1  # where each run of equal rewards ends
+            lower = (last[:-1] >= half - 1).nonzero()[0]
+            runs += w[j] * len(lower)
+            several += w[j] * sum(size[k] > 1 and last[k] >= half for k in lower)
+        if tied > 1e-9 and runs > 1e-9:
+            log_chance = bound(tied, several + 0.1, runs / sum(w[j] for j in others))
+            odds = 0.02 * (math.exp(min(-log_chance, 50)) - 1)
+            signs.append((odds, [ties[j] for j in others], False))
+        total = sum(odds for odds, *_ in signs)
+        kept, added = 1.0, 0.0
+
+        def own_maximum(c):
+            return hits(c) + ((hits(0) + free) if c == 1 else 0.0)
+
+        with_it = hits(ties[i]) + (hits(0) if ties[i] == 1 else 0.0)
+        for odds, counts, exact in signs:
+            if odds <= 0:
+                continue
+            logs = np.log(own_maximum(ties[i]))
+            for j, s in zip(others, counts, strict=True):
+                logs += w[j] * np.log(hits(s) + free * (s == 0) if exact else own_maximum(s))
+            posterior = special.softmax(logs) * with_it / own_maximum(ties[i])
+            kept -= odds / (1 + total) * posterior.sum()
+            added += odds / (1 + total) * posterior @ below
+        found.append((kept, added))
+    return found
+
+
+def bound(count, shape, values):
+    """Log of a bound on P(X ≥ count), X negative binomial; 0 at or below its mode."""
+    if values == 0:
+        return 0.0
+    fall = (shape + count) / (count + 1) / (values + 1)
+    if fall >= 1:
+        return 0.0
+    mass = special.gammaln(shape + count) - special.gammaln(shape) - special.gammaln(count + 1)
+    mass += shape * math.log(values / (values + 1)) - count * math.log(values + 1)
+    return min(mass - math.log1p(-fall), 0.0)
 
 
 TWINS: Mapping[str, Callable[..., Any]] = {

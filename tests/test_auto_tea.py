@@ -13,6 +13,7 @@ import tea_stats
 from tea_stats import Gumbel, Normal, NormalMixture, auto_tea, batch_report, max_at_k
 from tea_stats.linear import shapes
 from tea_stats.linear.library import LIBRARY
+from tests.numpy_twin import TWINS
 
 RNG = np.random.default_rng(4)
 G, M, N = 12, 16, 128
@@ -28,18 +29,33 @@ BATCHES = {
     "check and score": SCORED,
     "mixed": MIXED,
     "rounded": SMOOTH.round(1),
+    "ceiling": np.minimum(SMOOTH, 1.5),
+    "grades in [0 10]": np.clip(np.rint(2.0 * SMOOTH + 6.0), 0.0, 10.0),
 }
 EVERY = pytest.mark.parametrize("rewards", BATCHES.values(), ids=BATCHES)
 
 
 @EVERY
 def test_a_prompt_has_its_own_unit_and_location(rewards):
-    """Each prompt's rewards times s plus c: its advantages times s, and nobody else's change."""
+    """One prompt's rewards times s plus c: its advantages times s, whatever the others are."""
+    plain = auto_tea(rewards, N)
+    assert np.abs(plain).max() > 0.1
+    for g in range(len(rewards)):
+        scale = 2.0 ** RNG.integers(-20, 20)
+        moved = rewards.copy()
+        moved[g] = scale * (rewards[g] + RNG.integers(-9, 9))
+        error = np.abs(auto_tea(moved, N)[g] - scale * plain[g]).max()
+        assert error <= 1e-9 * scale * np.abs(plain).max()
+
+
+@pytest.mark.parametrize("name", ["smooth", "verifier", "check and score"])
+def test_all_prompts_may_have_units_of_their_own(name):
+    """Where no rewards tie that are not few values, no prompt's unit matters to another."""
+    rewards = BATCHES[name]
     scale = 2.0 ** RNG.integers(-20, 20, (len(rewards), 1))
     offset = scale * RNG.integers(-9, 9, (len(rewards), 1))
     plain = auto_tea(rewards, N)
     moved = auto_tea(scale * rewards + offset, N)
-    assert np.abs(plain).max() > 0.1
     error = np.abs(moved - scale * plain).max(axis=1)
     assert (error <= 1e-9 * scale[:, 0] * np.abs(plain).max()).all()
 
@@ -117,32 +133,90 @@ def test_two_kinds_of_answers_are_of_no_law(share):
     assert report.effective_N == pytest.approx(M, rel=0.1)
 
 
+@pytest.mark.parametrize("m", [3, 8, M])
+@EVERY
+def test_it_is_what_the_definition_gives(rewards, m):
+    """Group by group, from an independent implementation: ceilings, dead prompts, few values."""
+    for budget in (4, N):
+        expected = TWINS["auto_tea"](rewards[:, :m], budget)
+        np.testing.assert_allclose(auto_tea(rewards[:, :m], budget), expected, rtol=1e-8, atol=1e-9)
+
+
 # --- masks and dtypes ---------------------------------------------------------------------------
 
 
-def test_a_mask_is_a_smaller_group():
-    """Groups of one size are a batch; one left alone with three rollouts gets max@3."""
+def masked(rewards):
+    mask = np.ones(rewards.shape, dtype=bool)
+    mask[0, 3:] = False
+    mask[1:5, ::4] = False
+    return mask, np.where(mask, rewards, np.nan)
+
+
+@EVERY
+def test_numpy_and_torch_agree_on_masks(rewards):
     torch = pytest.importorskip("torch")
     from tea_stats import torch_bridge
+    from tea_stats.estimators.masked import masked_advantages
 
-    for rewards in BATCHES.values():
-        mask = np.ones(rewards.shape, dtype=bool)
-        mask[0, 3:] = False
-        mask[1:5, ::4] = False
-        filled = np.where(mask, rewards, np.nan)
-        found = torch_bridge.advantages(
-            "auto_tea", torch.tensor(filled), N, mask=torch.tensor(mask)
-        ).numpy()
-        kept = rewards[1:5][mask[1:5]].reshape(4, -1)
-        assert np.array_equal(found[1:5][mask[1:5]].reshape(4, -1), auto_tea(kept, N))
-        assert np.array_equal(found[5:], auto_tea(rewards[5:], N))
-        three = rewards[:1, :3]
-        alone = auto_tea(three, N)
-        assert np.array_equal(found[:1, :3], alone)
-        if len(np.unique(three)) == 3:
-            assert np.array_equal(alone, max_at_k(three, N))
-        assert not found[~mask].any()
-        assert batch_report(filled, N, mask).groups == len(rewards)
+    mask, filled = masked(rewards)
+    found = torch_bridge.advantages("auto_tea", torch.tensor(filled), N, mask=torch.tensor(mask))
+    expected = masked_advantages(tea_stats.ESTIMATORS["auto_tea"], filled, mask, N)
+    assert np.array_equal(found.numpy(), expected)
+    assert not expected[~mask].any()
+    # what stands in the place of missing rewards, and in which column, decides nothing
+    other = np.where(mask, rewards, 1e9)
+    assert np.array_equal(
+        masked_advantages(tea_stats.ESTIMATORS["auto_tea"], other, mask, N), expected
+    )
+    turned = masked_advantages(tea_stats.ESTIMATORS["auto_tea"], filled[:, ::-1], mask[:, ::-1], N)
+    assert np.array_equal(turned[:, ::-1], expected)
+    assert batch_report(filled, N, mask).groups == len(rewards)
+
+
+def test_groups_of_other_sizes_are_learnt_from():
+    """A smooth group of 3 or 12 among groups of 16 is not left to max@m; nor are these alone."""
+    from tea_stats.estimators.masked import masked_advantages
+
+    mask, filled = masked(Gumbel().sample((24, M), np.random.default_rng(3)))
+    estimator = tea_stats.ESTIMATORS["auto_tea"]
+    found = masked_advantages(estimator, filled, mask, N)
+    kept = filled[1:5][mask[1:5]].reshape(4, -1)
+    alone = auto_tea(kept, N)
+    together = found[1:5][mask[1:5]].reshape(4, -1)
+    whole = auto_tea(Gumbel().sample((24, 12), np.random.default_rng(4)), N)
+    # alone, four groups are nearly max@m: their top gap has about its slope m
+    gap = np.diff(np.sort(kept, axis=1), axis=1)
+
+    def steepness(advantages):
+        return np.ptp(advantages, axis=1).sum() / gap.sum()
+
+    best = max_at_k(kept, N)
+    assert abs(steepness(alone) - steepness(best)) < abs(steepness(together) - steepness(best))
+    assert np.abs(found[0, :3] - max_at_k(filled[:1, :3], N)).max() > 0.1
+    assert whole.shape == (24, 12)
+    report = batch_report(filled, N, mask)
+    assert report.others == pytest.approx(23.0)
+    assert report.laws["none"] < 0.2
+
+
+def test_verifiers_of_several_sizes_are_one_batch():
+    """How rare successes are, groups of other sizes show, too."""
+    from tea_stats.estimators.masked import masked_advantages
+
+    mask = np.ones((62, M), dtype=bool)
+    mask[2:, 12:] = False
+    one = np.zeros((2, M))
+    one[:, 0] = 1.0
+    found = {}
+    for share in (0.02, 0.5):
+        others = (np.random.default_rng(8).random((60, M)) < share).astype(float)
+        batch = np.vstack([one, others])
+        found[share] = masked_advantages(tea_stats.ESTIMATORS["auto_tea"], batch, mask, N)[0, 0]
+    alone = auto_tea(one, N)[0, 0]
+    # T = N (1 - p)^(N - 1) is 10 at p = .02 and nothing at .5
+    assert found[0.02] > 5.0
+    assert found[0.5] < 0.2 * found[0.02]
+    assert found[0.5] < alone
 
 
 @pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])

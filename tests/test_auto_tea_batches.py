@@ -13,6 +13,7 @@ import pytest
 
 from tea_stats import (
     Discrete,
+    Gumbel,
     Law,
     Normal,
     NormalMixture,
@@ -34,7 +35,13 @@ def check_and_score(share: float) -> Law:
 
 
 ROUNDED = Recorded(Normal(0.5, 0.1), step=0.01)
-CEILING = Recorded(Normal(), high=3.09)  # the quantile .999
+CLIPPED_GUMBEL = Recorded(Gumbel(), high=2.97)
+GRADES = Recorded(Normal(12.0, 4.0), step=1.0, low=0.0, high=20.0)
+
+
+def ceiling(quantile: float) -> Law:
+    return Recorded(Normal(), high=float(Normal().ppf(quantile)))
+
 
 #: kinds of prompts; whose error; m, N; the old default, and at least how many times the new error
 #: it had (None: not told apart, or not the same estimator); the new one's error at most, times the
@@ -81,8 +88,29 @@ LINES = {
         1.5,
         1.2,
     ),
-    # nothing in a batch shows a ceiling that one rollout in a thousand reaches: as before
-    "ceiling": (((CEILING, 64),), "0", 16, 512, "adaptive_tea", 0.8, 15.0),
+    # a ceiling that one rollout in a thousand reaches seldom shows twice in a batch
+    "ceiling .999": (((ceiling(0.999), 64),), "0", 16, 512, "adaptive_tea", 1.0, 9.0),
+    "ceiling .98": (((ceiling(0.98), 64),), "0", 16, 128, "adaptive_tea", 10, 0.5),
+    "ceiling .98, half of the prompts": (
+        ((ceiling(0.98), 32), (Normal(), 32)),
+        "all",
+        16,
+        128,
+        "adaptive_tea",
+        1.5,
+        2.5,
+    ),
+    "ceiling .95, right-skewed": (((CLIPPED_GUMBEL, 64),), "0", 16, 128, "adaptive_tea", 30, 0.3),
+    "grades 0 to 20": (((GRADES, 64),), "0", 16, 128, "adaptive_tea", 20, 0.3),
+    "a third dead": (
+        ((verifier(0.0002), 21), (verifier(0.05), 43)),
+        "all",
+        16,
+        64,
+        "adaptive_tea",
+        5,
+        2.0,
+    ),
 }
 
 

@@ -23,6 +23,7 @@ import transformers
 import trl
 from trl.trainer import grpo_trainer
 
+import tea_stats
 from simulations.lm import models
 from tea_stats import batch_report, torch_bridge
 from tea_stats.integrations import groups
@@ -266,6 +267,30 @@ def test_what_auto_tea_takes_a_batch_for_is_among_trls_metrics():
     logged = built.state.log_history[0]
     for name, value in expected.items():
         assert logged[f"auto_tea/{name}"] == pytest.approx(value, abs=1e-4)
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+def test_trl_remembers_earlier_steps_but_not_evaluations():
+    """Step by step what a memory beside the trainer gives; an evaluation leaves it alone."""
+    memory, beside = tea_stats.Memory(), tea_stats.Memory()
+    built = step(Recorded, table(NORMAL), m=8, batch=16, N=32, memory=memory, max_steps=3)
+    rewards = np.array(NORMAL).reshape(2, 8)
+    first, second, third = (beside.advantages(rewards, 32).ravel() for _ in range(3))
+    for found, expected in zip(built.scored, (first, second, third), strict=True):
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
+    assert np.abs(first - third).max() > 0.1
+    assert built.memory is memory
+    state = memory.state_dict()
+    assert len(memory) == 6
+    built.evaluate()
+    assert memory.state_dict() == state
+
+
+def test_trl_refuses_a_memory_where_nothing_is_learnt():
+    with pytest.raises(TypeError, match="memory is given with tea"):
+        trainer(Recorded, table(NORMAL), m=8, batch=16, estimator="tea", memory=tea_stats.Memory())
 
 
 # --- why a reward function cannot do it -----------------------------------------------------------

@@ -20,7 +20,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from tea_stats import ESTIMATORS
+from tea_stats import ESTIMATORS, Memory
 from tea_stats.integrations import groups
 from tests import trainer_stand_ins
 from tests.trainer_stand_ins import GROUPS, HAVE_VERL, MASK, REWARDS, TOKENS, by_hand
@@ -82,6 +82,28 @@ def test_verls_section_survives_as_a_class_that_can_be_named(verl_registry):
     advantages, _ = verl_registry["tea"](TOKENS, MASK, index=groups_of_rows, config=section)
     expected = groups.batch_advantages("tea", REWARDS, GROUPS, 32, unit_rms=True).float()
     torch.testing.assert_close(advantages, expected[:, None] * MASK, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("asked", [True, 8.0])
+def test_verl_remembers_earlier_steps(verl_registry, asked):
+    """Steps are what a memory beside verl gives, and without the setting they are all alike."""
+    module = sys.modules["tea_stats.integrations.verl"]
+    module.MEMORIES.clear()
+    beside = Memory() if asked is True else Memory(asked)
+    rows = np.array(GROUPS, dtype=object)
+    steps = []
+    for _ in range(3):
+        config = {"tea_stats": {"N": 32, "memory": asked}}
+        found, _ = verl_registry["auto_tea"](TOKENS, MASK, index=rows, config=config)
+        expected = groups.batch_advantages("auto_tea", REWARDS, GROUPS, 32, memory=beside)
+        torch.testing.assert_close(found, expected.float()[:, None] * MASK, rtol=1e-6, atol=0)
+        steps.append(found)
+    assert len(module.MEMORIES) == 1
+    assert not torch.allclose(steps[0], steps[2], rtol=1e-3)
+    with pytest.raises(TypeError, match="memory is given with tea"):
+        config = {"tea_stats": {"N": 32, "memory": asked}}
+        verl_registry["tea"](TOKENS, MASK, index=rows, config=config)
+    module.MEMORIES.clear()
 
 
 # --- sessions of several rows ---

@@ -79,6 +79,18 @@ class Page:
         ratio = size_and_error(row["error_ratio"], row["error_ratio_mcse"])
         return f"{ratio} ({row['setting']})"
 
+    def ratio(self, setting: str) -> str:
+        """Return the default's ratio of errors in one setting, with its standard error."""
+        rows = self.league.live[self.league.live["estimator"] == self.default]
+        (row,) = rows[rows["setting"] == setting].to_dict("records")
+        return size_and_error(row["error_ratio"], row["error_ratio_mcse"])
+
+    def ratios(self, *labels: str) -> str:
+        """Return the range of the default's ratio of errors over some kinds of batches."""
+        rows = self.league.live[self.league.live["estimator"] == self.default]
+        found = rows[rows["batch"].isin(labels)]["error_ratio"]
+        return f"{size(found.min())} to {size(found.max())}"
+
     def gains(self, part: str, level: str) -> str:
         """Return in how many settings the default's gain is near the largest at some noise."""
         own = self._own(part)

@@ -18,6 +18,7 @@ from tea_stats._kernels.field import (
 )
 from tea_stats._kernels.leave_one_out import entropic, grpo_z
 from tea_stats._kernels.measurement import accumulate, contract, contract_parts, extrapolate
+from tea_stats._kernels.spikes import log_tail, spikes
 from tea_stats._kernels.tea import prefix_tea, tea
 
 __all__ = [
@@ -35,9 +36,11 @@ __all__ = [
     "grpo",
     "grpo_z",
     "prefix_tea",
+    "log_tail",
     "raw",
     "rs_grpo",
     "scatter",
     "scatter_parts",
+    "spikes",
     "tea",
 ]

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats._validation import as_count, as_rewards
-from tea_stats.estimators import auto_tea
+from tea_stats.estimators.auto_tea import NOTHING, AutoTEA, Belief, Part, belief
+from tea_stats.estimators.memory import Memory
 from tea_stats.estimators.record import Array
 from tea_stats.linear.library import LIBRARY
 
@@ -32,10 +33,14 @@ class BatchReport:
     alike : int
         Those whose rewards are all equal: their advantages are 0.
     others : float
-        Mean number of other groups that a group's law is learnt from: of the same size, not all
-        equal, not few-valued. Without any, auto TEA is max@m, or levels where few-valued.
+        Mean number of other groups that a group's law is learnt from: not all equal, not
+        few-valued; earlier ones by their weights. Without any, auto TEA is max@m, or levels where
+        few-valued.
     few_valued : float
         Mean φ: 1 if rewards are a few values each (levels), 0 if not.
+    ceiling : float
+        Mean probability that a group has a ceiling, by the other groups and its own ties at the
+        top (`tea_stats.estimators.ceilings`): its advantages are then a part of max@m's.
     laws : mapping
         Mean posterior probability of each law of the library given the other groups, each group
         with weight 1 − φ, and of "none" of them. "none" is 1 where every group is few-valued.
@@ -60,6 +65,7 @@ class BatchReport:
     alike: int
     others: float
     few_valued: float
+    ceiling: float
     laws: Mapping[str, float]
     capped: float
     effective_N: float
@@ -75,6 +81,7 @@ class BatchReport:
             "alike": float(self.alike),
             "others": self.others,
             "few_valued": self.few_valued,
+            "ceiling": self.ceiling,
             "capped": self.capped,
             "effective_N": self.effective_N,
             **families,
@@ -89,6 +96,8 @@ class BatchReport:
             return f"{head}; few-valued by {self.few_valued:.0%}: levels in each prompt's own unit."
         if self.others == 0.0:
             return f"{head}; no other group to learn a law from: max@m stands in."
+        if self.ceiling > 0.5:
+            return f"{head}; a ceiling ({self.ceiling:.0%}): a part of max@m stands in."
         law = max(self.laws, key=lambda name: self.laws[name])
         believed = (
             "no law of the library fits: max@m stands in" if law == NONE else f"most like {law}"
@@ -96,7 +105,9 @@ class BatchReport:
         return f"{head}; {believed} ({self.laws[law]:.0%}); effective N {self.effective_N:.0f}."
 
 
-def batch_report(rewards: ArrayLike, N: int, mask: ArrayLike | None = None) -> BatchReport:
+def batch_report(
+    rewards: ArrayLike, N: int, mask: ArrayLike | None = None, memory: Memory | None = None
+) -> BatchReport:
     """Return what auto TEA takes a batch for.
 
     Parameters
@@ -106,8 +117,10 @@ def batch_report(rewards: ArrayLike, N: int, mask: ArrayLike | None = None) -> B
     N : int
         Deployment budget of best-of-N.
     mask : array_like of bool, shape (..., m), optional
-        True for the rollouts that exist; the others' rewards may be NaN. Groups of one size are a
+        True for the rollouts that exist; the others' rewards may be NaN. Groups of all sizes are a
         batch, and groups of fewer than two rollouts are left out.
+    memory : Memory, optional
+        Earlier groups that the batch is evaluated with; it stays as it is.
 
     Returns
     -------
@@ -133,38 +146,42 @@ def batch_report(rewards: ArrayLike, N: int, mask: ArrayLike | None = None) -> B
     m = array.shape[-1]
     table, present = array.reshape(-1, m), exists.reshape(-1, m)
     sizes = present.sum(axis=1)
-    parts = [
-        _of_one_size(table[sizes == n][present[sizes == n]].reshape(-1, n), budget)
-        for n in np.unique(sizes[sizes >= 2])
+    batch = [
+        table[sizes == n][present[sizes == n]].reshape(-1, n) for n in np.unique(sizes[sizes >= 2])
     ]
-    columns = np.vstack([np.empty((0, len(LIBRARY) + 6)), *parts])
+    parts = AutoTEA().parts(batch, budget, memory.earlier() if memory else NOTHING)
+    found = belief(parts) if parts else []
+    rows = [_rows(part, own, budget) for part, own in zip(parts, found, strict=True)]
+    columns = np.vstack([np.empty((0, len(LIBRARY) + 7)), *rows])
     live = columns[columns[:, 0] == 1.0]
     weight = 1.0 - live[:, 2]
     if weight.any():
-        shares = weight @ live[:, 5:] / weight.sum()
+        shares = weight @ live[:, 6:] / weight.sum()
     else:
         shares = np.eye(len(LIBRARY) + 1)[-1]
-    means = live[:, 1:5].mean(axis=0) if len(live) else [0.0, 0.0, 0.0, math.log(min(budget, m))]
-    others, few, capped, log_N = (float(mean) for mean in means)
+    means = (
+        live[:, 1:6].mean(axis=0) if len(live) else [0.0, 0.0, 0.0, 0.0, math.log(min(budget, m))]
+    )
+    others, few, ceiling, capped, log_N = (float(mean) for mean in means)
     return BatchReport(
         N=budget,
         groups=len(columns),
         alike=int(len(columns) - columns[:, 0].sum()),
         others=others,
         few_valued=few,
+        ceiling=ceiling,
         laws=MappingProxyType(dict(zip([*LIBRARY, NONE], shares.tolist(), strict=True))),
         capped=capped,
         effective_N=math.exp(log_N),
     )
 
 
-def _of_one_size(rewards: Array, N: int) -> Array:
-    """Return a row for each group: differ, others, φ, capped, log of its N, laws."""
-    gaps = np.diff(np.sort(rewards, axis=1), axis=1)
-    few, laws = auto_tea.belief(gaps)
-    live = gaps.any(axis=1)
-    weight = np.where(live, 1.0 - few, 0.0)
-    held = (1.0 - few) * laws[:, -1]
-    log_N = (1.0 - held) * math.log(N) + held * math.log(min(rewards.shape[1], N))
-    capped = (few < 0.5) & (laws[:, -1] > 0.5)
-    return np.column_stack([live, weight.sum() - weight, few, capped, log_N, laws])
+def _rows(part: Part, own: Belief, N: int) -> Array:
+    """Return a row for each group: differ, others, φ, below a ceiling, capped, log N, laws."""
+    live = np.ptp(part.rewards[: part.asked], axis=1) > 0.0
+    held = 1.0 - own.uncapped * (1.0 - own.laws[:, -1])
+    held *= 1.0 - own.few
+    log_N = (1.0 - held) * math.log(N) + held * math.log(min(part.rewards.shape[1], N))
+    capped = (own.few < 0.5) & (own.laws[:, -1] > 0.5)
+    ceiling = 1.0 - own.uncapped
+    return np.column_stack([live, own.others, own.few, ceiling, capped, log_N, own.laws])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, ParamSpec, Protocol
@@ -171,6 +171,10 @@ class Estimator:
             else:
                 _kernels.scatter(a, order, result)
         return advantages.reshape(array.shape)
+
+    def of_sizes(self, batch: Sequence[Array], N: int) -> list[Array]:
+        """Return the advantages of the groups of each size (G, m): by themselves, by default."""
+        return [self.advantages(groups, N) for groups in batch]
 
     @property
     def min_accepted(self) -> int:

@@ -16,6 +16,7 @@ from tea_stats._validation import as_count
 from tea_stats.estimators import Estimator, lookup
 from tea_stats.estimators.auto_tea import AutoTEA
 from tea_stats.estimators.batch_report import batch_report
+from tea_stats.estimators.memory import Memory
 from tea_stats.integrations.labels import as_labels, merged
 from tea_stats.torch_bridge import advantages
 
@@ -56,6 +57,15 @@ def takes(name: str, m: int, N: int, options: Mapping[str, Any]) -> bool:
     return True
 
 
+def check_memory(name: str, memory: Memory | None) -> None:
+    """Raise TypeError for a memory beside an estimator that learns from no earlier group."""
+    if memory is not None and name != AutoTEA.name:
+        raise TypeError(
+            f"memory is given with {name}, which learns from no earlier group; leave it out, or "
+            "choose auto_tea"
+        )
+
+
 def check_number_of_groups(name: str, groups: int, cure: str) -> None:
     """Warn, once, if an estimator that learns from the other groups of a batch has few of them."""
     if lookup(name).pools and groups < FEWEST_GROUPS:
@@ -63,7 +73,8 @@ def check_number_of_groups(name: str, groups: int, cure: str) -> None:
             f"few groups for {name}",
             f"a batch has {groups} group{'s' * (groups != 1)}, and {name} learns from the other "
             f"groups of the batch; score {FEWEST_GROUPS} or more together ({cure}), or choose an "
-            "estimator that needs none, such as linear_tea",
+            "estimator that needs none, such as linear_tea"
+            + (", or keep a memory of earlier groups" if name == AutoTEA.name else ""),
         )
 
 
@@ -89,6 +100,7 @@ def table_advantages(
     options: Mapping[str, Any] = NO_OPTIONS,
     *,
     unit_rms: bool = False,
+    memory: Memory | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the advantages of groups in which some rollouts have no reward.
 
@@ -104,6 +116,8 @@ def table_advantages(
         The estimator's options.
     unit_rms : bool
         Divide by the root mean square of all advantages, as in `torch_bridge.advantages`.
+    memory : Memory, optional
+        Groups of earlier steps that auto TEA learns from; these are added to it.
 
     Returns
     -------
@@ -120,21 +134,25 @@ def table_advantages(
     kept = ~left_out
     if not kept.any():
         return torch.zeros_like(rewards), left_out
-    of_kept = advantages(name, rewards[kept], N, mask=present[kept], unit_rms=unit_rms, **options)
     if name == AutoTEA.name and logger.isEnabledFor(logging.INFO):
-        logger.info("auto_tea: %s", batch_metrics(name, rewards, N))
+        logger.info("auto_tea: %s", batch_metrics(name, rewards, N, memory))
+    of_kept = advantages(
+        name, rewards[kept], N, mask=present[kept], unit_rms=unit_rms, memory=memory, **options
+    )
     table = of_kept.new_zeros(rewards.shape)
     table[kept] = of_kept
     return table, left_out
 
 
-def batch_metrics(name: str, rewards: Tensor, N: int) -> dict[str, float]:
+def batch_metrics(
+    name: str, rewards: Tensor, N: int, memory: Memory | None = None
+) -> dict[str, float]:
     """Return what auto TEA takes a batch for, as numbers for a logger; nothing for the others.
 
     Parameters
     ----------
-    name, rewards, N
-        As in `table_advantages`.
+    name, rewards, N, memory
+        As in `table_advantages`; call this first, as that one adds the batch to the memory.
 
     Returns
     -------
@@ -144,7 +162,7 @@ def batch_metrics(name: str, rewards: Tensor, N: int) -> dict[str, float]:
     if name != AutoTEA.name:
         return {}
     array = without_failures(rewards).detach().cpu().double().numpy()
-    metrics = batch_report(array, N, ~np.isnan(array)).metrics()
+    metrics = batch_report(array, N, ~np.isnan(array), memory).metrics()
     return {f"{name}/{key}": value for key, value in metrics.items()}
 
 
@@ -160,12 +178,13 @@ def batch_advantages(
     *,
     rollouts: Iterable[Hashable] | None = None,
     unit_rms: bool = False,
+    memory: Memory | None = None,
 ) -> Tensor:
     """Return the advantages of a batch in which each sample has the label of its group.
 
     Parameters
     ----------
-    name, N, options, unit_rms
+    name, N, options, unit_rms, memory
         As in `table_advantages`.
     rewards : Tensor, shape (B,)
         NaN or −inf for a rollout without a reward; of any real dtype.
@@ -210,12 +229,13 @@ def batch_advantages(
         column.append(sizes[number])
         sizes[number] += 1
     check_settings(name, max(sizes), N, options)
-    check_number_of_groups(name, len(sizes), "more prompts in each step")
+    if memory is None:
+        check_number_of_groups(name, len(sizes), "more prompts in each step")
     table = rewards.new_full((len(sizes), max(sizes)), torch.nan)
     where = torch.tensor([row, column], device=rewards.device)
     table[where[0], where[1]] = rewards[first]
     report_missing(table, sum(sizes))
-    table, _ = table_advantages(name, table, N, options, unit_rms=unit_rms)
+    table, _ = table_advantages(name, table, N, options, unit_rms=unit_rms, memory=memory)
     return table[where[0], where[1]].to(rewards.dtype)[of_sample]
 
 
@@ -275,12 +295,13 @@ def outcome_advantages(
     options: Mapping[str, Any] = NO_OPTIONS,
     *,
     unit_rms: bool = False,
+    memory: Memory | None = None,
 ) -> Tensor:
     """Return the advantage of each rollout at each of its tokens, the form of verl and SkyRL.
 
     Parameters
     ----------
-    name, N, options, groups, unit_rms
+    name, N, options, groups, unit_rms, memory
         As in `batch_advantages`.
     token_level_rewards : Tensor, shape (B, T)
         A rollout's reward is their sum over tokens.
@@ -302,7 +323,7 @@ def outcome_advantages(
         exact = token_level_rewards.dtype == torch.float64
         rewards = token_level_rewards.sum(-1, dtype=torch.float64 if exact else torch.float32)
         rewards = rewards.masked_fill(~response_mask.bool().any(-1), torch.nan)
-        a = batch_advantages(name, rewards, groups, N, options, unit_rms=unit_rms)
+        a = batch_advantages(name, rewards, groups, N, options, unit_rms=unit_rms, memory=memory)
         if token_level_rewards.is_floating_point():
             a = a.to(token_level_rewards.dtype)
         return a[:, None] * response_mask

@@ -26,8 +26,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 from tea_stats.estimators import RECOMMENDED
+from tea_stats.estimators.memory import Memory
 from tea_stats.integrations.groups import (
     batch_metrics,
+    check_memory,
     check_number_of_groups,
     check_settings,
     logger,
@@ -55,6 +57,10 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
     unit_rms : bool
         Divide all advantages of a generation batch by their root mean square, one number for all
         processes, so that the gradient's length does not depend on the unit of the rewards.
+    memory : tea_stats.Memory, optional
+        Groups of earlier steps that auto TEA learns from, for batches of few prompts; evaluations
+        are not learnt from. It is `trainer.memory` afterwards: write its `state_dict()` beside a
+        checkpoint, and give `Memory.from_state_dict(...)` to the trainer that resumes.
 
     Raises
     ------
@@ -90,27 +96,30 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
         estimator: str = RECOMMENDED,
         estimator_options: Mapping[str, Any] | None = None,
         unit_rms: bool = False,
+        memory: Memory | None = None,
         **kwargs: Any,
     ) -> None:
         for method in ("_generate_and_score_completions", "_calculate_rewards"):
             expect(hasattr(GRPOTrainer, method), f"GRPOTrainer has no method {method}")
         self.estimator, self.N, self.unit_rms = estimator, N, unit_rms
-        self.estimator_options = dict(estimator_options or {})
+        self.estimator_options, self.memory = dict(estimator_options or {}), memory
         self._advantages: Tensor | None = None  # of the rollouts of all processes
         self._truncated: Tensor | None = None  # of this process's, where TRL masks them
         self._hooked = False
         super().__init__(*args, **kwargs)
         check_settings(estimator, self.num_generations, N, self.estimator_options)
+        check_memory(estimator, memory)
         if self.multi_objective_aggregation != "sum_then_normalize":
             raise ValueError(
                 f"multi_objective_aggregation is {self.multi_objective_aggregation!r}; an "
                 "estimator needs one reward per rollout: choose 'sum_then_normalize'"
             )
-        check_number_of_groups(
-            estimator,
-            self.args.generation_batch_size // self.num_generations,
-            "raise per_device_train_batch_size or gradient_accumulation_steps",
-        )
+        if memory is None:
+            check_number_of_groups(
+                estimator,
+                self.args.generation_batch_size // self.num_generations,
+                "raise per_device_train_batch_size or gradient_accumulation_steps",
+            )
         self._check_loss()
         self._check_precision(own_optimizer=kwargs.get("optimizers", (None, None))[0] is not None)
 
@@ -178,16 +187,20 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
             )
         mode = "train" if self.model.training else "eval"
         m = self.num_generations if mode == "train" else self.num_generations_eval
+        groups = rewards.reshape(-1, m)
+        # an evaluation is not to be learnt from
+        memory = self.memory if mode == "train" else None
+        for key, value in batch_metrics(self.estimator, groups, self.N, memory).items():
+            self._metrics[mode][key].append(value)
         advantages, left_out = table_advantages(
             self.estimator,
-            rewards.reshape(-1, m),
+            groups,
             self.N,
             self.estimator_options,
             unit_rms=self.unit_rms,
+            memory=memory,
         )
         self._advantages = advantages.flatten()
-        for key, value in batch_metrics(self.estimator, rewards.reshape(-1, m), self.N).items():
-            self._metrics[mode][key].append(value)
         missing = rewards.isnan().float().mean().item()
         self._metrics[mode]["frac_rollouts_without_reward"].append(missing)
         self._metrics[mode]["frac_groups_left_out"].append(left_out.float().mean().item())

@@ -8,10 +8,12 @@ Importing this module registers them, and verl imports it by itself, through the
         +algorithm.tea_stats.N=128 actor_rollout_ref.rollout.n=16 ...
 
 Below `algorithm.tea_stats`, N is the deployment budget of best-of-N, `unit_rms` gives the batch's
-advantages a root mean square of 1, and every other key is an option of the estimator, such as
-`+algorithm.tea_stats.alpha=0.5`. `algorithm._target_` names the class that verl's
-`omega_conf_to_dataclass` makes of the section; verl's own has no place for N. Names that verl uses
-for its own estimators (grpo, rloo) stay verl's.
+advantages a root mean square of 1, `memory` keeps a `tea_stats.Memory` of earlier steps for auto
+TEA, and every other key is an option of the estimator, such as `+algorithm.tea_stats.alpha=0.5`.
+`memory=true` has the default half-life, a number is another; it lives in the driver's process and
+starts empty with it. `algorithm._target_` names the class that verl's `omega_conf_to_dataclass`
+makes of the section; verl's own has no place for N. Names that verl uses for its own estimators
+(grpo, rloo) stay verl's.
 
 verl's driver computes the advantages, from whole groups: the rows of one `uid`. The reward of a
 rollout is the sum of its token-level rewards, as for verl's own GRPO. An agent loop may turn one
@@ -46,11 +48,15 @@ except ModuleNotFoundError as error:
     ) from error
 
 from tea_stats.estimators import ESTIMATORS
-from tea_stats.integrations.groups import outcome_advantages
+from tea_stats.estimators.memory import Memory
+from tea_stats.integrations.groups import check_memory, outcome_advantages
 from tea_stats.integrations.replacing import when_imported
 
 #: where verl's V1 trainer finds what it calls for advantages; imported long after plugins are
 V1_UTILS = "verl.trainer.ppo.v1.utils"
+
+#: by estimator and what was asked for
+MEMORIES: dict[tuple[str, str], Memory] = {}
 
 #: `(token_level_rewards, response_mask, index, config) -> (advantages, returns)`
 AdvantageFunction = Callable[..., tuple[Tensor, Tensor]]
@@ -86,8 +92,9 @@ def advantage_function(name: str) -> AdvantageFunction:
         **unused: Any,
     ) -> tuple[Tensor, Tensor]:
         N, unit_rms, options = settings(name, config)
+        memory = memory_of(name, options.pop("memory", False))
         batch = token_level_rewards, response_mask, index
-        a = outcome_advantages(name, *batch, N, options, unit_rms=unit_rms)
+        a = outcome_advantages(name, *batch, N, options, unit_rms=unit_rms, memory=memory)
         return a, a
 
     compute.__name__ = f"compute_{name}_advantage"
@@ -104,6 +111,18 @@ def settings(name: str, config: Any) -> tuple[int, bool, dict[str, Any]]:
         )
     options = {key: plain(value) for key, value in section.items()}
     return options.pop("N"), options.pop("unit_rms", False), options
+
+
+def memory_of(name: str, asked: Any) -> Memory | None:
+    """Return the memory of this process for an estimator: none, the default, or of a half-life."""
+    if asked is False or asked is None:
+        return None
+    check_memory(name, Memory())
+    # True and 1 are the same key, and mean different things
+    key = name, repr(asked)
+    if key not in MEMORIES:
+        MEMORIES[key] = Memory() if asked is True else Memory(asked)
+    return MEMORIES[key]
 
 
 def plain(value: Any) -> Any:

@@ -20,6 +20,7 @@ one fixed seed.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -168,67 +169,121 @@ def expected(m: int) -> Shapes:
     )
 
 
-def posterior(gaps: Array, weight: Array) -> Array:
-    """Return how far each law is believed, given each group's others.
+class Seen(NamedTuple):
+    """Groups of one size that show the shape of their law.
 
-    Parameters
+    Attributes
     ----------
     gaps : ndarray, shape (G, m − 1)
         Gaps between the sorted rewards of each group.
     weight : ndarray, shape (G,)
         How much each group counts, from 0 to 1.
+    asked : int
+        The first so many groups want to know what the others show.
+    """
+
+    gaps: Array
+    weight: Array
+    asked: int
+
+
+def posterior(gaps: Array, weight: Array) -> Array:
+    """Return what `posteriors` does for groups of one size."""
+    return posteriors([Seen(gaps, weight, len(gaps))])[0]
+
+
+def posteriors(parts: Sequence[Seen]) -> list[Array]:
+    """Return how far each law is believed, given each group's others of all sizes.
+
+    Parameters
+    ----------
+    parts : sequence of Seen
+        The groups of each size.
 
     Returns
     -------
-    ndarray, shape (G, K + 1)
+    list of ndarray, shapes (asked, K + 1)
         Posterior probabilities of the laws of the library; last, that of none of them. A group's
         own shape has no say in them, unless it is far from a law's, at a squared distance d² > 100
         where about 10 are expected: then that law's likelihood is multiplied by exp((100 − d²)/2).
+        Groups of weight 0 believe in none. Likelihoods of several sizes multiply.
     """
-    groups, m = gaps.shape[0], gaps.shape[1] + 1
     laws = len(LIBRARY)
-    result = np.zeros((groups, laws + 1))
-    result[:, -1] = 1.0
-    count = np.maximum(weight.sum() - weight, 0.0)
-    rows = np.flatnonzero(count > 0.0)
-    if m < 3 or len(rows) == 0:
-        return result
-    known = expected(m)
-    own = shapes(gaps, known)
-    weighted = np.clip(own, known.low, known.high) * weight[:, None]
-    mean = (weighted.sum(axis=0) - weighted[rows]) / count[rows, None]
-    logs = np.empty((len(rows), len(known.mean)))
+    results = [np.eye(laws + 1)[np.full(part.asked, laws)] for part in parts]
+    sizes = [part.gaps.shape[1] + 1 for part in parts]
+    # two rewards have no shape
+    shaped = [c for c, m in enumerate(sizes) if m >= 3 and parts[c].weight.any()]
+    if not shaped:
+        return results
+    known = {c: expected(sizes[c]) for c in shaped}
+    own = {c: shapes(parts[c].gaps, known[c]) for c in shaped}
+    sums = {c: parts[c].weight @ np.clip(own[c], known[c].low, known[c].high) for c in shaped}
+    counts = {c: float(parts[c].weight.sum()) for c in shaped}
+    whole = {}
+    if len(parts) > 1:
+        for c in shaped:
+            whole[c] = _log_likelihood(known[c], sums[c][None] / counts[c], np.array([counts[c]]))
+    for c, part in enumerate(parts):
+        weight = part.weight[: part.asked]
+        elsewhere = sum(counts[d] for d in shaped if d != c)
+        count = np.maximum(counts[c] - weight, 0.0) if c in known else np.zeros(len(weight))
+        rows = np.flatnonzero((weight > 0.0) & (count + elsewhere > 0.0))
+        if len(rows) == 0:
+            continue
+        logs = np.zeros((len(rows), len(next(iter(known.values())).mean)))
+        for d in shaped:
+            if d != c:
+                logs += whole[d]
+        if c in known:
+            some = np.flatnonzero(count[rows] > 0.0)
+            left, number = rows[some], count[rows[some]]
+            clipped = np.clip(own[c][left], known[c].low, known[c].high)
+            mean = (sums[c] - clipped * weight[left, None]) / number[:, None]
+            logs[some] += _log_likelihood(known[c], mean, number)
+            off = _deviations(known[c], own[c][rows])[:laws]
+            distance = _distances(off, (known[c].variance + known[c].misfit)[:laws])
+            logs[:, :laws] += 0.5 * np.minimum(LARGEST_DISTANCE - distance, 0.0)
+        logs += np.log(prior(logs.shape[1], count[rows] + elsewhere))
+        likelihood = np.exp(logs - logs.max(axis=1, keepdims=True))
+        likelihood /= likelihood.sum(axis=1, keepdims=True)
+        results[c][rows, :-1] = likelihood[:, :laws]
+        results[c][rows, -1] = likelihood[:, laws:].sum(axis=1)
+    return results
+
+
+def _log_likelihood(known: Shapes, mean: Array, count: Array) -> Array:
+    """Return that of each hypothesis for the mean shapes (G, q) of so many groups, (G, H)."""
+    logs = np.empty((len(mean), len(known.mean)))
+    off = _deviations(known, mean)
     # groups that count the same have the same number of others, and there are few such numbers
-    for number in np.unique(count[rows]):
-        same = count[rows] == number
+    for number in np.unique(count):
+        same = count == number
         variance = known.variance / number + known.misfit
-        logs[same] = -0.5 * _distances(known, mean[same], variance)
+        logs[same] = -0.5 * _distances(off[:, same], variance)
         logs[same] -= 0.5 * np.log(variance).sum(axis=1)
-        share = LIBRARY_SHARE * number / (number + FEW_GROUPS)
-        logs[same] += np.log(prior(len(known.mean), share))
-    own_distance = _distances(known, own[rows], known.variance + known.misfit)[:, :laws]
-    logs[:, :laws] += 0.5 * np.minimum(LARGEST_DISTANCE - own_distance, 0.0)
-    likelihood = np.exp(logs - logs.max(axis=1, keepdims=True))
-    likelihood /= likelihood.sum(axis=1, keepdims=True)
-    result[rows, :-1] = likelihood[:, :laws]
-    result[rows, -1] = likelihood[:, laws:].sum(axis=1)
-    return result
+    return logs
 
 
-def prior(hypotheses: int, share: float) -> Array:
-    """Return the prior probabilities: `share` for the library, half the rest for far modes."""
+def prior(hypotheses: int, others: Array) -> Array:
+    """Return the prior probabilities (G, H): n/(n + 16) of .1 for the library, half the rest far.
+
+    n are the other groups, shape (G,).
+    """
+    share = (LIBRARY_SHARE * others / (others + FEW_GROUPS))[:, None]
     laws, far = len(LIBRARY), hypotheses - len(LIBRARY) - 1
     rest = (1.0 - share) / 2.0
-    return np.repeat([share / laws, rest / far, rest], [laws, far, 1])
+    parts = np.concatenate([share / laws, rest / far, rest], axis=1)
+    return np.repeat(parts, [laws, far, 1], axis=1)
 
 
-def _distances(known: Shapes, x: Array, variance: Array) -> Array:
-    """Return (x − μ)ᵀ Σ⁻¹ (x − μ) for each hypothesis, (G, H), from variances along its axes."""
-    precision = (known.axes / variance[:, None, :]) @ known.axes.transpose(0, 2, 1)
-    # from an origin amid the hypotheses, so that the squares below lose few digits
+def _deviations(known: Shapes, x: Array) -> Array:
+    """Return the squared deviations of x (G, q) from each mean along its axes, (H, G, q)."""
+    # from an origin amid the hypotheses, so that the difference loses few digits
     origin = known.mean[-1]
-    x, centre = x - origin, known.mean - origin
-    line = np.einsum("hqr,hr->hq", precision, centre)
-    squares = (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
-    square = squares @ precision.reshape(len(precision), -1).T
-    return np.asarray(square - 2.0 * x @ line.T + (line * centre).sum(axis=1))
+    centre = (known.mean - origin)[:, None] @ known.axes
+    return np.asarray(((x - origin) @ known.axes - centre) ** 2)
+
+
+def _distances(squares: Array, variance: Array) -> Array:
+    """Return (x − μ)ᵀ Σ⁻¹ (x − μ) for each hypothesis, (G, H), from squares along its axes."""
+    return np.asarray((squares @ (1.0 / variance)[..., None])[..., 0].T)
