@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:
 from torch import Tensor
 
 from tea_stats._validation import as_count, as_flag, as_real
+from tea_stats.estimators import ties
 from tea_stats.estimators.masked import masked_advantages
 from tea_stats.estimators.options import from_text, to_text
 
@@ -41,7 +42,8 @@ def advantages(
     name, N, **options
         As in `tea_stats.advantages`.
     rewards : Tensor, shape (..., m)
-        Rewards of m rollouts per group, of any real dtype.
+        Rewards of m rollouts per group, of any real dtype. Those that differ by no more than the
+        rounding of that dtype are tied (`tea_stats.estimators.ties`).
     mask : Tensor of bool, shape (..., m), optional
         True for the rollouts that exist. A group with n < m of them is evaluated as a group of n,
         and one that pools learns from groups of the same size only; the other rollouts, whose
@@ -100,7 +102,8 @@ def of_unit_rms(advantages: Tensor, mask: Tensor | None = None) -> Tensor:
 def advantages_op(rewards: Tensor, mask: Tensor | None, name: str, N: int, options: str) -> Tensor:
     """Take the rewards to the CPU, run the estimator there, and take the advantages back."""
     array, present = rewards.cpu().double().numpy(), None if mask is None else mask.cpu().numpy()
-    result = masked_advantages(from_text(name, options), array, present, N)
+    tie = tie_tolerance(rewards.dtype)
+    result = masked_advantages(from_text(name, options), array, present, N, tie)
     return torch.from_numpy(result).to(result_dtype(rewards)).to(rewards.device)
 
 
@@ -116,6 +119,11 @@ def _(info: Any, dims: Any, rewards: Tensor, mask: Tensor | None, *rest: Any) ->
 
     pairs = zip(slices(rewards, dims[0]), slices(mask, dims[1]), strict=True)
     return torch.stack([advantages_op(*pair, *rest) for pair in pairs]), 0
+
+
+def tie_tolerance(dtype: torch.dtype) -> float:
+    """Return how far rewards of a dtype may differ by rounding alone (`estimators.ties`)."""
+    return ties.tolerance(torch.finfo(dtype).eps) if dtype.is_floating_point else 0.0
 
 
 def result_dtype(rewards: Tensor) -> torch.dtype:

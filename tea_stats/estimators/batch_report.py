@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats._validation import as_count, as_rewards
-from tea_stats.estimators import auto_tea
+from tea_stats.estimators import auto_tea, ties
 from tea_stats.estimators.record import Array
 from tea_stats.linear.library import LIBRARY
 
@@ -118,7 +118,7 @@ def batch_report(rewards: ArrayLike, N: int, mask: ArrayLike | None = None) -> B
     TypeError, ValueError
         If an argument has the wrong type or shape, or lies outside its range.
     """
-    budget = as_count("N", N)
+    budget, tie = as_count("N", N), ties.of_array(rewards)
     if mask is None:
         array = as_rewards(rewards, at_least=2)
         exists = np.ones(array.shape, dtype=bool)
@@ -134,7 +134,7 @@ def batch_report(rewards: ArrayLike, N: int, mask: ArrayLike | None = None) -> B
     table, present = array.reshape(-1, m), exists.reshape(-1, m)
     sizes = present.sum(axis=1)
     parts = [
-        _of_one_size(table[sizes == n][present[sizes == n]].reshape(-1, n), budget)
+        _of_one_size(table[sizes == n][present[sizes == n]].reshape(-1, n), budget, tie)
         for n in np.unique(sizes[sizes >= 2])
     ]
     columns = np.vstack([np.empty((0, len(LIBRARY) + 6)), *parts])
@@ -158,9 +158,9 @@ def batch_report(rewards: ArrayLike, N: int, mask: ArrayLike | None = None) -> B
     )
 
 
-def _of_one_size(rewards: Array, N: int) -> Array:
+def _of_one_size(rewards: Array, N: int, tie: float) -> Array:
     """Return a row for each group: differ, others, φ, capped, log of its N, laws."""
-    gaps = np.diff(np.sort(rewards, axis=1), axis=1)
+    gaps = np.diff(ties.merged(np.sort(rewards, axis=1), tie), axis=1)
     few, laws = auto_tea.belief(gaps)
     live = gaps.any(axis=1)
     weight = np.where(live, 1.0 - few, 0.0)

@@ -6,11 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tea_stats._validation import as_rewards
+from tea_stats.estimators import ties
 from tea_stats.estimators.record import Array, Estimator
 
 
 def masked_advantages(
-    estimator: Estimator, rewards: Array, mask: NDArray[np.bool_] | None, N: int
+    estimator: Estimator,
+    rewards: Array,
+    mask: NDArray[np.bool_] | None,
+    N: int,
+    tie: float = ties.DOUBLE,
 ) -> Array:
     """Return the advantages of the rollouts in the mask, and 0 for the others.
 
@@ -24,6 +29,8 @@ def masked_advantages(
         True for the rollouts that exist; None: all of them do.
     N : int
         Deployment budget of best-of-N.
+    tie : float
+        As in `Estimator.advantages`; float64 rewards may stand for those of another type.
 
     Returns
     -------
@@ -37,18 +44,18 @@ def masked_advantages(
         For rewards that the estimator refuses, or if a group is too small for it.
     """
     if mask is None:
-        return estimator.advantages(rewards, N)
+        return estimator.advantages(rewards, N, tie)
     shape, m = rewards.shape, rewards.shape[-1]
     filled = as_rewards(np.where(mask, rewards, 0.0))
     # the whole batch: the message names the entry, and distinct values are counted over all sizes
-    estimator.check(filled if estimator.binary else filled[mask])
+    estimator.check(filled if estimator.binary else filled[mask], tie)
     groups, present, out = filled.reshape(-1, m), mask.reshape(-1, m), np.zeros(shape)
     sizes = present.sum(axis=-1)
     for n in np.unique(sizes):
         rows = sizes == n
         chosen = present & rows[:, None]
         try:
-            result = estimator.advantages(groups[chosen].reshape(rows.sum(), n), N)
+            result = estimator.advantages(groups[chosen].reshape(rows.sum(), n), N, tie)
         except ValueError as error:
             if n == m:
                 raise

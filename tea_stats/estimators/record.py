@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tea_stats import _kernels, tails
 from tea_stats._validation import as_count, as_rewards
+from tea_stats.estimators import ties
 
 Array = NDArray[np.float64]
 Order = NDArray[np.intp]
@@ -148,11 +149,16 @@ class Estimator:
         """Return the estimator with its constants for groups of m and budget N."""
         return Prepared(self, self.prepare(m, N))
 
-    def advantages(self, rewards: ArrayLike, N: int) -> Array:
-        """Return the advantages of rewards (..., m): same shape, in the order of the input."""
+    def advantages(self, rewards: ArrayLike, N: int, tie: float | None = None) -> Array:
+        """Return the advantages of rewards (..., m): same shape, in the order of the input.
+
+        Rewards of a group that differ by at most `tie` times its largest one are equal; by default
+        that is rounding of the rewards' type (`tea_stats.estimators.ties`).
+        """
+        tie = ties.of_array(rewards) if tie is None else tie
         array = as_rewards(rewards, at_least=self.min_accepted)
         budget = as_count("N", N)
-        self.check(array)
+        array = self.check(array, tie)
         m = array.shape[-1]
         prepared = self.at(m, budget)
         groups = np.ascontiguousarray(array).reshape(-1, m)
@@ -165,6 +171,7 @@ class Estimator:
             order = np.argsort(tile, axis=-1)
             r, a, b = sorted_rewards[: len(tile)], base[: len(tile)], slope[: len(tile)]
             _kernels.gather(tile, order, r)
+            _kernels.merge_ties(r, tie)
             prepared.run(r, order, a, b)
             if self.affine:
                 _kernels.scatter_parts(a, b, self.slope_constant(budget), order, result)
@@ -177,9 +184,11 @@ class Estimator:
         """Smallest group to be tried: options other than the defaults may need fewer rollouts."""
         return min(2, self.min_m)
 
-    def check(self, rewards: Array) -> None:
-        """Raise ValueError for rewards that the estimator is not defined for."""
+    def check(self, rewards: Array, tie: float = ties.DOUBLE) -> Array:
+        """Return rewards, 0 and 1 if `binary`; ValueError where the estimator is not defined."""
         if self.binary:
+            whole = np.rint(rewards)
+            rewards = np.where(np.abs(rewards - whole) <= tie, whole, rewards)
             wrong = (rewards != 0.0) & (rewards != 1.0)
             if wrong.any():
                 where = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -188,13 +197,18 @@ class Estimator:
                     "rewards: threshold them first, or choose another estimator"
                 )
         if self.most_values is not None:
-            distinct = len(np.unique(rewards))
+            # in one batch, not in each group: thresholds are values of all of them
+            values = np.unique(rewards)
+            tied = ties.merged(values, tie)
+            rewards = tied[np.searchsorted(values, rewards)]
+            distinct = len(np.unique(tied))
             if distinct > self.most_values:
                 raise ValueError(
                     f"rewards has {distinct} distinct values; this estimator is defined for at "
                     f"most {self.most_values} of them: round rewards to fewer, or choose another "
                     "estimator, such as adaptive_tea or linear_tea"
                 )
+        return rewards
 
 
 @dataclass(frozen=True)
@@ -286,7 +300,8 @@ Parameters
 rewards : array_like, shape (..., m)
     Rewards of m ≥ {estimator.min_accepted} rollouts per group{", each 0 or 1" * estimator.binary}\
 {", in the order drawn" * estimator.needs_order}, any real dtype\
-{"; all leading axes together are the batch" * estimator.pools}.
+{"; all leading axes together are the batch" * estimator.pools}. Those that differ by rounding
+    only, 1.8e-15 of the group's largest in float64, are equal (`tea_stats.estimators.ties`).
 N : int
     Deployment budget of best-of-N{"" if estimator.uses_N else "; checked, not used"}.
 {own_options}

@@ -9,8 +9,8 @@ standard error over prompts, s the least s_j and σ_j the spread of its own inte
 half of what the stack's own backtest missed, beyond its noise, corrects the prediction, and half is
 the standard deviation of an error that intervals include. A draw takes a method with chance w_j and
 then one of its curves, so that where methods disagree the interval is wide. Draws above the value
-are stretched by 1.15 + 1.5 ĝ₊, ĝ the skewness of the log-normal tail: what m rollouts did not see
-lies above. The constants are the best of about thirty variants on the six rewards that
+are stretched by 1 + (.15 + 1.5 ĝ₊) min(1, 8/P)^½, ĝ the skewness of the log-normal tail and P the
+prompts: what m rollouts did not see lies above, and the skewness of a mean falls like P^−½. The constants are the best of about thirty variants on the six rewards that
 `simulations.real_logs` calls development; its other logs show what they give elsewhere.
 """
 
@@ -47,8 +47,9 @@ PRIOR = MappingProxyType(
 TEMPERATURE = 8.0
 #: part of the backtest's error that corrects the value, the rest being uncertainty
 CORRECTED = 0.5
-#: stretch of draws above the value, and what a skewness of 1 adds to it
-STRETCH, STRETCH_BY_SKEWNESS = 1.15, 1.5
+#: stretch of draws above the value less 1, what a skewness of 1 adds to it, and up to how many
+#: prompts; an average over more of them is less skewed
+STRETCH, STRETCH_BY_SKEWNESS, STRETCH_PROMPTS = 0.15, 1.5, 8
 
 
 class StackedTails(Method):
@@ -102,7 +103,7 @@ class StackedTails(Method):
         beyond = np.concatenate(parts) + self.correction
         beyond += rng.standard_normal((count, 1)) * self.allowance()
         centre = self.average(target)
-        stretch = STRETCH + STRETCH_BY_SKEWNESS * max(self._skewness(), 0.0)
+        stretch = self._stretch()
         with np.errstate(invalid="ignore"):
             beyond = np.where(beyond > centre, centre + stretch * (beyond - centre), beyond)
         # one method after the other so far
@@ -193,9 +194,12 @@ class StackedTails(Method):
         span = max(np.log(max(self.M * self.alpha, 1.0)), np.log(2.0))
         return np.asarray(np.log(np.maximum(self.grid * self.alpha, 1.0)) / span)
 
-    def _skewness(self) -> float:
+    def _stretch(self) -> float:
+        """Return the factor of draws above the value."""
         fit = self.fits.get("lognormal_tail")
-        return 0.0 if fit is None else float(np.nan_to_num(getattr(fit, "estimated", 0.0)))
+        skewness = 0.0 if fit is None else float(np.nan_to_num(getattr(fit, "estimated", 0.0)))
+        excess = STRETCH + STRETCH_BY_SKEWNESS * max(skewness, 0.0)
+        return 1.0 + excess * min(1.0, STRETCH_PROMPTS / len(self.log)) ** 0.5
 
 
 class StackedChances(FewValued):
