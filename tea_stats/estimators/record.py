@@ -152,8 +152,8 @@ class Estimator:
     def advantages(self, rewards: ArrayLike, N: int, tie: float | None = None) -> Array:
         """Return the advantages of rewards (..., m): same shape, in the order of the input.
 
-        Rewards of a group that differ by at most `tie` times its largest one are equal; by default
-        that is rounding of the rewards' type (`tea_stats.estimators.ties`).
+        Rewards that differ by a share `tie` of their size are equal: `tea_stats.estimators.ties`
+        says when. By default it is the rounding of the rewards' type.
         """
         tie = ties.of_array(rewards) if tie is None else tie
         array = as_rewards(rewards, at_least=self.min_accepted)
@@ -171,7 +171,7 @@ class Estimator:
             order = np.argsort(tile, axis=-1)
             r, a, b = sorted_rewards[: len(tile)], base[: len(tile)], slope[: len(tile)]
             _kernels.gather(tile, order, r)
-            _kernels.merge_ties(r, tie)
+            ties.merge(r, tie)
             prepared.run(r, order, a, b)
             if self.affine:
                 _kernels.scatter_parts(a, b, self.slope_constant(budget), order, result)
@@ -301,7 +301,7 @@ rewards : array_like, shape (..., m)
     Rewards of m ≥ {estimator.min_accepted} rollouts per group{", each 0 or 1" * estimator.binary}\
 {", in the order drawn" * estimator.needs_order}, any real dtype\
 {"; all leading axes together are the batch" * estimator.pools}. Those that differ by rounding
-    only, 1.8e-15 of the group's largest in float64, are equal (`tea_stats.estimators.ties`).
+    only, 1.8e-15 of their size in float64, are equal (`tea_stats.estimators.ties`).
 N : int
     Deployment budget of best-of-N{"" if estimator.uses_N else "; checked, not used"}.
 {own_options}

@@ -83,8 +83,10 @@ def repeats(log: RewardLog) -> Repeats | None:
     prompt = np.repeat(np.arange(len(log)), log.sizes)
     if text is None:
         values, code = np.unique(log.rewards, return_inverse=True)
-        pairs = np.unique(np.column_stack([code.ravel(), prompt]), axis=0)
-        shared = np.bincount(pairs[:, 0], minlength=len(values))[code.ravel()] > 1
+        if len(values) >= (1.0 - REPEATED) * len(code):
+            return None
+        pairs = np.unique(code.ravel() * len(log) + prompt) // len(log)
+        shared = np.bincount(pairs, minlength=len(values))[code.ravel()] > 1
     else:
         shared = np.zeros(len(codes), dtype=bool)
     order = np.lexsort((codes, prompt))

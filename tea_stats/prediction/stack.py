@@ -10,8 +10,9 @@ half of what the stack's own backtest missed, beyond its noise, corrects the pre
 the standard deviation of an error that intervals include. A draw takes a method with chance w_j and
 then one of its curves, so that where methods disagree the interval is wide. Draws above the value
 are stretched by 1 + (.15 + 1.5 ĝ₊) min(1, 8/P)^½, ĝ the skewness of the log-normal tail and P the
-prompts: what m rollouts did not see lies above, and the skewness of a mean falls like P^−½. The constants are the best of about thirty variants on the six rewards that
-`simulations.real_logs` calls development; its other logs show what they give elsewhere.
+prompts: what m rollouts did not see lies above, and the skewness of a mean falls like P^−½. The
+constants are the best of about thirty variants on the six rewards that `simulations.real_logs`
+calls development; its other logs show what they give elsewhere.
 """
 
 from __future__ import annotations
