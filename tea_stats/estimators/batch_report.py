@@ -118,7 +118,7 @@ def batch_report(rewards: ArrayLike, N: int, mask: ArrayLike | None = None) -> B
     TypeError, ValueError
         If an argument has the wrong type or shape, or lies outside its range.
     """
-    budget, tie = as_count("N", N), ties.of_array(rewards)
+    budget = as_count("N", N)
     if mask is None:
         array = as_rewards(rewards, at_least=2)
         exists = np.ones(array.shape, dtype=bool)
@@ -130,7 +130,7 @@ def batch_report(rewards: ArrayLike, N: int, mask: ArrayLike | None = None) -> B
                 f"rewards' shape {shape}"
             )
         array = as_rewards(np.where(exists, np.asarray(rewards), 0.0), at_least=2)
-    m = array.shape[-1]
+    m, tie = array.shape[-1], ties.of_array(rewards)
     table, present = array.reshape(-1, m), exists.reshape(-1, m)
     sizes = present.sum(axis=1)
     parts = [

