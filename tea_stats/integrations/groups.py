@@ -143,9 +143,9 @@ def batch_metrics(name: str, rewards: Tensor, N: int) -> dict[str, float]:
     """
     if name != AutoTEA.name:
         return {}
-    array = without_failures(rewards).detach().cpu()
+    own = without_failures(rewards).detach().cpu()
     # in their own type, by whose rounding rewards are tied; NumPy has no bfloat16
-    array = (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+    array = (own.float() if own.dtype == torch.bfloat16 else own).numpy()
     metrics = batch_report(array, N, ~np.isnan(array)).metrics()
     return {f"{name}/{key}": value for key, value in metrics.items()}
 
