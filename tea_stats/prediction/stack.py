@@ -51,6 +51,8 @@ CORRECTED = 0.5
 #: stretch of draws above the value less 1, what a skewness of 1 adds to it, and up to how many
 #: prompts; an average over more of them is less skewed
 STRETCH, STRETCH_BY_SKEWNESS, STRETCH_PROMPTS = 0.15, 1.5, 8
+#: few values: part of the rollouts that the backtest predicts from, and how often
+SHARE, SPLITS = 4, 2
 
 
 class StackedTails(Method):
@@ -203,10 +205,55 @@ class StackedTails(Method):
         return 1.0 + excess * min(1.0, STRETCH_PROMPTS / len(self.log)) ** 0.5
 
 
-class StackedChances(FewValued):
-    """The stack of rewards of few values: beta and logit-normal laws, weighed by their evidence."""
+class Chances(FewValued):
+    """Rewards of few values: beta and logit-normal laws, weighed by their evidence."""
 
     families = (BETA, LOGIT_NORMAL)
+
+
+class StackedChances(Chances):
+    """The stack of rewards of few values, with the error that its backtest could not have seen.
+
+    From m = M/4 of the M rollouts the laws predict the best of M, which is known, with the standard
+    error s over prompts: a bias of that size shows in no backtest, and what N rollouts add beyond M
+    is as uncertain in proportion. Draws include a normal error of standard deviation
+
+        s · min((V̂_N − V̂_M)/(V̂_M − V̂_m), log(N/M)/log(M/m)).
+    """
+
+    def __init__(self, log: RewardLog, grid: Counts, alpha: float, allow: bool = True) -> None:
+        super().__init__(log, grid, alpha)
+        self.unseen = self._unseen(log, alpha) if allow else np.zeros(len(grid))
+
+    def allowance(self) -> Array:
+        """Return the standard deviation of the extrapolation error that draws include, (K,)."""
+        return self.unseen
+
+    def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
+        """Return draws of the average, shape (count, K)."""
+        drawn = super().draws(target, count, rng)
+        drawn = drawn + rng.standard_normal((count, 1)) * self.unseen
+        return np.clip(drawn, self.lowest, self.lowest + self.gaps.sum())
+
+    def _unseen(self, log: RewardLog, alpha: float) -> Array:
+        from tea_stats.prediction.max_at_k import MaxAtK  # it, too, is one of the methods
+
+        M = evidence.depth(log)
+        m = M // SHARE
+        groups = evidence.groups_of(log, M, np.random.default_rng(0))
+        if m < 2 or len(groups) < 2 or len(self.gaps) == 0:
+            return np.zeros(len(self.grid))
+        ends = np.array([m, M])
+        known = MaxAtK(evidence.log_of(groups), ends, alpha).values
+        errors = np.zeros(len(groups))
+        for part in range(SPLITS):
+            own = evidence.log_of(groups[:, part * m : (part + 1) * m])
+            if len(np.unique(own.rewards)) > 1:
+                errors += (Chances(own, ends[1:], alpha).values[:, 0] - known[:, 1]) / SPLITS
+        low, high = known.mean(axis=0)
+        rise = np.maximum(self.average("these_prompts") - high, 0.0) / max(high - low, 1e-300)
+        growth = np.log(np.maximum(self.grid / M, 1.0)) / np.log(M / m)
+        return np.asarray(_standard_error(errors) * np.minimum(rise, growth))
 
 
 class Stack(Method):
@@ -231,7 +278,7 @@ class Stack(Method):
         self.grid = grid
         self.inner: Method
         if thresholds(log) is not None:
-            self.inner = StackedChances(log, grid, alpha)
+            self.inner = StackedChances(log, grid, alpha, allow=backtest is not None)
         else:
             if fits is None:
                 fits, backtest = alone(log, grid, alpha)
