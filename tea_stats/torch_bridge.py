@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
 from torch import Tensor
 
 from tea_stats._validation import as_count, as_flag, as_real
-from tea_stats.estimators import Estimator, lookup
+from tea_stats.estimators import Estimator, lookup, ties
 from tea_stats.estimators.masked import masked_advantages
 from tea_stats.estimators.memory import Memory
 from tea_stats.estimators.options import from_text, to_text
@@ -44,7 +44,8 @@ def advantages(
     name, N, **options
         As in `tea_stats.advantages`.
     rewards : Tensor, shape (..., m)
-        Rewards of m rollouts per group, of any real dtype.
+        Rewards of m rollouts per group, of any real dtype. Those that differ by no more than the
+        rounding of that dtype are tied (`tea_stats.estimators.ties`).
     mask : Tensor of bool, shape (..., m), optional
         True for the rollouts that exist. A group with n < m of them is evaluated as a group of n;
         auto TEA learns from groups of all sizes, others that pool from those of the same size only.
@@ -120,7 +121,8 @@ def on_cpu(
 ) -> Tensor:
     """Return the advantages, computed on the CPU, on the device of the rewards."""
     array, present = rewards.cpu().double().numpy(), None if mask is None else mask.cpu().numpy()
-    result = masked_advantages(estimator, array, present, N, memory)
+    tie = tie_tolerance(rewards.dtype)
+    result = masked_advantages(estimator, array, present, N, tie, memory)
     return torch.from_numpy(result).to(result_dtype(rewards)).to(rewards.device)
 
 
@@ -136,6 +138,11 @@ def _(info: Any, dims: Any, rewards: Tensor, mask: Tensor | None, *rest: Any) ->
 
     pairs = zip(slices(rewards, dims[0]), slices(mask, dims[1]), strict=True)
     return torch.stack([advantages_op(*pair, *rest) for pair in pairs]), 0
+
+
+def tie_tolerance(dtype: torch.dtype) -> float:
+    """Return how far rewards of a dtype may differ by rounding alone (`estimators.ties`)."""
+    return ties.tolerance(torch.finfo(dtype).eps) if dtype.is_floating_point else 0.0
 
 
 def result_dtype(rewards: Tensor) -> torch.dtype:

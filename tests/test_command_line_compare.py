@@ -123,6 +123,16 @@ def test_plan_prints_the_sizes(files, groups):
     )
 
 
+def test_a_pilot_that_shows_no_difference_says_so(tmp_path):
+    path = tmp_path / "solved.csv"
+    path.write_text("problem,n,c\n" + "".join(f"p{k},16,{4 + k}\n" for k in range(12)))
+    text = " ".join(run("plan", path, "--N", 16, "--half-width", 0.1).stdout.split())
+    assert "the 12 prompts of the pilot show no difference in best-of-16" in text
+    path.write_text("problem,n,c\n" + "".join(f"p{k},16,{k % 3}\n" for k in range(12)))
+    text = run("plan", path, "--N", 16, "--half-width", 0.1).stdout
+    assert "no difference" not in text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

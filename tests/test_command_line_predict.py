@@ -14,7 +14,7 @@ pytest.importorskip("rich")
 from typer.testing import CliRunner
 
 from tea_stats import prediction, reward_log
-from tea_stats.command_line import app
+from tea_stats.command_line import app, schemas
 
 RUNNER = CliRunner()
 
@@ -210,6 +210,17 @@ def test_a_prediction_for_each_step_is_that_of_the_step_alone(steps):
         ]
         assert row["recommended"] == alone["recommended"]
         assert alone["reading"]["step_used"] == row["step"]
+        # every step at once: wider than each by itself
+        assert row["band_low"] <= row["low"] <= row["high"] <= row["band_high"]
+        every = json.loads(
+            run(steps, "--N", 32, "--step", row["step"], "--level", 1 - 0.1 / 3, "--json").stdout
+        )["curves"][alone["recommended"]]
+        assert [row["band_low"], row["band_high"]] == [every["low"][-1], every["high"][-1]]
+    follows = schemas.schema("steps")
+    pytest.importorskip("jsonschema").validate(by_step, follows)
+    assert by_step["schema"] == schemas.identifier("steps") == follows["$id"]
+    assert set(by_step) == set(follows["properties"])
+    assert set(by_step["steps"][0]) == set(follows["properties"]["steps"]["items"]["properties"])
     means = [row["mean"] for row in by_step["steps"]]
     rewards = [json.loads(line)["reward"] for line in steps.read_text().splitlines()]
     assert means == pytest.approx(np.reshape(rewards, (3, -1)).mean(axis=1))

@@ -75,7 +75,7 @@ def test_a_log_of_ones_own(tmp_path, plan):
     rows = [f"{p},{r}" for p in "abcd" for r in rng.normal(size=400)]
     path.write_text("prompt,reward\n" + "\n".join(rows))
     log = real_logs.own_log(path, plan)
-    assert log.rewards.shape == (4, 400) and log.m == (32, 128) and log.N == (128, 256)
+    assert log.rewards.shape == (4, 400) and log.m == (32, 64, 128) and log.N == (128, 256)
     path.write_text("prompt,reward\n" + "\n".join(rows[:40]))
     with pytest.raises(ValueError, match="rollouts a prompt; to split it takes 64 at least"):
         real_logs.own_log(path, plan)

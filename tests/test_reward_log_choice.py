@@ -111,6 +111,11 @@ def test_one_line_for_columns_that_are_not_as_said(lines, columns, options, mess
         (["true", "False", "YES"], [1, 0, 1]),
         (["passed", "failed", "correct"], [1, 0, 1]),
         (["C", "I", "P"], [1, 0, 0.5]),
+        (["passed", "failed: assert x == 3", "timed out"], [1, 0, 0]),
+        (["right", "Wrong", "partial"], [1, 0, 0.5]),
+        (["Accepted", "Wrong Answer", "Time Limit Exceeded"], [1, 0, 0]),
+        (["4/5", "0/5", "5 / 5"], [0.8, 0, 1]),
+        (["\N{MINUS SIGN}1", "+1", "\N{MINUS SIGN}0.5"], [-1, 1, -0.5]),
         ([True, 2, 0.25], [1, 2, 0.25]),
     ],
 )
@@ -121,7 +126,7 @@ def test_rewards_as_text(lines, tmp_path, cells, expected):
     assert reward_log.read(tmp_path / "a.csv").rewards.tolist() == expected
 
 
-@pytest.mark.parametrize("cell", ["1_000", "1,000", "0x10", "85%", "good", "１,5"])
+@pytest.mark.parametrize("cell", ["1_000", "1,000", "0x10", "85%", "good", "１,5", "1/0"])
 def test_text_that_is_no_number(lines, cell):
     path = lines(rows(prompt=["a"] * 2, reward=["1", cell]))
     with pytest.raises(LogError, match="line 2: reward is .* not a number"):
@@ -215,6 +220,9 @@ def test_steps_in_the_names_of_files_and_in_text(lines, tmp_path):
     assert list(reward_log.read_steps(tmp_path)) == [2, 10]
     path = lines(rows(prompt=["a"] * 4, model=["x", "x", "y", "y"], reward=range(4)))
     assert list(reward_log.read_steps(path, by="model")) == ["x", "y"]
+    # a word that is 1 as a reward is no step 1
+    path = lines(rows(prompt=["a"] * 4, model=["C", "C", "pass", "pass"], reward=range(4)))
+    assert list(reward_log.read_steps(path, by="model")) == ["C", "pass"]
     with pytest.raises(LogError, match="no column of steps"):
         reward_log.read_steps(path)
 
@@ -223,6 +231,57 @@ def test_a_last_step_that_is_cut_off_is_noted(lines):
     path = lines(rows(prompt=["a"] * 14, step=[1] * 6 + [2] * 6 + [3] * 2, reward=range(14)))
     notes = reward_log.read(path).reading.notes
     assert any("the last step has 2 rollouts, others have 6" in note for note in notes)
+
+
+# --- rewards that are not on the first level -----------------------------------------------------
+
+
+def test_rewards_and_prompts_inside_objects(lines):
+    inside = [{"score": r, "length": 7} for r in range(4)]
+    path = lines(rows(prompt=["a"] * 4, metrics=inside))
+    log = reward_log.read(path)
+    assert (log.reading.reward, groups(log)) == ("metrics.score", {"a": [0, 1, 2, 3]})
+    path = lines(rows(meta=[{"problem_id": k // 2} for k in range(4)], metrics=inside))
+    assert groups(reward_log.read(path)) == {"0": [0, 1], "1": [2, 3]}
+    # a reward of the row comes first
+    path = lines(rows(prompt=["a"] * 4, reward=[9] * 4, metrics=inside))
+    assert groups(reward_log.read(path)) == {"a": [9] * 4}
+
+
+@pytest.mark.parametrize("name", ["samples", "generations", "Responses"])
+def test_rollouts_in_a_list_of_objects(lines, tmp_path, name):
+    def own(k):
+        return [{"id": f"{k}-{i}", "text": "t", "score": k + i / 2} for i in range(3)]
+
+    records = [{"id": k, "prompt": f"p{k}", name: own(k)} for k in range(2)]
+    expected = {"p0": [0, 0.5, 1], "p1": [1, 1.5, 2]}
+    log = reward_log.read(lines(records))
+    assert groups(log) == expected
+    assert f"rollouts in {name}" in log.reading.format
+    (tmp_path / "a.json").write_text(json.dumps({"model": "m", "problems": {}, "data": records}))
+    assert groups(reward_log.read(tmp_path / "a.json")) == expected
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pytest.importorskip("pyarrow").Table.from_pylist(records * 3)
+    parquet.write_table(table, tmp_path / "a.parquet", row_group_size=1)
+    log = reward_log.read(tmp_path / "a.parquet", step="all")
+    assert groups(log) == {name: own * 3 for name, own in expected.items()}
+    with pytest.raises(LogError, match=f"{name} holds what is no object"):
+        reward_log.read(lines([*records, {"prompt": "q", name: [1]}]))
+
+
+def test_comments_above_a_header(tmp_path):
+    (tmp_path / "a.csv").write_text("# run 7\n# of May\nprompt,reward\na,1\na,2\n")
+    assert groups(reward_log.read(tmp_path / "a.csv")) == {"a": [1, 2]}
+    (tmp_path / "a.csv").write_text("# run 7\nprompt,reward\na,1\na,x\n")
+    with pytest.raises(LogError, match="line 4"):
+        reward_log.read(tmp_path / "a.csv")
+
+
+def test_rewards_that_differ_by_rounding_are_equal(lines):
+    one, other = 0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1
+    log = reward_log.read(lines(rows(prompt=["a"] * 4, reward=[one, other, 0.0, 1e-12])))
+    assert log.rewards.tolist() == [other, other, 0.0, 1e-12]
+    assert reward_log.RewardLog.from_groups([[one, other]]).rewards.tolist() == [other, other]
 
 
 # --- resumed logs and duplicates -----------------------------------------------------------------

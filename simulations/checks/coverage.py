@@ -37,6 +37,10 @@ LEVEL, LOG_SCALE = 0.9, 0.4
 DRAWS = 1000
 
 
+#: methods of a tail, where none has the law in its model
+OTHERS = ("gaussian_tail", "linear", "gen_pareto", "lognormal_tail")
+
+
 @dataclass(frozen=True)
 class Case:
     """A law of rewards, or (a, b) of the law of p; methods whose model has it, and others."""
@@ -48,21 +52,21 @@ class Case:
 
 
 CASES = (
-    Case("Normal", Normal(), ("max_at_k", "gaussian_tail", "linear"), ("gen_pareto",)),
+    Case(
+        "Normal",
+        Normal(),
+        ("max_at_k", "gaussian_tail", "linear", "lognormal_tail", "pooled_shape"),
+        ("gen_pareto",),
+    ),
     Case("GaussianTail", GaussianTail(), ("max_at_k", "gaussian_tail", "linear")),
     Case("GenPareto(.2)", GenPareto(0.2), ("max_at_k", "gen_pareto"), ("gaussian_tail",)),
     Case("GenPareto(-.2)", GenPareto(-0.2), ("gen_pareto",), ("linear",)),
-    Case("beta-binomial(.5, 20)", (0.5, 20.0), ("max_at_k", "beta_binomial")),
-    Case("beta-binomial(5, 20)", (5.0, 20.0), ("beta_binomial",)),
-    Case("beta-binomial(.3, .6)", (0.3, 0.6), ("beta_binomial",)),
-    Case("Gumbel", Gumbel(), (), ("gaussian_tail", "linear", "gen_pareto")),
-    Case("Logistic", Logistic(), (), ("gaussian_tail", "linear", "gen_pareto")),
-    Case(
-        "rare good mode",
-        NormalMixture(0.02, 0.0, 1.0, 4.0, 0.5),
-        (),
-        ("gaussian_tail", "linear", "gen_pareto"),
-    ),
+    Case("beta-binomial(.5, 20)", (0.5, 20.0), ("max_at_k", "beta_binomial"), ("logit_normal",)),
+    Case("beta-binomial(5, 20)", (5.0, 20.0), ("beta_binomial",), ("logit_normal",)),
+    Case("beta-binomial(.3, .6)", (0.3, 0.6), ("beta_binomial",), ("logit_normal",)),
+    Case("Gumbel", Gumbel(), (), OTHERS),
+    Case("Logistic", Logistic(), (), OTHERS),
+    Case("rare good mode", NormalMixture(0.02, 0.0, 1.0, 4.0, 0.5), (), (*OTHERS, "pooled_shape")),
 )
 
 

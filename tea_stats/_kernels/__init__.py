@@ -5,7 +5,7 @@ kernels loop over groups whose rewards are sorted ascending. `fastmath` stays of
 not depend on the machine's vector width.
 """
 
-from tea_stats._kernels.batches import gather, scatter, scatter_parts
+from tea_stats._kernels.batches import gather, merge_ties, scatter, scatter_parts
 from tea_stats._kernels.field import (
     bon_max_mean,
     by_success_count,
@@ -35,6 +35,7 @@ __all__ = [
     "gather",
     "grpo",
     "grpo_z",
+    "merge_ties",
     "prefix_tea",
     "log_tail",
     "raw",

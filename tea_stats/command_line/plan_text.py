@@ -86,6 +86,12 @@ def notes(plan: Plan) -> Iterator[str]:
             f"the pilot has fewer than N = {plan.N:,} rollouts of a prompt: the plan rests on the "
             "tail fitted to them; with heavy tails it is too small"
         )
+    if plan.assumed is None and plan.best.between <= 0.0:
+        yield (
+            f"the {plan.pilot_prompts:,} prompts of the pilot show no difference in best-of-"
+            f"{plan.N:,}: how much prompts differ is not known from them, and the numbers above "
+            "are the least there could be; take a pilot of more prompts"
+        )
     if plan.assumed is not None:
         yield (
             f"without a second pilot, the true difference is taken to vary between prompts by "

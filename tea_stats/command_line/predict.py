@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -119,13 +119,22 @@ def command(
     )
     if by is not None:
         _refuse_with_by(step, target_reward, per_prompt, report)
-        forecasts = {
-            value: predict(log)
-            for value, log in reward_log.read_steps(files, by=by, **columns).items()
-        }
+        logs = reward_log.read_steps(files, by=by, **columns)
+        forecasts = {value: predict(log) for value, log in logs.items()}
+        every = predict_steps.level_of_all(level, len(logs))
+        # all steps at once, by Bonferroni's inequality: steps share their prompts
+        bands = (
+            {value: predict(log, level=every) for value, log in logs.items()}
+            if len(logs) > 1
+            else forecasts
+        )
         if figure is not None:
-            figures.save(predict_steps.draw(forecasts, by), figure)
-        _print_steps(forecasts, by, as_json)
+            figures.save(predict_steps.draw(forecasts, bands, by), figure)
+        if as_json:
+            content = predict_steps.content(forecasts, bands, shared.called(files), by)
+            shared.print_json("steps", content)
+        else:
+            shared.show(predict_steps.tables(forecasts, bands, by))
         return
     log = reward_log.read(files, step=step, **columns)
     file = shared.called(files)
@@ -164,10 +173,3 @@ def _refuse_with_by(
     for option, is_given in given.items():
         if is_given:
             raise ValueError(f"{option} is given with --by; it is for one step: leave one out")
-
-
-def _print_steps(forecasts: dict[Any, prediction.Forecast], by: str, as_json: bool) -> None:
-    if as_json:
-        shared.print_json(None, predict_steps.content(forecasts, by))
-        return
-    shared.show(predict_steps.tables(forecasts, by))

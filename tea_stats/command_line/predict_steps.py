@@ -16,7 +16,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def tables(forecasts: Mapping[Any, Forecast], by: str) -> Iterator[Table | str]:
+Forecasts = Mapping[Any, Forecast]
+
+
+def level_of_all(level: float, steps: int) -> float:
+    """Return the level at which each of several intervals has to cover, for all to do so at once.
+
+    By Bonferroni's inequality, whatever the steps have in common.
+
+    Examples
+    --------
+    >>> level_of_all(0.9, 10)
+    0.99
+    """
+    return 1.0 - (1.0 - level) / steps
+
+
+def _ends(forecast: Forecast) -> tuple[float, float]:
+    curve = forecast.curves[forecast.recommended]
+    return float(curve.low[-1]), float(curve.high[-1])
+
+
+def tables(forecasts: Forecasts, bands: Forecasts, by: str) -> Iterator[Table | str]:
     """Yield what was read, and a table with a row for each step."""
     last = list(forecasts.values())[-1]
     read = last.log.reading
@@ -26,7 +47,8 @@ def tables(forecasts: Mapping[Any, Forecast], by: str) -> Iterator[Table | str]:
         f"read ({read.format}): {read.columns()}, "
         f"{shared.many(len(read.steps), 'step')} ({read.step})"
     )
-    columns = ("prompts", "rollouts", "mean", f"best of {last.N:,}", "interval", "method")
+    budget = f"best of {last.N:,}"
+    columns = ("prompts", "rollouts", "mean", budget, "interval", "all at once", "method")
     table = shared.table(by, *columns)
     for step, forecast in forecasts.items():
         curve = forecast.curves[forecast.recommended]
@@ -37,6 +59,7 @@ def tables(forecasts: Mapping[Any, Forecast], by: str) -> Iterator[Table | str]:
             _number(mean(forecast)),
             _number(curve.value[-1]),
             _interval(curve.low[-1], curve.high[-1]),
+            _interval(*_ends(bands[step])),
             METHODS[forecast.recommended].title,
         )
     yield table
@@ -44,7 +67,7 @@ def tables(forecasts: Mapping[Any, Forecast], by: str) -> Iterator[Table | str]:
         yield f"note: {shared.many(left_out, 'step')} with one rollout of each prompt left out"
     yield (
         "note: steps that differ in their prompts differ for that reason too; intervals are those "
-        f"of each step by itself, {last.level:.0%}"
+        f"of each step by itself, {last.level:.0%}, and those of all steps at once"
     )
 
 
@@ -53,15 +76,16 @@ def mean(forecast: Forecast) -> float:
     return float(np.mean([group.mean() for group in forecast.log]))
 
 
-def content(forecasts: Mapping[Any, Forecast], by: str) -> dict[str, Any]:
+def content(forecasts: Forecasts, bands: Forecasts, file: str, by: str) -> dict[str, Any]:
     """Return everything for JSON: a list with an entry for each step."""
     rows = []
     for step, forecast in forecasts.items():
         curve = forecast.curves[forecast.recommended]
         assert forecast.log.reading is not None
+        low, high = _ends(bands[step])
         rows.append(
             {
-                by: step,
+                "step": step,
                 "prompts": len(forecast.log),
                 "rewards": len(forecast.log.rewards),
                 "mean": mean(forecast),
@@ -69,14 +93,17 @@ def content(forecasts: Mapping[Any, Forecast], by: str) -> dict[str, Any]:
                 "value": curve.value[-1],
                 "low": curve.low[-1],
                 "high": curve.high[-1],
+                "band_low": low,
+                "band_high": high,
                 "reading": forecast.log.reading.content(),
             }
         )
     first = next(iter(forecasts.values()))
-    return {"by": by, "N": first.N, "level": first.level, "steps": rows}
+    head = {"file": file, "by": by, "N": first.N, "target": first.target, "level": first.level}
+    return {**head, "steps": rows}
 
 
-def draw(forecasts: Mapping[Any, Forecast], by: str) -> Figure:
+def draw(forecasts: Forecasts, bands: Forecasts, by: str) -> Figure:
     """Return the figure: best-of-N with its interval and the mean reward, by step."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -90,10 +117,12 @@ def draw(forecasts: Mapping[Any, Forecast], by: str) -> Figure:
         np.array([getattr(curve, end)[-1] for curve in best]) for end in ("value", "low", "high")
     )
     known = np.isfinite(low) & np.isfinite(high)
+    outer_low, outer_high = np.array([_ends(bands[step]) for step in steps]).T
     colour = METHODS[rows[-1].recommended].colour
     with mpl.rc_context(figures.STYLE):
         figure = Figure(figsize=(figures.WIDTH, 2.8), layout="constrained")
         axes = figure.subplots()
+        axes.vlines(x[known], outer_low[known], outer_high[known], color=colour, lw=0.8)
         axes.vlines(x[known], low[known], high[known], color=colour, alpha=0.35, lw=3.0)
         axes.plot(
             x,
@@ -101,7 +130,7 @@ def draw(forecasts: Mapping[Any, Forecast], by: str) -> Figure:
             color=colour,
             marker="o",
             markersize=3.5,
-            label=f"best of {rows[-1].N:,}, {rows[-1].level:.0%} intervals",
+            label=f"best of {rows[-1].N:,}, {rows[-1].level:.0%} (thin: all steps at once)",
         )
         means = [mean(forecast) for forecast in rows]
         axes.plot(x, means, color="#666666", ls="--", marker=".", label="mean reward")

@@ -76,12 +76,14 @@ def _along(forecast: Forecast) -> Table:
     best = forecast.curves[forecast.recommended]
     inside = forecast.curves.get("max_at_k")
     title = _title(forecast, best.method)
-    table = shared.table("N", "unbiased max@k", title, "interval", "all N at once")
+    twice = best.method == "max_at_k"
+    beside = [] if twice else ["unbiased max@k"]
+    table = shared.table("N", *beside, title, "interval", "all N at once")
     for place, N in enumerate(best.grid):
         if N & (N - 1) and N != forecast.N:
             continue
         unbiased = "" if inside is None else _number(inside.value[place])
-        table.add_row(f"{N:,}", unbiased, *_at(best, place))
+        table.add_row(f"{N:,}", *([] if twice else [unbiased]), *_at(best, place))
     return table
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tea_stats import _kernels
 from tea_stats._validation import as_count
-from tea_stats.estimators import ceilings, levels, max_at_k
+from tea_stats.estimators import ceilings, levels, max_at_k, ties
 from tea_stats.estimators.record import Array, Estimator, Mark, as_function
 from tea_stats.linear import library, shapes
 from tea_stats.linear.design import tableau
@@ -237,13 +237,20 @@ class AutoTEA(Estimator):
         """Return the designs of the library and of max@m, and the counts of the beta laws."""
         return constants(m, N, as_count("prompts", self.prompts))
 
-    def parts(self, batch: Sequence[Array], N: int, earlier: Earlier = NOTHING) -> list[Part]:
+    def parts(
+        self,
+        batch: Sequence[Array],
+        N: int,
+        tie: float = ties.DOUBLE,
+        earlier: Earlier = NOTHING,
+    ) -> list[Part]:
         """Return the groups of each size, sorted, with the earlier groups of that size behind."""
         found = []
         for groups in batch:
             m = groups.shape[1]
             older, weight = earlier.get(m, (np.empty((0, m)), np.empty(0)))
-            rewards = np.concatenate([np.sort(groups, axis=1), older])
+            ascending = ties.merged(np.sort(groups, axis=1), tie)
+            rewards = np.concatenate([ascending, older])
             whole = np.concatenate([np.ones(len(groups)), weight])
             found.append(Part(rewards, whole, len(groups), self.prepare(m, N)))
         sizes = {groups.shape[1] for groups in batch}
@@ -251,12 +258,19 @@ class AutoTEA(Estimator):
             found.append(Part(*earlier[m], 0, self.prepare(m, N)))
         return found
 
-    def of_sizes(self, batch: Sequence[Array], N: int, earlier: Earlier = NOTHING) -> list[Array]:
+    def of_sizes(
+        self,
+        batch: Sequence[Array],
+        N: int,
+        tie: float | None = None,
+        earlier: Earlier = NOTHING,
+    ) -> list[Array]:
         """Return the advantages of the groups of each size (G, m), which learn from all sizes."""
         if len(batch) == 1 and not earlier:
-            return super().of_sizes(batch, N)
+            return super().of_sizes(batch, N, tie)
         results = []
-        for groups, found in zip(batch, together(self.parts(batch, N, earlier)), strict=False):
+        parts = self.parts(batch, N, ties.DOUBLE if tie is None else tie, earlier)
+        for groups, found in zip(batch, together(parts), strict=False):
             out, order = np.empty_like(groups), np.argsort(groups, axis=1)
             _kernels.scatter(found, order, out)
             results.append(out)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats._validation import as_count, as_rewards
+from tea_stats.estimators import ties
 from tea_stats.estimators.auto_tea import NOTHING, AutoTEA, Belief, Part, belief
 from tea_stats.estimators.memory import Memory
 from tea_stats.estimators.record import Array
@@ -143,13 +144,13 @@ def batch_report(
                 f"rewards' shape {shape}"
             )
         array = as_rewards(np.where(exists, np.asarray(rewards), 0.0), at_least=2)
-    m = array.shape[-1]
+    m, tie = array.shape[-1], ties.of_array(rewards)
     table, present = array.reshape(-1, m), exists.reshape(-1, m)
     sizes = present.sum(axis=1)
     batch = [
         table[sizes == n][present[sizes == n]].reshape(-1, n) for n in np.unique(sizes[sizes >= 2])
     ]
-    parts = AutoTEA().parts(batch, budget, memory.earlier() if memory else NOTHING)
+    parts = AutoTEA().parts(batch, budget, tie, memory.earlier() if memory else NOTHING)
     found = belief(parts) if parts else []
     rows = [_rows(part, own, budget) for part, own in zip(parts, found, strict=True)]
     columns = np.vstack([np.empty((0, len(LIBRARY) + 7)), *rows])

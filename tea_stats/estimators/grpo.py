@@ -18,7 +18,8 @@ class GRPO(Estimator):
     -----
     Not unbiased for any objective: the standard deviation depends on the rollout it divides, and
     differs between prompts. No small constant is added to it, so that the unit of the rewards
-    does not matter. Shao et al. (2024), arXiv:2402.03300.
+    does not matter; rewards that differ by rounding only are equal, as for every estimator
+    (`tea_stats.estimators.ties`). Shao et al. (2024), arXiv:2402.03300.
 
     Examples
     --------

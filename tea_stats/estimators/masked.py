@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tea_stats._validation import as_count, as_rewards
+from tea_stats.estimators import ties
 from tea_stats.estimators.memory import Memory
 from tea_stats.estimators.record import Array, Estimator
 
@@ -15,6 +16,7 @@ def masked_advantages(
     rewards: Array,
     mask: NDArray[np.bool_] | None,
     N: int,
+    tie: float = ties.DOUBLE,
     memory: Memory | None = None,
 ) -> Array:
     """Return the advantages of the rollouts in the mask, and 0 for the others.
@@ -29,6 +31,8 @@ def masked_advantages(
         True for the rollouts that exist; None: all of them do.
     N : int
         Deployment budget of best-of-N.
+    tie : float
+        As in `Estimator.advantages`; float64 rewards may stand for those of another type.
     memory : Memory, optional
         Earlier groups to learn from; these are added to it afterwards.
 
@@ -44,13 +48,13 @@ def masked_advantages(
         For rewards that the estimator refuses, or if a group is too small for it.
     """
     if mask is None and memory is None:
-        return estimator.advantages(rewards, N)
+        return estimator.advantages(rewards, N, tie)
     if mask is None:
         mask = np.ones(rewards.shape, dtype=np.bool_)
     shape, m = rewards.shape, rewards.shape[-1]
     filled = as_rewards(np.where(mask, rewards, 0.0))
     # the whole batch: the message names the entry, and distinct values are counted over all sizes
-    estimator.check(filled if estimator.binary else filled[mask])
+    estimator.check(filled if estimator.binary else filled[mask], tie)
     groups, present, out = filled.reshape(-1, m), mask.reshape(-1, m), np.zeros(shape)
     sizes = present.sum(axis=-1)
     batch, chosen = [], []
@@ -69,7 +73,10 @@ def masked_advantages(
                 f"mask leaves {n} of m = {m} rollouts in group {where}: {error}; "
                 "drop such groups, or draw their missing rollouts again"
             ) from error
-    results = estimator.of_sizes(batch, N) if memory is None else memory.of(estimator, batch, N)
+    if memory is None:
+        results = estimator.of_sizes(batch, N, tie)
+    else:
+        results = memory.of(estimator, batch, N, tie)
     for where, result in zip(chosen, results, strict=True):
         out.reshape(-1, m)[where] = result.ravel()
     return out

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tea_stats._validation import as_count, as_real, as_rewards
+from tea_stats.estimators import ties
 from tea_stats.estimators.auto_tea import AutoTEA, Earlier
 from tea_stats.estimators.record import Array, Estimator
 
@@ -104,17 +105,20 @@ class Memory:
                     f"mask has dtype {exists.dtype} and shape {exists.shape}; give booleans of "
                     f"the rewards' shape {array.shape}"
                 )
-        return masked_advantages(AutoTEA().with_options(options), array, exists, N, self)
+        tie = ties.of_array(rewards)
+        return masked_advantages(AutoTEA().with_options(options), array, exists, N, tie, self)
 
-    def of(self, estimator: Estimator, batch: Sequence[Array], N: int) -> list[Array]:
+    def of(
+        self, estimator: Estimator, batch: Sequence[Array], N: int, tie: float = ties.DOUBLE
+    ) -> list[Array]:
         """Return the advantages of groups of each size, given the memory; then remember them."""
         if not isinstance(estimator, AutoTEA):
             raise TypeError(
                 f"memory is given with {estimator.name}, which learns from no earlier group; "
                 "leave it out, or choose auto_tea"
             )
-        results = estimator.of_sizes(batch, as_count("N", N), self.earlier())
-        self.remember(batch)
+        results = estimator.of_sizes(batch, as_count("N", N), tie, self.earlier())
+        self.remember(batch, tie)
         return results
 
     def earlier(self) -> Earlier:
@@ -126,9 +130,9 @@ class Memory:
             weights.append(2.0 ** (-age / self.half_life))
         return {m: (np.array(groups), np.array(w)) for m, (groups, w) in found.items()}
 
-    def remember(self, batch: Iterable[Array]) -> None:
+    def remember(self, batch: Iterable[Array], tie: float = ties.DOUBLE) -> None:
         """Add the groups of one step, arrays (G, m), m ≥ 2, and forget what is too old."""
-        new = [group for groups in batch for group in np.sort(groups, axis=1)]
+        new = [group for groups in batch for group in ties.merged(np.sort(groups, axis=1), tie)]
         limit = -self.half_life * math.log2(LEAST_WEIGHT)
         aged = [(rewards, age + len(new)) for rewards, age in self._groups]
         self._groups = [(rewards, age) for rewards, age in aged if age <= limit]

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tea_stats import _kernels, tails
 from tea_stats._validation import as_count, as_rewards
+from tea_stats.estimators import ties
 
 Array = NDArray[np.float64]
 Order = NDArray[np.intp]
@@ -148,11 +149,16 @@ class Estimator:
         """Return the estimator with its constants for groups of m and budget N."""
         return Prepared(self, self.prepare(m, N))
 
-    def advantages(self, rewards: ArrayLike, N: int) -> Array:
-        """Return the advantages of rewards (..., m): same shape, in the order of the input."""
+    def advantages(self, rewards: ArrayLike, N: int, tie: float | None = None) -> Array:
+        """Return the advantages of rewards (..., m): same shape, in the order of the input.
+
+        Rewards that differ by a share `tie` of their size are equal: `tea_stats.estimators.ties`
+        says when. By default it is the rounding of the rewards' type.
+        """
         array = as_rewards(rewards, at_least=self.min_accepted)
+        tie = ties.of_array(rewards) if tie is None else tie
         budget = as_count("N", N)
-        self.check(array)
+        array = self.check(array, tie)
         m = array.shape[-1]
         prepared = self.at(m, budget)
         groups = np.ascontiguousarray(array).reshape(-1, m)
@@ -165,6 +171,7 @@ class Estimator:
             order = np.argsort(tile, axis=-1)
             r, a, b = sorted_rewards[: len(tile)], base[: len(tile)], slope[: len(tile)]
             _kernels.gather(tile, order, r)
+            ties.merge(r, tie)
             prepared.run(r, order, a, b)
             if self.affine:
                 _kernels.scatter_parts(a, b, self.slope_constant(budget), order, result)
@@ -172,18 +179,20 @@ class Estimator:
                 _kernels.scatter(a, order, result)
         return advantages.reshape(array.shape)
 
-    def of_sizes(self, batch: Sequence[Array], N: int) -> list[Array]:
+    def of_sizes(self, batch: Sequence[Array], N: int, tie: float | None = None) -> list[Array]:
         """Return the advantages of the groups of each size (G, m): by themselves, by default."""
-        return [self.advantages(groups, N) for groups in batch]
+        return [self.advantages(groups, N, tie) for groups in batch]
 
     @property
     def min_accepted(self) -> int:
         """Smallest group to be tried: options other than the defaults may need fewer rollouts."""
         return min(2, self.min_m)
 
-    def check(self, rewards: Array) -> None:
-        """Raise ValueError for rewards that the estimator is not defined for."""
+    def check(self, rewards: Array, tie: float = ties.DOUBLE) -> Array:
+        """Return rewards, 0 and 1 if `binary`; ValueError where the estimator is not defined."""
         if self.binary:
+            whole = np.rint(rewards)
+            rewards = np.where(np.abs(rewards - whole) <= tie, whole, rewards)
             wrong = (rewards != 0.0) & (rewards != 1.0)
             if wrong.any():
                 where = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -192,13 +201,18 @@ class Estimator:
                     "rewards: threshold them first, or choose another estimator"
                 )
         if self.most_values is not None:
-            distinct = len(np.unique(rewards))
+            # in one batch, not in each group: thresholds are values of all of them
+            values = np.unique(rewards)
+            tied = ties.merged(values, tie)
+            rewards = tied[np.searchsorted(values, rewards)]
+            distinct = len(np.unique(tied))
             if distinct > self.most_values:
                 raise ValueError(
                     f"rewards has {distinct} distinct values; this estimator is defined for at "
                     f"most {self.most_values} of them: round rewards to fewer, or choose another "
                     "estimator, such as adaptive_tea or linear_tea"
                 )
+        return rewards
 
 
 @dataclass(frozen=True)
@@ -290,7 +304,8 @@ Parameters
 rewards : array_like, shape (..., m)
     Rewards of m ≥ {estimator.min_accepted} rollouts per group{", each 0 or 1" * estimator.binary}\
 {", in the order drawn" * estimator.needs_order}, any real dtype\
-{"; all leading axes together are the batch" * estimator.pools}.
+{"; all leading axes together are the batch" * estimator.pools}. Those that differ by rounding
+    only, 1.8e-15 of their size in float64, are equal (`tea_stats.estimators.ties`).
 N : int
     Deployment budget of best-of-N{"" if estimator.uses_N else "; checked, not used"}.
 {own_options}

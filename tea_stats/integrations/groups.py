@@ -161,7 +161,9 @@ def batch_metrics(
     """
     if name != AutoTEA.name:
         return {}
-    array = without_failures(rewards).detach().cpu().double().numpy()
+    own = without_failures(rewards).detach().cpu()
+    # in their own type, by whose rounding rewards are tied; NumPy has no bfloat16
+    array = (own.float() if own.dtype == torch.bfloat16 else own).numpy()
     metrics = batch_report(array, N, ~np.isnan(array), memory).metrics()
     return {f"{name}/{key}": value for key, value in metrics.items()}
 

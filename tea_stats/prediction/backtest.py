@@ -16,8 +16,6 @@ from tea_stats.reward_log.log import RewardLog
 
 #: disjoint sets of rollouts that are predicted from, at most; fewer where a fit is expensive
 SPLITS, CHANCE_SPLITS = 8, 2
-#: prompts that take part, at most: a thousand decide between methods
-PROMPTS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +84,12 @@ def run(
     if M < (evidence.LEAST_CHANCE if few else evidence.LEAST_TAIL):
         return None
     m = max(int(np.clip(round(M * M / N), min(16, M // 2), M // 2)), fewest)
-    groups = np.concatenate(
-        [
-            rng.permuted(rewards, axis=1)[:, :M]
-            for _, rewards in _part(log).by_size()
-            if rewards.shape[1] >= M
-        ]
-    )
+    groups = evidence.groups_of(log, M, rng)
     grid = np.unique(np.rint(m * (M / m) ** np.linspace(0.0, 1.0, 9)[1:])).astype(np.int64)
     grid = grid if few else grid[within_tail(grid, alpha)]
     if not grid.size:
         return None
-    unbiased = METHODS["max_at_k"](_log(groups), grid, alpha).values
+    unbiased = METHODS["max_at_k"](evidence.log_of(groups), grid, alpha).values
     truth = column_means(unbiased)
     splits = min(CHANCE_SPLITS if few else SPLITS, M // m)
     predicted, errors, biases, standard_errors, last = {}, {}, {}, {}, {}
@@ -141,19 +133,6 @@ def _fits(
     """Yield the method's fit to each set of m rollouts."""
     method = METHODS[name]
     for split in range(splits):
-        own = _log(groups[:, split * m : (split + 1) * m])
+        own = evidence.log_of(groups[:, split * m : (split + 1) * m])
         # without extrapolation: the best of m for every k
         yield method(own, grid if method.extrapolates else np.minimum(grid, m), alpha)
-
-
-def _part(log: RewardLog) -> RewardLog:
-    """Return the log, or of many prompts as many as take part, spread evenly."""
-    if len(log) <= PROMPTS:
-        return log
-    return evidence.part(log, np.linspace(0, len(log) - 1, PROMPTS).astype(np.intp))
-
-
-def _log(groups: Array) -> RewardLog:
-    count, m = groups.shape
-    offsets = np.arange(count + 1) * m
-    return RewardLog(tuple(range(count)), np.ascontiguousarray(groups).ravel(), offsets)

@@ -16,6 +16,8 @@ FEWEST_TAIL, FEWEST_CHANCE = 4, 1
 LEAST_TAIL, LEAST_CHANCE = 8, 2
 #: share of the prompts that must have as many rollouts as the backtest uses
 TAKING_PART = 0.75
+#: prompts that take part in a backtest, at most: a thousand decide between methods
+PROMPTS = 1000
 #: share of rewards that repeat another of their prompt, from which on repeats are a matter of doubt
 REPEATED = 0.1
 #: rewards at the largest value, and their share, that make it a ceiling
@@ -83,8 +85,10 @@ def repeats(log: RewardLog) -> Repeats | None:
     prompt = np.repeat(np.arange(len(log)), log.sizes)
     if text is None:
         values, code = np.unique(log.rewards, return_inverse=True)
-        pairs = np.unique(np.column_stack([code.ravel(), prompt]), axis=0)
-        shared = np.bincount(pairs[:, 0], minlength=len(values))[code.ravel()] > 1
+        if len(values) >= (1.0 - REPEATED) * len(code):
+            return None
+        pairs = np.unique(code.ravel() * len(log) + prompt) // len(log)
+        shared = np.bincount(pairs, minlength=len(values))[code.ravel()] > 1
     else:
         shared = np.zeros(len(codes), dtype=bool)
     order = np.lexsort((codes, prompt))
@@ -111,6 +115,31 @@ def part(log: RewardLog, places: Counts) -> RewardLog:
     rows = np.concatenate([np.arange(log.offsets[p], log.offsets[p + 1]) for p in places])
     offsets = np.concatenate([[0], np.cumsum(log.sizes[places])])
     return RewardLog(tuple(log.prompts[p] for p in places), log.rewards[rows], offsets)
+
+
+def groups_of(log: RewardLog, M: int, rng: np.random.Generator) -> Array:
+    """Return M rollouts, in random order, of every prompt that has as many, shape (P, M)."""
+    return np.concatenate(
+        [
+            rng.permuted(rewards, axis=1)[:, :M]
+            for _, rewards in spread(log).by_size()
+            if rewards.shape[1] >= M
+        ]
+    )
+
+
+def spread(log: RewardLog) -> RewardLog:
+    """Return the log, or of many prompts as many as a backtest takes, spread evenly."""
+    if len(log) <= PROMPTS:
+        return log
+    return part(log, np.linspace(0, len(log) - 1, PROMPTS).astype(np.intp))
+
+
+def log_of(groups: Array) -> RewardLog:
+    """Return the log of groups of one size, shape (P, m)."""
+    count, m = groups.shape
+    offsets = np.arange(count + 1) * m
+    return RewardLog(tuple(range(count)), np.ascontiguousarray(groups).ravel(), offsets)
 
 
 def at_ceiling(log: RewardLog, top: float) -> int:

@@ -93,22 +93,24 @@ class PooledShape(GroupFit):
 
     def _average(self, groups: list[Array]) -> Array:
         best, values = self._best(groups), []
-        for group in groups:
-            middle, spread = standardisers(np.sort(group)[None])
-            values.append(middle + spread * best * self._factors(len(group)))
-        return column_means(np.array(values))
+        for ascending in stacked(groups):
+            middle, spread = standardisers(ascending)
+            factors = self._factors(ascending.shape[1])
+            values.append(middle[:, None] + spread[:, None] * best * factors)
+        return column_means(np.concatenate(values))
 
     def _best(self, groups: list[Array]) -> Array:
         """Return max@N of all standardised rewards, shape (K,)."""
-        parts = []
-        for group in groups:
-            if len(group) >= self.least:
-                middle, spread = standardisers(np.sort(group)[None])
-                if spread[0] > 0.0:
-                    parts.append((group - middle[0]) / spread[0])
-        if 4 * len(parts) < 3 * len(groups):  # rewards of few values, or tied
+        parts, used = [], 0
+        for ascending in stacked(groups):
+            if ascending.shape[1] >= self.least:
+                middle, spread = standardisers(ascending)
+                live = spread > 0.0
+                used += int(live.sum())
+                parts.append((ascending[live] - middle[live, None]) / spread[live, None])
+        if 4 * used < 3 * len(groups):  # rewards of few values, or tied
             return np.full(len(self.grid), np.nan)
-        pooled = np.sort(np.concatenate(parts))
+        pooled = np.sort(np.concatenate([part.ravel() for part in parts]))
         best, known = np.full(len(self.grid), np.nan), self.known & (self.grid <= len(pooled))
         if known.any():
             best[known] = pooled @ max_weights(len(pooled), tuple(self.grid[known].tolist()))
@@ -120,6 +122,15 @@ class PooledShape(GroupFit):
         if known.any() and m >= self.least:
             factors[known] = normal_factors(m, tuple(self.grid[known].tolist()))
         return factors
+
+
+def stacked(groups: list[Array]) -> list[Array]:
+    """Return the groups of each size, sorted, as one array (G, m): few calls of NumPy."""
+    sizes = np.array([len(group) for group in groups])
+    return [
+        np.sort([groups[place] for place in np.flatnonzero(sizes == m)], axis=1)
+        for m in np.unique(sizes)
+    ]
 
 
 def standardisers(ascending: Array) -> tuple[Array, Array]:

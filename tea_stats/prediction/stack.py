@@ -9,9 +9,10 @@ standard error over prompts, s the least s_j and σ_j the spread of its own inte
 half of what the stack's own backtest missed, beyond its noise, corrects the prediction, and half is
 the standard deviation of an error that intervals include. A draw takes a method with chance w_j and
 then one of its curves, so that where methods disagree the interval is wide. Draws above the value
-are stretched by 1.15 + 1.5 ĝ₊, ĝ the skewness of the log-normal tail: what m rollouts did not see
-lies above. The constants are the best of about thirty variants on the six rewards that
-`simulations.real_logs` calls development; its other logs show what they give elsewhere.
+are stretched by 1 + (.15 + 1.5 ĝ₊) min(1, 8/P)^½, ĝ the skewness of the log-normal tail and P the
+prompts: what m rollouts did not see lies above, and the skewness of a mean falls like P^−½. The
+constants are the best of about thirty variants on the six rewards that `simulations.real_logs`
+calls development; its other logs show what they give elsewhere.
 """
 
 from __future__ import annotations
@@ -47,8 +48,11 @@ PRIOR = MappingProxyType(
 TEMPERATURE = 8.0
 #: part of the backtest's error that corrects the value, the rest being uncertainty
 CORRECTED = 0.5
-#: stretch of draws above the value, and what a skewness of 1 adds to it
-STRETCH, STRETCH_BY_SKEWNESS = 1.15, 1.5
+#: stretch of draws above the value less 1, what a skewness of 1 adds to it, and up to how many
+#: prompts; an average over more of them is less skewed
+STRETCH, STRETCH_BY_SKEWNESS, STRETCH_PROMPTS = 0.15, 1.5, 8
+#: few values: part of the rollouts that the backtest predicts from, and how often
+SHARE, SPLITS = 4, 2
 
 
 class StackedTails(Method):
@@ -102,7 +106,7 @@ class StackedTails(Method):
         beyond = np.concatenate(parts) + self.correction
         beyond += rng.standard_normal((count, 1)) * self.allowance()
         centre = self.average(target)
-        stretch = STRETCH + STRETCH_BY_SKEWNESS * max(self._skewness(), 0.0)
+        stretch = self._stretch()
         with np.errstate(invalid="ignore"):
             beyond = np.where(beyond > centre, centre + stretch * (beyond - centre), beyond)
         # one method after the other so far
@@ -193,15 +197,63 @@ class StackedTails(Method):
         span = max(np.log(max(self.M * self.alpha, 1.0)), np.log(2.0))
         return np.asarray(np.log(np.maximum(self.grid * self.alpha, 1.0)) / span)
 
-    def _skewness(self) -> float:
+    def _stretch(self) -> float:
+        """Return the factor of draws above the value."""
         fit = self.fits.get("lognormal_tail")
-        return 0.0 if fit is None else float(np.nan_to_num(getattr(fit, "estimated", 0.0)))
+        skewness = 0.0 if fit is None else float(np.nan_to_num(getattr(fit, "estimated", 0.0)))
+        excess = STRETCH + STRETCH_BY_SKEWNESS * max(skewness, 0.0)
+        return 1.0 + excess * min(1.0, STRETCH_PROMPTS / len(self.log)) ** 0.5
 
 
-class StackedChances(FewValued):
-    """The stack of rewards of few values: beta and logit-normal laws, weighed by their evidence."""
+class Chances(FewValued):
+    """Rewards of few values: beta and logit-normal laws, weighed by their evidence."""
 
     families = (BETA, LOGIT_NORMAL)
+
+
+class StackedChances(Chances):
+    """The stack of rewards of few values, with the error that its backtest could not have seen.
+
+    From m = M/4 of the M rollouts the laws predict the best of M, which is known, with the standard
+    error s over prompts: a bias of that size shows in no backtest, and what N rollouts add beyond M
+    is as uncertain in proportion. Draws include a normal error of standard deviation
+
+        s · min((V̂_N − V̂_M)/(V̂_M − V̂_m), log(N/M)/log(M/m)).
+    """
+
+    def __init__(self, log: RewardLog, grid: Counts, alpha: float, allow: bool = True) -> None:
+        super().__init__(log, grid, alpha)
+        self.unseen = self._unseen(log, alpha) if allow else np.zeros(len(grid))
+
+    def allowance(self) -> Array:
+        """Return the standard deviation of the extrapolation error that draws include, (K,)."""
+        return self.unseen
+
+    def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
+        """Return draws of the average, shape (count, K)."""
+        drawn = super().draws(target, count, rng)
+        drawn = drawn + rng.standard_normal((count, 1)) * self.unseen
+        return np.clip(drawn, self.lowest, self.lowest + self.gaps.sum())
+
+    def _unseen(self, log: RewardLog, alpha: float) -> Array:
+        from tea_stats.prediction.max_at_k import MaxAtK  # it, too, is one of the methods
+
+        M = evidence.depth(log)
+        m = M // SHARE
+        groups = evidence.groups_of(log, M, np.random.default_rng(0))
+        if m < 2 or len(groups) < 2 or len(self.gaps) == 0:
+            return np.zeros(len(self.grid))
+        ends = np.array([m, M])
+        known = MaxAtK(evidence.log_of(groups), ends, alpha).values
+        errors = np.zeros(len(groups))
+        for part in range(SPLITS):
+            own = evidence.log_of(groups[:, part * m : (part + 1) * m])
+            if len(np.unique(own.rewards)) > 1:
+                errors += (Chances(own, ends[1:], alpha).values[:, 0] - known[:, 1]) / SPLITS
+        low, high = known.mean(axis=0)
+        rise = np.maximum(self.average("these_prompts") - high, 0.0) / max(high - low, 1e-300)
+        growth = np.log(np.maximum(self.grid / M, 1.0)) / np.log(M / m)
+        return np.asarray(_standard_error(errors) * np.minimum(rise, growth))
 
 
 class Stack(Method):
@@ -226,7 +278,7 @@ class Stack(Method):
         self.grid = grid
         self.inner: Method
         if thresholds(log) is not None:
-            self.inner = StackedChances(log, grid, alpha)
+            self.inner = StackedChances(log, grid, alpha, allow=backtest is not None)
         else:
             if fits is None:
                 fits, backtest = alone(log, grid, alpha)

@@ -133,6 +133,8 @@ def _prompt(
     first = [cell for name in taken for cell in columns.present_cells(chunk, name)[:100]]
     if wide or any(isinstance(cell, list) for cell in first):
         return ()
+    if (inside := columns.held(chunk, usual.PROMPT)) is not None:
+        return (inside,)
     raise LogError(columns.no_column(chunk, "prompt", "--prompt"))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tea_stats.reward_log import chunks
+from tea_stats.reward_log import chunks, names as usual
 from tea_stats.reward_log.chunks import Chunk, nested
 
 
@@ -152,7 +152,43 @@ def unfold(chunk: Chunk) -> tuple[str | None, Chunk]:
     numbered = _numbered(chunk.names)
     if numbered and "input_1" in chunk.names:
         return "verl's table of validation samples", _validation(chunk, numbered)
+    if (holder := _holder(chunk)) is not None:
+        return f"rollouts in {holder}", _rollouts(chunk, holder)
     return None, chunk
+
+
+def _holder(chunk: Chunk) -> str | None:
+    """Return the column that lists a prompt's rollouts, an object with a reward each."""
+    lower = {name.lower(): name for name in reversed(chunk.names)}
+    if chunk.is_text or {"reward", "rewards", "score", "scores"} & set(lower):
+        return None
+    for name in usual.ROLLOUTS:
+        if name not in lower:
+            continue
+        cells = (cell for cell in chunk.column(lower[name]) if isinstance(cell, list) and cell)
+        first = next(cells, [None])
+        if isinstance(first[0], dict):
+            keys = {key.lower() for one in first if isinstance(one, dict) for key in one}
+            if keys & {*usual.REWARD, *usual.HOLDERS}:
+                return lower[name]
+    return None
+
+
+def _rollouts(chunk: Chunk, holder: str) -> Chunk:
+    """Return a row for each rollout: what its object holds, and beside it the row's columns."""
+    records, places = [], []
+    columns = {name: chunk.column(name) for name in chunk.names if name != holder}
+    for row, cell in enumerate(chunk.column(holder)):
+        if cell is not None and not isinstance(cell, list):
+            chunk.fail(row, f"{holder} holds what is no list of rollouts; copy the log again")
+        shared = {name: column[row] for name, column in columns.items()}
+        for one in cell or []:
+            if not isinstance(one, dict):
+                chunk.fail(row, f"{holder} holds what is no object; copy the log again")
+            # the prompt is the row's: an id of the object numbers rollouts
+            records.append({**one, **shared})
+            places.append(chunk.places[row])
+    return chunks.of_records(chunk.file, records, places, chunk.unit)
 
 
 def _episodes(chunk: Chunk) -> Chunk:

@@ -278,7 +278,9 @@ def step_of(cell: Any) -> Hashable | None:
         return None
     if isinstance(cell, list | dict | np.ndarray):
         return cells_to.as_json(cell)
-    number = cells_to.number(cell)
-    if number is None or not math.isfinite(number) or isinstance(cell, bool):
+    # a name such as "pass" or "C" is no step 1, though as a reward it is
+    named = isinstance(cell, str) and not any(character.isdigit() for character in cell)
+    number = None if named or isinstance(cell, bool) else cells_to.number(cell)
+    if number is None or not math.isfinite(number) or (isinstance(cell, str) and "/" in cell):
         return str(cell)
     return int(number) if number == int(number) else number

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tea_stats._validation import as_rewards
+from tea_stats.estimators import ties
 from tea_stats.reward_log.reading import Reading
 
 Array = NDArray[np.float64]
@@ -23,8 +24,8 @@ class RewardLog:
     prompts : tuple
         A label for each of the P prompts, in the order in which they came first.
     rewards : ndarray, shape (R,)
-        All R rewards, float64 and finite: those of the first prompt in the order in which they
-        came, then those of the second, and so on.
+        All R rewards, float64 and finite, equal where they differ by rounding only: those of the
+        first prompt in the order in which they came, then those of the second, and so on.
     offsets : ndarray of int, shape (P + 1,)
         Prompt i has `rewards[offsets[i]:offsets[i + 1]]`.
     completions : ndarray of int, shape (R,), optional
@@ -74,7 +75,7 @@ class RewardLog:
                 f"prompts has {len(labels)} labels for {len(arrays)} groups; give one for each"
             )
         offsets = np.cumsum([0, *(len(group) for group in arrays)])
-        return cls(labels, np.concatenate(arrays), offsets)
+        return cls(labels, ties.rounded(np.concatenate(arrays)), offsets)
 
     def __len__(self) -> int:
         return len(self.prompts)

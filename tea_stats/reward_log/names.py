@@ -13,8 +13,44 @@ REWARD = (
     "reward_sum", "overall_reward", "score", "scores", "total_score", "final_score", "passed",
     "correct", "is_correct", "success", "solved", "resolved", "pass", "acc", "accuracy",
     "exact_match", "return", "returns", "episode_reward", "grade", "graded_list", "plus_status",
-    "base_status", "results", "correctness",
+    "base_status", "results", "correctness", "result", "outcome", "verdict", "rating", "status",
 )  # fmt: skip
+#: columns that hold rewards, or what identifies the prompt, by name
+HOLDERS = (
+    "metrics",
+    "metric",
+    "evaluation",
+    "eval",
+    "metadata",
+    "meta",
+    "info",
+    "extra_info",
+    "extra",
+    "sample",
+    "item",
+    "doc",
+    "data",
+    "output",
+    "outputs",
+    "judge",
+    "grading",
+)
+#: columns that hold the rollouts of a prompt, an object each
+ROLLOUTS = (
+    "samples",
+    "rollouts",
+    "completions",
+    "generations",
+    "responses",
+    "outputs",
+    "candidates",
+    "attempts",
+    "trajectories",
+    "answers",
+    "solutions",
+    "trials",
+    "choices",
+)
 #: inside a column that holds several rewards by name
 TOTAL = ("total", "reward", "total_reward", "overall", "final", "sum", "score", "value")
 STEP = (

@@ -166,9 +166,11 @@ def _gathered(
     gathered, kinds, names = None, [], []
     file_steps = _steps_of(sources)
     choice: Choice | None = None
+    unfolded = False
 
     def needed() -> list[str] | None:
-        return None if choice is None else choice.paths
+        # names of what was unfolded are no columns of the file
+        return None if choice is None or unfolded else choice.paths
 
     with _without_collection():
         for source, file_step in zip(sources, file_steps, strict=True):
@@ -177,6 +179,7 @@ def _gathered(
             fresh = True
             for chunk in readers.read(source, kind, _columns(needed)):
                 format_name, chunk = unfold(chunk)
+                unfolded = unfolded or format_name is not None
                 if not len(chunk):
                     continue
                 if gathered is None:

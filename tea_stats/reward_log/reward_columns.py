@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -100,6 +101,8 @@ def recognised(
     present = [lower[name] for name in usual.REWARD if name in lower]
     present = [name for name in present if name != options.prompt]
     usable = [name for name in present if _holds_rewards(chunk, name)]
+    if not usable and (inside := held(chunk, usual.REWARD)) and inside != options.prompt:
+        usable = [inside]
     if not usable:
         similar = [name for name in chunk.names if _called_reward(name) and numeric(chunk, name)]
         if len(similar) > 1:
@@ -128,6 +131,20 @@ def present_cells(chunk: Chunk, name: str) -> list[Any]:
         for cell in chunk.column(name)[:1000]
         if cell is not None and not (isinstance(cell, str) and not cell)
     ]
+
+
+def held(chunk: Chunk, wanted: Sequence[str]) -> str | None:
+    """Return the path of the first of these names inside a column of objects: metrics.score."""
+    lower = by_name(chunk)
+    for holder in usual.HOLDERS:
+        if holder not in lower:
+            continue
+        cells = present_cells(chunk, lower[holder])
+        keys = {key.lower(): key for cell in cells if isinstance(cell, dict) for key in cell}
+        for name in wanted:
+            if name in keys:
+                return f"{lower[holder]}.{keys[name]}"
+    return None
 
 
 def _whole(chunk: Chunk, name: str) -> bool:

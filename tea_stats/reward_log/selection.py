@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tea_stats.estimators import ties
 from tea_stats.reward_log.errors import LogError, listing
 from tea_stats.reward_log.gather import Codes, Gathered
 from tea_stats.reward_log.log import RewardLog
@@ -194,7 +195,7 @@ def select(found: Rollouts, number: int | None, reading: Reading, file: str) -> 
     used = None if number is None else found.order[number]
     return RewardLog(
         tuple(found.labels[place] for place in kept),
-        rewards[order],
+        ties.rounded(rewards[order]),
         offsets,
         texts,
         dataclasses.replace(

