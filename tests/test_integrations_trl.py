@@ -289,8 +289,9 @@ def test_trl_remembers_earlier_steps_but_not_evaluations():
 
 
 def test_trl_refuses_a_memory_where_nothing_is_learnt():
+    memory = tea_stats.Memory()
     with pytest.raises(TypeError, match="memory is given with tea"):
-        trainer(Recorded, table(NORMAL), m=8, batch=16, estimator="tea", memory=tea_stats.Memory())
+        trainer(Recorded, table(NORMAL), m=8, batch=16, N=32, estimator="tea", memory=memory)
 
 
 # --- why a reward function cannot do it -----------------------------------------------------------

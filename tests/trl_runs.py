@@ -83,7 +83,7 @@ def trainer(
     """Return a trainer of some kind for one step; settings are TRL's or the trainer's own."""
     own = {
         key: settings.pop(key)
-        for key in ("N", "estimator", "estimator_options", "unit_rms") & settings.keys()
+        for key in ("N", "estimator", "estimator_options", "unit_rms", "memory") & settings.keys()
     }
     logging.set_verbosity_error()
     tiny, tokenizer = models.tiny()
