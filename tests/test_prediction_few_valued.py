@@ -139,3 +139,38 @@ def test_the_command_says_so(tmp_path):
     curve = content["curves"][content["recommended"]]
     assert max(curve["band_high"]) <= 1.0 and content["reach"] == 4096
     assert any("never above 1" in note for note in content["notes"])
+
+
+# --- the error that the backtest could not have seen --------------------------------------------
+
+
+def test_draws_include_a_bias_that_the_backtest_could_not_have_seen():
+    rewards, M, m = passed(prompts=40, m=32), 32, 8
+    curve, forecast = best(rewards, target="these_prompts")
+    plain, _ = best(rewards, target="these_prompts", extrapolation_error=False)
+    assert not plain.allowance.any()
+    np.testing.assert_allclose(curve.value, plain.value)
+    # the same backtest, with the best of M of each prompt by hand
+    mixed = np.random.default_rng(0).permuted(rewards, axis=1)
+    errors = np.zeros(len(rewards))
+    for part in range(2):
+        own = RewardLog.from_groups(mixed[:, part * m : (part + 1) * m])
+        errors += METHODS["stack"](own, np.array([M]), 0.25).values[:, 0] / 2
+    errors -= rewards.max(axis=1)
+    s = errors.std(ddof=1) / np.sqrt(len(errors))
+    failed = M - rewards.sum(axis=1)
+    low = np.mean(1.0 - special.binom(failed, m) / special.binom(M, m))
+    rise = (curve.value - rewards.max(axis=1).mean()) / (rewards.max(axis=1).mean() - low)
+    growth = np.log(np.maximum(curve.grid / M, 1.0)) / np.log(M / m)
+    expected = s * np.minimum(np.maximum(rise, 0.0), growth)
+    np.testing.assert_allclose(curve.allowance, expected, rtol=1e-9)
+    assert curve.allowance[-1] > 0.0 and not curve.allowance[curve.grid <= M].any()
+    inner = curve.grid > M
+    assert (curve.high - curve.low > plain.high - plain.low)[inner].mean() > 0.8
+    assert forecast.log.rewards.max() >= curve.band_high.max()
+
+
+def test_few_rollouts_or_one_value_have_no_such_error():
+    for rewards in (passed(m=4), np.ones((6, 16))):
+        curve, _ = best(rewards, N=16, target="these_prompts")
+        assert not curve.allowance.any()

@@ -87,6 +87,24 @@ class RealLogs:
             rows[name] = {"error": own["rmse"] / best, "width": own["width"] / before["width"]}
         return pd.DataFrame(rows).T
 
+    def worse(self, bound: float) -> list[str]:
+        """Return the rewards whose error is above a multiple of the best single method's."""
+        error = self.ratios()["error"]
+        return list(error[error > bound].index)
+
+    def below(self, bound: float, N: int) -> list[str]:
+        """Return the models whose pass@N is covered less often than a share of the time."""
+        share = {x: self.over("recommended", log=x, N=N)["coverage"] for x in self.logs("0/1")}
+        return [name for name, coverage in share.items() if coverage < bound]
+
+    def inside(self) -> tuple[float, float, float]:
+        """Return mean, least and most coverage over the laws that some method is made for."""
+        names = [
+            name for name in self.logs("simulated") if name not in ("rare good mode", "copies")
+        ]
+        cells = [self.over("recommended", log=name)["coverage"] for name in names]
+        return sum(cells) / len(cells), min(cells), max(cells)
+
     def tails(self) -> Rows:
         """Return a row for each reward with a tail."""
         lines = []

@@ -65,7 +65,9 @@ class Backtest:
         # the error of a single prompt cannot be separated from its noise
         bias, noise = self.biases.get(name, 0.0), self.standard_errors.get(name, np.nan)
         error = 0.0 if np.isnan(noise) else np.sqrt(max(bias**2 - noise**2, 0.0))
-        growth = np.log(np.maximum(grid * alpha, 1.0)) / np.log(self.M * alpha)
+        # M rollouts may be fewer than the tail share has one of
+        span = max(np.log(max(self.M * alpha, 1.0)), np.log(2.0))
+        growth = np.log(np.maximum(grid * alpha, 1.0)) / span
         return np.asarray(error * growth**2 if np.isfinite(error) else np.zeros(len(grid)))
 
 
