@@ -361,9 +361,9 @@ def test_decode_steps_are_those_of_the_engine(tmp_path, monkeypatch):
     plan = Study.model_validate(content)
     decode, calls = engine._decode, []
 
-    def counted(policy, prompts, draws, watcher):
+    def counted(policy, prompts, draws, watcher, slopes):
         calls.append(draws.shape[:2].numel())
-        return decode(policy, prompts, draws, watcher)
+        return decode(policy, prompts, draws, watcher, slopes)
 
     monkeypatch.setattr(engine, "_decode", counted)
     study.run(plan, tmp_path, Tally())

@@ -183,7 +183,7 @@ def _decode(
         on = torch.ones(P * n, dtype=torch.bool, device=policy.device)
         head = head_of(policy)
         # who watches may have hooks on the head
-        inner = decoder(policy) if policy.plain_head and watcher is None else None
+        inner = decoder(policy) if head_is_plain(policy) and watcher is None else None
         cache = read_prompts(inner or policy.model, [x[:-1] for x in prompts])
         state = Continuations(cache, n, room=T)
         token = _last(policy, prompts, n)
@@ -221,7 +221,7 @@ def score(policy: Policy, rollouts: Rollouts) -> Tensor:
         T = int(rollouts.mask.sum(dim=1).max())
         tokens, mask = rollouts.tokens[:, :T], rollouts.mask[:, :T]
         head = head_of(policy)
-        if policy.plain_head and not head.trained:
+        if head_is_plain(policy) and not head.trained:
             # applied to the places of tokens alone
             values = heads.logprobs(_states(policy, rollouts, T)[mask], tokens[mask], head)
             logprobs = _placed(values, mask)
@@ -250,6 +250,11 @@ def score_drawn(policy: Policy, rollouts: Rollouts) -> Tensor:
 def head_of(policy: Policy) -> Head:
     """Return the policy's head, with temporary memory of its own."""
     return Head(policy.model.get_output_embeddings().weight, policy.temperature)
+
+
+def head_is_plain(policy: Policy) -> bool:
+    """Return whether the head is the linear map that it was when the model was loaded."""
+    return policy.plain_head and type(policy.model.get_output_embeddings()) is torch.nn.Linear
 
 
 def _placed(values: Tensor, mask: Tensor) -> Tensor:
