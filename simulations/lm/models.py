@@ -10,6 +10,8 @@ import hashlib
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,6 +105,17 @@ def unfreeze(policy: Policy) -> None:
     """Make every weight trainable, and keep a frozen copy as the start."""
     policy.start = deepcopy(policy.model)
     policy.model.requires_grad_(True)
+
+
+@contextmanager
+def precision(tf32: bool) -> Iterator[None]:
+    """Let cards multiply float32 matrices in TensorFloat-32, or not, as long as this lasts."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def columns_first(model: Any) -> None:
