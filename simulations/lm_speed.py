@@ -5,10 +5,12 @@ python -m simulations.lm_speed --tokens 24 --prompts 4 --m 16 --repeats 5
 
 Both draw m completions of each prompt, rate them with the same function, and make one step of Adam
 on the same low-rank adapters; both run in this process with the same number of threads, in turns.
+The share of the limit is that of the matrix products alone (`simulations.lm.limit`).
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 import warnings
@@ -21,9 +23,11 @@ from rich.console import Console
 console = Console()
 
 
-def ours(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int) -> pd.DataFrame:
-    """Return the parts of our steps' seconds, and their tokens."""
-    from simulations.lm import models, prompts as files, rewards, train
+def ours(
+    model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int
+) -> tuple[pd.DataFrame, dict[str, float], float]:
+    """Return our steps' seconds and tokens; the limit's seconds; the system's share of CPU time."""
+    from simulations.lm import limit, models, prompts as files, rewards, train
     from simulations.lm.schema import Adapter
 
     policy = models.load(model)
@@ -39,8 +43,14 @@ def ours(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int)
         train_rows=rows,
     )
     arm = train.Arm("tea", {}, m=m, N=128, rate=1e-6)
+    begun = os.times()
     log = train.train(policy, arm, course, rewards.load("letters", policy))
-    return log[["tokens", *train.TIMES]]
+    ended = os.times()
+    system = ended.system - begun.system
+    lengths = [len(x) for x in policy.encode(course.chosen(0), tokens)]
+    products = limit.products(policy, lengths, m, tokens, rows)
+    least = {part: limit.fastest(act) for part, act in products.items()}
+    return log[["tokens", *train.TIMES]], least, system / (system + ended.user - begun.user)
 
 
 def theirs(model: str, prompts: int, m: int, tokens: int, repeats: int, rows: int) -> list[float]:
@@ -127,12 +137,21 @@ def main(
 ) -> None:
     """Time training steps, ours and TRL's."""
     arguments = (model, prompts, m, tokens, repeats, rows)
+    log, least, system = ours(*arguments)
     # the first step warms up
-    log = ours(*arguments).iloc[1:]
+    log = log.iloc[1:]
     parts = log.drop(columns="tokens")
     step = parts.sum(axis=1).median()
-    for name, seconds in parts.median().items():
-        console.print(f"ours, {name.removeprefix('seconds_')}: {seconds:.4f} s", highlight=False)
+    for column, seconds in parts.median().items():
+        name = str(column).removeprefix("seconds_")
+        share = f"; share of the limit {least[name] / seconds:.0%}" if name in least else ""
+        console.print(f"ours, {name}: {seconds:.4f} s{share}", highlight=False)
+    alone = sum(least.values())
+    console.print(
+        f"ours: the products alone {alone:.2f} s, {alone / step:.0%} of a step; "
+        f"{system:.0%} of CPU time is the system's",
+        highlight=False,
+    )
     speed = (log["tokens"] / log["seconds_sample"]).median()
     console.print(f"ours: {step:.2f} s a step, {speed:.0f} tokens/s", highlight=False)
     share = log["seconds_advantage"].median() / step

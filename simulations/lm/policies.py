@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,6 +30,8 @@ class Policy:
     first : int
         First layer that training changes. What enters it is a constant, the same for rollouts, for
         their log-probabilities and for the policy as loaded. 0 if nothing is known to be constant.
+    plain_head : bool
+        Logits are known to be a linear map of what the decoder gives.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Policy:
     ends: tuple[int, ...]
     start: Any = field(default=None, repr=False)
     first: int = 0
+    plain_head: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -88,7 +91,7 @@ class Policy:
     def as_loaded(self) -> Iterator[Policy]:
         """Give the policy as it was before any training."""
         if self.start is not None:
-            yield Policy(self.name, self.start, self.tokenizer, self.temperature, self.ends)
+            yield replace(self, model=self.start, start=None, first=0)
         elif hasattr(self.model, "disable_adapter"):
             with self.model.disable_adapter():
                 yield self

@@ -83,7 +83,9 @@ class Study(Table):
     """The whole file.
 
     `rows` and `train_rows` are rollouts computed side by side in sampling and in training: memory
-    and speed go with them, and so do the last digits.
+    and speed go with them, and so do the last digits. `tf32` lets a card multiply float32 matrices
+    with 10 bits of mantissa. In half precision the model is frozen, and adapters, which are
+    trained, are float32.
     """
 
     seed: int = Field(ge=0)
@@ -93,6 +95,7 @@ class Study(Table):
     train_rows: int = Field(32, ge=1)
     device: str = "cpu"
     dtype: str = Field("float32", pattern="^(float32|float64|bfloat16|float16)$")
+    tf32: bool = False
     scenarios: dict[str, Scenario] = Field(min_length=1)
     adapter: Adapter = Adapter()
     training: Training
@@ -105,6 +108,13 @@ class Study(Table):
     def _check(self) -> Study:
         if START in self.estimators:
             raise ValueError(f"estimators has the label {START!r}, which is the untrained arm's")
+        if self.dtype.endswith("16") and not self.adapter.rank:
+            raise ValueError(
+                f"dtype is {self.dtype!r} and adapter.rank is 0: training would be rounded "
+                'away; give a rank, whose adapters are float32, or dtype = "float32"'
+            )
+        if self.tf32 and self.dtype != "float32":
+            raise ValueError(f'tf32 is true and dtype is {self.dtype!r}; give dtype = "float32"')
         for label, scenario in self.scenarios.items():
             for arm, table in self.estimators.items():
                 if reason := undefined(table, scenario.m, (scenario.N,)):

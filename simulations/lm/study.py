@@ -81,6 +81,11 @@ def steps(study: Study) -> int:
 
 def run(study: Study, out: Path, account: Account) -> None:
     """Run what `out` lacks of a study; whatever is finished in it is kept."""
+    with models.precision(study.tf32):
+        _run(study, out, account)
+
+
+def _run(study: Study, out: Path, account: Account) -> None:
     for label, scenario in study.scenarios.items():
         account.doing(f"{label}: loading")
         jobs = _Jobs(study, label, scenario, out / "jobs" / slug(label), account)

@@ -184,6 +184,7 @@ def backward(
 ) -> dict[str, float]:
     """Add the gradient of the loss to the parameters' own, `rows` rollouts at a time.
 
+    The rollouts are those of the policy itself, which has not changed since it drew them.
     The loss is −mean(A_i Σ_t log π(y_t)) + kl · mean(Σ_t ½ (log π(y_t) − log π₀(y_t))²), means over
     rollouts. On rollouts of the policy itself, the gradient of the second term has the expectation
     of that of Σ_t KL(π ‖ π₀) given the tokens before; the mean of Σ_t log π − log π₀ estimates the
@@ -193,7 +194,7 @@ def backward(
     A = A.to(device=rollouts.tokens.device, dtype=torch.float32).reshape(-1)
     for piece, place in rollouts.pieces(rows):
         with engine.memory_errors_explained():
-            logprobs = engine.score(policy, piece)
+            logprobs = engine.score_drawn(policy, piece)
             share = len(piece.tokens) / total
             loss = share * torch_bridge.policy_gradient_loss(
                 logprobs[None], A[None, place], piece.mask[None]
