@@ -79,8 +79,8 @@ def main(
             if "estimator" in table and (new / path.name).exists():
                 table = replaced(table, pd.read_parquet(new / path.name))
             tables[path.stem] = table
-        # numbers of both are rounded already
-        write_summary(tables, manifest, summary, bits=53)
+        # numbers of both are rounded already, to 24 bits at most
+        write_summary(tables, manifest, summary)
 
 
 if __name__ == "__main__":
