@@ -48,10 +48,20 @@ REWARDS = torch.tensor([0.5, 1.0, -2.0, 3.0, 7.0, 0.0, 1.5, 2.5, -1.0, 4.0], dty
 
 
 def by_hand(name, N=32, rewards=REWARDS, **options):
-    """Return the advantages of REWARDS, one group at a time, 0 for the single rollout."""
+    """Return the advantages of REWARDS, 0 for the single rollout.
+
+    One group at a time; auto TEA's groups learn from each other, whatever their sizes.
+    """
     advantages = torch.zeros(len(GROUPS), dtype=torch.float64)
-    for label in "ab":
-        rows = [i for i, group in enumerate(GROUPS) if group == label]
+    places = [[i for i, group in enumerate(GROUPS) if group == label] for label in "ab"]
+    if name == "auto_tea":
+        exists = torch.tensor([[True] * 4 + [False], [True] * 5])
+        table = torch.full((2, 5), torch.nan, dtype=torch.float64)
+        table[exists] = rewards[places[0] + places[1]].double()
+        found = torch_bridge.advantages(name, table, N, mask=exists, **options)
+        advantages[places[0] + places[1]] = found[exists]
+        return advantages
+    for rows in places:
         advantages[rows] = torch_bridge.advantages(name, rewards[rows], N, **options)
     return advantages
 
