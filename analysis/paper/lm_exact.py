@@ -29,6 +29,7 @@ def numbers(studies: Studies) -> dict[str, str]:
     values |= {
         "exact/verdict": verdicts(study),
         "exact/brief": verdict(study, study.stages[0][0], brief=True),
+        "exact/over prompts": over_prompts(study),
         "exact/missing": missing(study),
         "exact/state": state(study),
         "exact/prediction": prediction(study),
@@ -44,7 +45,7 @@ def numbers(studies: Studies) -> dict[str, str]:
 
 
 def rows(studies: Studies) -> dict[str, list[str]]:
-    """Return the table of gains: the first scenario, at every step size that has runs."""
+    """Return the table of gains, of the first scenario at every step size, and of differences."""
     study, lines = studies.lm_exact, []
     for scenario, rate in study.stages:
         if scenario != study.stages[0][0]:
@@ -52,7 +53,7 @@ def rows(studies: Studies) -> dict[str, list[str]]:
         for label, cells in exact_tables.gains(study, scenario, rate).iterrows():
             written = [cell if cell == "–" else number(cell) for cell in cells.astype(str)]
             lines.append(row([name(str(label)), power_of_ten(rate), *map(_dash, written)]))
-    return {"training": lines}
+    return {"training": lines, "apart": _apart_rows(study)}
 
 
 def _dash(cell: str) -> str:
@@ -155,27 +156,26 @@ def _nothing(study: Exact) -> str:
 def verdict(study: Exact, scenario: str, *, brief: bool = False) -> str:
     """Say which arms are told apart in V_N on held-out prompts at every step size.
 
-    A brief sentence sets them against RLOO and GRPO alone, without numbers.
+    A brief sentence sets them against RLOO and GRPO alone.
     """
     N, where = study.budget(scenario), latex.name(scenario)
     sampled, ready = set(study.options), judgeable(study, scenario)
     if len(ready) < 2:
         return f"For {where}, {_nothing(study)}"
     pairs = exact_tables.apart(study, scenario)
-    found = [(a, b, rows) for a, b, rows in pairs if {a, b} <= sampled]
-    parts = []
+    found = [(a, b) for a, b, _ in pairs if {a, b} <= sampled]
+    said: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for other in exact_tables.MEAN:
-        above = [(a, rows) for a, b, rows in found if b == other and a not in exact_tables.MEAN]
-        below = [(b, rows) for a, b, rows in found if a == other and b not in exact_tables.MEAN]
-        for word, ones in (("above", above), ("below", below)):
-            if ones:
-                texts = [
-                    name(label) if brief else f"{name(label)} ({gaps(rows)})"
-                    for label, rows in ones
-                ]
-                are = "are" if len(ones) > 1 else "is"
-                parts.append(f"{listed(texts)} {are} {word} {name(other)}")
-    tails = [f"{name(a)} above {name(b)}" for a, b, _ in found if not {a, b} & {*exact_tables.MEAN}]
+        above = tuple(a for a, b in found if b == other and a not in exact_tables.MEAN)
+        below = tuple(b for a, b in found if a == other and b not in exact_tables.MEAN)
+        for word, labels in (("above", above), ("below", below)):
+            if labels:
+                said.setdefault((word, labels), []).append(name(other))
+    parts = []
+    for (word, labels), others in said.items():
+        are = "are" if len(labels) > 1 else "is"
+        parts.append(f"{listed([*map(name, labels)])} {are} {word} {listed(others)}")
+    tails = [f"{name(a)} above {name(b)}" for a, b in found if not {a, b} & {*exact_tables.MEAN}]
     head = f"For {where}, in $V_{{{N}}}$ on held-out prompts at every step size"
     if not found:
         return f"{head}, no two of {count(len(ready))} arms are told apart."
@@ -184,13 +184,37 @@ def verdict(study: Exact, scenario: str, *, brief: bool = False) -> str:
     return f"{head}, {first}.{among}"
 
 
-def gaps(rows: pd.DataFrame) -> str:
-    """Write a difference at each step size, with half its interval over seeds and prompts."""
-    texts = [
-        f"{number(f'{x:+.3f} ± {seeds:.3f}')} over seeds, {number(f'± {prompts:.3f}')} over prompts"
-        for x, seeds, prompts in rows[["difference", "half_seeds", "half_prompts"]].to_numpy()
-    ]
-    return "; ".join(texts)
+def over_prompts(study: Exact) -> str:
+    """Say how many of the differences from the mean's arms that are claimed hold over prompts."""
+    claimed = sure = 0
+    for scenario in study.configuration["scenarios"]:
+        for a, b, rows in exact_tables.apart(study, scenario):
+            if {a, b} <= set(study.options) and len({a, b} & {*exact_tables.MEAN}) == 1:
+                claimed += 1
+                sure += bool((rows["difference"].abs() > rows["half_prompts"]).all())
+    return f"{count(sure)} of {count(claimed)}"
+
+
+def _apart_rows(study: Exact) -> list[str]:
+    """Return every tail arm minus RLOO and minus GRPO, at every step size, of what is judged."""
+    lines = []
+    for scenario in study.configuration["scenarios"]:
+        ready = judgeable(study, scenario)
+        for label in exact_tables.tails(study):
+            if label not in ready or len(ready) < 2:
+                continue
+            cells = [latex.name(scenario), name(label)]
+            for other in exact_tables.MEAN:
+                rows = exact_tables.against(study, scenario, label, other, exact_tables.HELDOUT)
+                cells += [_gap(line) for _, line in rows.iterrows()]
+            lines.append(row(cells))
+    return lines
+
+
+def _gap(line: pd.Series) -> str:
+    """Write a difference ± half its interval over seeds, and in brackets that over prompts."""
+    seeds = number(f"{line['difference']:+.3f} ± {line['half_seeds']:.3f}")
+    return f"{seeds} ({line['half_prompts']:.3f})"
 
 
 def state(study: Exact) -> str:
@@ -214,25 +238,28 @@ def prediction(study: Exact) -> str:
     if study.prediction is None or study.prediction.empty:
         return "Whether the one-step gain predicts training is not known yet."
     rows = study.prediction[study.prediction["split"] == exact_tables.TRAINED]
-    parts, sure = [], True
-    for (scenario, rate, step), part in rows.groupby(["scenario", "rate", "step"], sort=False):
-        values = part.set_index("figure")
-        ours, error = values.loc["gain"], values.loc["error"]
-        sure &= bool(ours["low"] > 0.0)
-        parts.append(
-            f"{latex.name(scenario)}, step size {power_of_ten(rate)}, {count(step)} steps, "
-            f"{count(ours['arms'])} arms, {count(ours['seeds'])} seeds: "
-            f"{_interval(ours)} for $G$, {_interval(error)} for the error"
-        )
-    known = sure and _everywhere(study)
+    ours, error = (rows[rows["figure"] == figure] for figure in ("gain", "error"))
+    sure = int((ours["low"] > 0.0).sum())
+    known = sure == len(ours) and _everywhere(study)
     head = (
-        "The one-step gain $G$ predicts the order of the arms: its rank correlation with their "
-        "gains on trained prompts excludes zero in every setting"
+        "The one-step gain $G$ predicts the order of the arms: its rank correlation"
         if known
-        else "Whether the one-step gain $G$ predicts the order of the arms is not settled. Its "
-        "rank correlation with their gains on trained prompts"
+        else "Whether the one-step gain $G$ predicts the order of the arms is not settled: its "
+        "rank correlation"
     )
-    return f"{head} (95\\,\\% intervals from resampled arms and seeds): {'; '.join(parts)}."
+    return (
+        f"{head} with their gains on trained prompts is {_between(ours)}, that of the error "
+        f"{_between(error)}, in {count(len(ours))} settings (scenario, step size, "
+        f"{listed([count(x) for x in sorted(rows['step'].unique())])} steps; "
+        f"{count(ours['arms'].min())} arms, {count(ours['seeds'].min())} seeds or more). The "
+        f"95\\,\\% interval of $G$'s, from resampled arms and seeds, excludes zero in "
+        f"{count(sure)} of them."
+    )
+
+
+def _between(rows: pd.DataFrame) -> str:
+    """Write the range of rank correlations."""
+    return f"{decimal(rows['correlation'].min())} to {decimal(rows['correlation'].max())}"
 
 
 def _everywhere(study: Exact) -> bool:
@@ -243,11 +270,6 @@ def _everywhere(study: Exact) -> bool:
     there = {(scenario, float(rate)) for scenario, rate in rows[["scenario", "rate"]].to_numpy()}
     rates = exact_tables.rates(study)
     return there >= {(x, rate) for x in study.configuration["scenarios"] for rate in rates}
-
-
-def _interval(line: pd.Series) -> str:
-    texts = [decimal(line[x]) for x in ("correlation", "low", "high")]
-    return f"{texts[0]} ({texts[1]}, {texts[2]})"
 
 
 def least(study: Exact) -> str:
