@@ -21,7 +21,9 @@ PAPER = Path("paper")
 def main(
     summaries: Annotated[Path, typer.Option(help="Folder of the studies' summaries.")] = SUMMARIES,
     out: Annotated[Path, typer.Option(help="Folder for what is written.")] = PAPER / "generated",
-    readme: Annotated[bool, typer.Option(help="Renew the table of paper/README.md too.")] = False,
+    readme: Annotated[
+        bool, typer.Option(help="Renew the table of paper/README.md and paper/figures too.")
+    ] = False,
 ) -> None:
     """Write the article's numbers, tables and figures."""
     studies = Studies(summaries)
@@ -29,6 +31,7 @@ def main(
         written = [*tell.write(studies, out), *figures.draw(studies, out)]
         if readme:
             written.append(sources.renew(PAPER / "README.md", studies))
+            written += figures.draw_for_pages(studies, PAPER / "figures")
     typer.echo(f"{len(written)} files: {out}")
 
 

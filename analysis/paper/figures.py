@@ -32,6 +32,15 @@ FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
 }
 
 
+#: figures that the README and the findings show
+OF_PAGES = ("bias_vs_m", "winners", "bias_variance_vs_ratio", "performance_profile", "lm_gain")
+
+
 def draw(studies: Studies, out: Path) -> list[Path]:
     """Draw every figure into `out`; return the files."""
     return save({name: partial(make, studies) for name, make in FIGURES.items()}, out, ["pdf"])
+
+
+def draw_for_pages(studies: Studies, out: Path) -> list[Path]:
+    """Draw the figures that pages show, as PNG; return the files."""
+    return save({name: partial(FIGURES[name], studies) for name in OF_PAGES}, out, ["png"])
