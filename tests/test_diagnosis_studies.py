@@ -45,5 +45,5 @@ def test_a_verifier_is_measured_on_its_own_prompts(monkeypatch):
 
 def test_the_recommended_estimator_is_near_the_best_on_most_laws():
     table = pd.read_csv(SUMMARIES / "recommendation_regret.csv")
-    assert (table["regret"] <= 1.3).sum() == 10
+    assert (table["regret"] <= 1.3).sum() == 8
     assert table["regret"].max() < 3.0

@@ -65,7 +65,8 @@ def numbers(studies: Studies) -> dict[str, str]:
             values[f"gap/{policy}/RLOO"] = percent(shares.loc["RLOO", "gap"])
             values[f"gap/{policy}/auto TEA"] = percent(shares.loc["auto TEA", "gap"])
             least_label = shares["share"].idxmin()
-            values[f"lost/{policy}/best"] = _share(shares.loc[least_label])
+            if least_label != "auto TEA":
+                values[f"lost/{policy}/best"] = _share(shares.loc[least_label])
             claim(least_label == BEST[policy], f"{policy}: {BEST[policy]} loses least", FILE)
         else:
             first = set(shares["share"].nsmallest(2).index)

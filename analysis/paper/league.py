@@ -24,6 +24,7 @@ GIVEN = {
     "held": ("mean", "worst", "worst regret", "worse"),
     "far": ("mean", "worse"),
 }
+OF_ADAPTIVE = {"chosen": ("worst regret",), "held": ("mean", "worst regret"), "far": ("mean",)}
 #: rows of the table; the command prints all
 SHOWN = (
     *("auto TEA", "adaptive TEA", "linear TEA", "linear TEA, k ≥ 1", "linear TEA, 3 tails"),
@@ -53,7 +54,7 @@ def numbers(studies: Studies) -> dict[str, str]:
         texts = _row_numbers(one(table, results.folder, estimator=AUTO))
         values |= {f"{key}/{x}": texts[x] for x in GIVEN[key]}
         texts = _row_numbers(one(table, results.folder, estimator=ADAPTIVE))
-        values |= {f"{key}/adaptive/{x}": texts[x] for x in ("mean", "worst regret")}
+        values |= {f"{key}/adaptive/{x}": texts[x] for x in OF_ADAPTIVE[key]}
         if key == "far":
             values |= {"far/cells": count(cells)} | _worst(own, results)
             continue

@@ -84,6 +84,8 @@ def _settings(study: Exact) -> dict[str, str]:
         "exact/steps": count(training["steps"]),
         "exact/rollouts": count(task["m"] * training["batch"] * training["steps"]),
         "exact/rates": listed([power_of_ten(rate) for rate in training["rates"]]),
+        "exact/rate/first": power_of_ten(training["rates"][0]),
+        "exact/rate/second": power_of_ten(training["rates"][1]),
         "exact/seeds": count(settings["seeds"]),
         "exact/claim": count(exact_tables.SEEDS),
         "exact/arms": count(len(settings["estimators"])),

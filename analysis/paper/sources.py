@@ -40,6 +40,7 @@ SOURCES: Mapping[str, Source] = {
     "lm_gain.pdf": Source("analysis/lm/exact_figures.py", ("lm_exact",)),
     "lm_frontier.pdf": Source("analysis/lm/exact_figures.py", ("lm_exact",)),
     "training.tex": Source("analysis/paper/lm_exact.py", ("lm_exact",)),
+    "apart.tex": Source("analysis/paper/lm_exact.py", ("lm_exact",)),
     "methods.tex": Source("analysis/paper/exact.py", ()),
     "linear_condition.tex": Source("analysis/linear/tables.py", ()),
     "linear_efficiency.tex": Source("analysis/linear/tables.py", ()),
