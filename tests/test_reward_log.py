@@ -9,9 +9,10 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from tea_stats import reward_log
+from tea_stats.estimators import ties
 from tea_stats.reward_log import RewardLog, chunks
 
 ROWS = [("b", 0.5), ("a", 1.0), ("b", -2.25), ("b", 1e-300), ("a", 0.1)]
@@ -34,9 +35,14 @@ def csv_text(rows):
 
 
 @given(st.lists(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=5), min_size=1, max_size=6))
+@example([[1e9, 999999999.9999999]])
 def test_groups_go_in_and_come_out(groups):
     log = RewardLog.from_groups(groups)
     assert len(log) == len(groups)
+    # rewards that are equal up to rounding are one value
+    flat = iter(ties.rounded(np.concatenate(groups)).tolist())
+    assert np.allclose(np.concatenate(list(log)), np.concatenate(groups), rtol=2e-15, atol=0.0)
+    groups = [[next(flat) for _ in group] for group in groups]
     assert [list(group) for group in log] == groups
     assert log.sizes.tolist() == [len(group) for group in groups]
     again = {}
