@@ -20,6 +20,15 @@ LEAST_WEIGHT = 1 / 16
 VERSION = 1
 
 
+def check_learns(name: str) -> None:
+    """Raise TypeError for a memory beside an estimator that learns from no earlier group."""
+    if name != AutoTEA.name:
+        raise TypeError(
+            f"memory is given with {name}, which learns from no earlier group; leave it out, or "
+            "choose auto_tea"
+        )
+
+
 class Memory:
     """Groups of earlier steps that auto TEA learns from besides those of the batch.
 
@@ -112,11 +121,8 @@ class Memory:
         self, estimator: Estimator, batch: Sequence[Array], N: int, tie: float = ties.DOUBLE
     ) -> list[Array]:
         """Return the advantages of groups of each size, given the memory; then remember them."""
-        if not isinstance(estimator, AutoTEA):
-            raise TypeError(
-                f"memory is given with {estimator.name}, which learns from no earlier group; "
-                "leave it out, or choose auto_tea"
-            )
+        check_learns(estimator.name)
+        assert isinstance(estimator, AutoTEA)
         results = estimator.of_sizes(batch, as_count("N", N), tie, self.earlier())
         self.remember(batch, tie)
         return results

@@ -57,15 +57,6 @@ def takes(name: str, m: int, N: int, options: Mapping[str, Any]) -> bool:
     return True
 
 
-def check_memory(name: str, memory: Memory | None) -> None:
-    """Raise TypeError for a memory beside an estimator that learns from no earlier group."""
-    if memory is not None and name != AutoTEA.name:
-        raise TypeError(
-            f"memory is given with {name}, which learns from no earlier group; leave it out, or "
-            "choose auto_tea"
-        )
-
-
 def check_number_of_groups(name: str, groups: int, cure: str) -> None:
     """Warn, once, if an estimator that learns from the other groups of a batch has few of them."""
     if lookup(name).pools and groups < FEWEST_GROUPS:

@@ -26,10 +26,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 from tea_stats.estimators import RECOMMENDED
-from tea_stats.estimators.memory import Memory
+from tea_stats.estimators.memory import Memory, check_learns
 from tea_stats.integrations.groups import (
     batch_metrics,
-    check_memory,
     check_number_of_groups,
     check_settings,
     logger,
@@ -108,7 +107,8 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
         self._hooked = False
         super().__init__(*args, **kwargs)
         check_settings(estimator, self.num_generations, N, self.estimator_options)
-        check_memory(estimator, memory)
+        if memory is not None:
+            check_learns(estimator)
         if self.multi_objective_aggregation != "sum_then_normalize":
             raise ValueError(
                 f"multi_objective_aggregation is {self.multi_objective_aggregation!r}; an "

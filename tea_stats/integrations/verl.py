@@ -48,8 +48,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 from tea_stats.estimators import ESTIMATORS
-from tea_stats.estimators.memory import Memory
-from tea_stats.integrations.groups import check_memory, outcome_advantages
+from tea_stats.estimators.memory import Memory, check_learns
+from tea_stats.integrations.groups import outcome_advantages
 from tea_stats.integrations.replacing import when_imported
 
 #: where verl's V1 trainer finds what it calls for advantages; imported long after plugins are
@@ -117,7 +117,7 @@ def memory_of(name: str, asked: Any) -> Memory | None:
     """Return the memory of this process for an estimator: none, the default, or of a half-life."""
     if asked is False or asked is None:
         return None
-    check_memory(name, Memory())
+    check_learns(name)
     # True and 1 are the same key, and mean different things
     key = name, repr(asked)
     if key not in MEMORIES:
