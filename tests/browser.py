@@ -11,6 +11,7 @@ import shutil
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -21,10 +22,15 @@ skip_without = pytest.mark.skipif(not FOUND and not NEEDED, reason="no chromium 
 
 FLAGS = (
     *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+    # a page's first layout is at this size, whenever the size that is asked for arrives
+    "window-size=1280,900",
     *("disable-background-networking", "disable-component-update", "disable-sync"),
     # containers have little shared memory
     "disable-dev-shm-usage",
 )
+
+#: events of a new size come before a frame: after two of them none is left
+FRAMES = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))"
 
 
 def start(profile):
@@ -45,3 +51,23 @@ def look(browser, width, scheme="light", media="screen"):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+    browser.wide = width
+    settle(browser)
+
+
+def visit(browser, address):
+    """Open a page, and wait until it has the width that `look` set and is drawn for it.
+
+    A page from another place gets its own process, where the width may arrive after the load.
+    """
+    browser.get(address)
+    settle(browser)
+
+
+def settle(browser):
+    """Wait until the page has its width, and what follows from a new one is drawn."""
+    if browser.current_url == "about:blank":  # which phones show 980 pixels wide
+        return
+    wide = f"return window.innerWidth === {browser.wide}"
+    WebDriverWait(browser, 10).until(lambda page: page.execute_script(wide))
+    browser.execute_async_script(FRAMES)

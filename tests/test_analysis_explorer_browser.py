@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import Select
 
 from analysis.core.read import load
 from analysis.explorer import page
-from tests.browser import look, skip_without, start
+from tests.browser import look, skip_without, start, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), skip_without]
 
@@ -102,7 +102,7 @@ def back(browser):
 
 @pytest.mark.parametrize("name", ["paper", "league"])
 def test_drawn_in_two_seconds(browser, pages, name):
-    browser.get(pages[name])
+    visit(browser, pages[name])
     # milliseconds from the start of navigation until everything is drawn
     assert 0 < int(ask(browser, "document.documentElement.dataset.ready")) < 2000
     assert all(picture(browser, view) for view in VIEWS if (name, view) != ("league", "response"))
@@ -111,7 +111,7 @@ def test_drawn_in_two_seconds(browser, pages, name):
 
 
 def test_table_shows_the_numbers_of_the_grid(browser, pages):
-    browser.get(pages["paper"] + START)
+    visit(browser, pages["paper"] + START)
     cells = load(SUMMARIES / "paper").cells.query("law == 'Normal' and m == 16 and N == 128")
     lines = browser.find_elements(By.CSS_SELECTOR, "#ranking tbody tr")
     assert len(lines) == len(cells)
@@ -131,10 +131,10 @@ def test_table_shows_the_numbers_of_the_grid(browser, pages):
 
 
 def test_saturated_and_infinite_cells_are_named(browser, pages):
-    browser.get(pages["paper"] + "#law=frequent+verifier&m=64&N=1024&show=all")
+    visit(browser, pages["paper"] + "#law=frequent+verifier&m=64&N=1024&show=all")
     assert "saturated" in browser.find_element(By.CSS_SELECTOR, "#ranking tbody th").text
     assert "Saturated" in browser.find_element(By.CSS_SELECTOR, "#plane figcaption").text
-    browser.get(pages["paper"] + "#law=Normal&m=32&N=128&show=all")
+    visit(browser, pages["paper"] + "#law=Normal&m=32&N=128&show=all")
     line = browser.find_element(By.CSS_SELECTOR, '#ranking [data-estimator="Prefix-TEA cross"]')
     assert "infinite variance" in line.text
     assert "infinite variance" in browser.find_element(By.CSS_SELECTOR, "#plane figcaption").text
@@ -158,20 +158,20 @@ def test_saturated_and_infinite_cells_are_named(browser, pages):
     ],
 )
 def test_control_changes_the_picture(browser, pages, control, choice, views):
-    browser.get(pages["paper"] + START)
+    visit(browser, pages["paper"] + START)
     before = pictures(browser)
     Select(browser.find_element(By.ID, control)).select_by_visible_text(choice)
     after = pictures(browser)
     assert [view for view in VIEWS if before[view] != after[view]] == views
     # the address now leads to the same pictures
     address = browser.current_url
-    browser.get("about:blank")
-    browser.get(address)
+    visit(browser, "about:blank")
+    visit(browser, address)
     assert pictures(browser) == after
 
 
 def test_legend_shows_and_hides(browser, pages):
-    browser.get(pages["paper"] + START)
+    visit(browser, pages["paper"] + START)
     before = pictures(browser)
     drawn = '.picture [data-estimator="TEA .25"]'
     assert len(browser.find_elements(By.CSS_SELECTOR, drawn)) == 3
@@ -182,8 +182,8 @@ def test_legend_shows_and_hides(browser, pages):
     # the table keeps every estimator
     assert pictures(browser)["ranking"] == before["ranking"]
     address = browser.current_url
-    browser.get("about:blank")
-    browser.get(address)
+    visit(browser, "about:blank")
+    visit(browser, address)
     assert browser.find_elements(By.CSS_SELECTOR, drawn) == []
     named(browser, "TEA .25").click()
     # under the pointer its marks stand out from the others
@@ -195,7 +195,7 @@ def test_legend_shows_and_hides(browser, pages):
 
 
 def test_only_pairs_of_the_grid_are_offered(browser, pages):
-    browser.get(pages["league"] + "#m=16&N=256")
+    visit(browser, pages["league"] + "#m=16&N=256")
     cells = load(SUMMARIES / "league").cells
     for m in sorted(cells["m"].unique()):
         Select(browser.find_element(By.ID, "m")).select_by_visible_text(str(m))
@@ -207,13 +207,13 @@ def test_only_pairs_of_the_grid_are_offered(browser, pages):
 
 
 def test_without_response_curves_a_sentence_and_a_way_to_them(browser, pages):
-    browser.get(pages["paper"] + "#law=Normal&m=64&N=512")
+    visit(browser, pages["paper"] + "#law=Normal&m=64&N=512")
     caption = browser.find_element(By.CSS_SELECTOR, "#response figcaption")
     assert picture(browser, "response") == "" and caption.text.startswith("No response curves")
     browser.find_element(By.ID, "to-response").click()
     assert "m=16&N=128" in browser.current_url and picture(browser, "response")
     assert not browser.find_element(By.ID, "to-response").is_displayed()
-    browser.get(pages["league"])
+    visit(browser, pages["league"])
     assert "this grid has none" in caption_of(browser, "response")
     assert not browser.find_element(By.ID, "to-response").is_displayed()
 
@@ -224,7 +224,7 @@ def caption_of(browser, view):
 
 
 def test_back_and_forward_follow_the_address(browser, pages):
-    browser.get(pages["paper"] + START + "&metric=cosine&show=all&sort=-sd")
+    visit(browser, pages["paper"] + START + "&metric=cosine&show=all&sort=-sd")
     before = pictures(browser)
     browser.execute_script("location.hash = '#law=Gumbel&m=8&N=64'")
     ActionChains(browser).pause(0.2).perform()
@@ -240,7 +240,7 @@ def test_back_and_forward_follow_the_address(browser, pages):
 
 
 def test_tab_reaches_everything_once_and_shows_where(browser, pages):
-    browser.get(pages["paper"] + "#law=Normal&m=64&N=512")
+    visit(browser, pages["paper"] + "#law=Normal&m=64&N=512")
     order = []
     for _ in range(14):
         press(browser, Keys.TAB)
@@ -253,7 +253,7 @@ def test_tab_reaches_everything_once_and_shows_where(browser, pages):
 
 @pytest.mark.parametrize("control", ["law", "metric"])
 def test_arrows_choose(browser, pages, control):
-    browser.get(pages["paper"] + START)
+    visit(browser, pages["paper"] + START)
     before = pictures(browser)
     browser.execute_script(f"document.getElementById('{control}').focus()")
     press(browser, Keys.ARROW_DOWN)
@@ -264,7 +264,7 @@ def test_arrows_choose(browser, pages, control):
 
 
 def test_arrows_and_space_in_the_legend(browser, pages):
-    browser.get(pages["paper"] + START)
+    visit(browser, pages["paper"] + START)
     # from behind: one stop, at the first estimator
     browser.execute_script("document.querySelector('[data-sort=name]').focus()")
     back(browser)
@@ -287,7 +287,7 @@ def test_arrows_and_space_in_the_legend(browser, pages):
 
 
 def test_enter_sorts_both_ways(browser, pages):
-    browser.get(pages["paper"] + START)
+    visit(browser, pages["paper"] + START)
 
     def column(place):
         cells = browser.find_elements(By.CSS_SELECTOR, f"#ranking td:nth-child({place})")
@@ -309,7 +309,7 @@ def test_enter_sorts_both_ways(browser, pages):
 
 
 def test_everything_has_a_name(browser, pages):
-    browser.get(pages["paper"] + START)
+    visit(browser, pages["paper"] + START)
     named_ones = browser.find_elements(By.CSS_SELECTOR, "select, button, [role=img], table")
     shown = [element for element in named_ones if element.is_displayed()]
     assert len(shown) > 30
@@ -328,8 +328,8 @@ def test_no_horizontal_scroll(browser, pages, width):
         ("paper", "#law=frequent+verifier&m=64&N=1024&show=all"),
         ("league", "#law=Normal&m=16&N=64&show=all"),
     ):
-        browser.get("about:blank")
-        browser.get(pages[name] + place)
+        visit(browser, "about:blank")
+        visit(browser, pages[name] + place)
         assert ask(browser, "document.documentElement.scrollWidth") <= width
         lefts = {round(ask(browser, f"{view}.getBoundingClientRect().left")) for view in VIEWS}
         assert len(lefts) == (1 if width < 700 else 2 if width < 1000 else 3)
@@ -346,7 +346,7 @@ def luminance(colour):
 
 
 def test_dark_mode_and_paper(browser, pages):
-    browser.get(pages["paper"] + START + "&show=all")
+    visit(browser, pages["paper"] + START + "&show=all")
     paper, ink = (f"getComputedStyle(document.body).{x}" for x in ("backgroundColor", "color"))
     marks = "[...document.querySelectorAll('.mark')].map(x => getComputedStyle(x).color)"
     assert luminance(ask(browser, paper)) > 0.9

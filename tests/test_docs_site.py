@@ -19,7 +19,7 @@ pytest.importorskip("numpydoc")
 pytest.importorskip("selenium")
 
 import tea_stats
-from tests.browser import look, skip_without, start
+from tests.browser import look, skip_without, start, visit
 
 ROOT = Path(__file__).parents[1]
 BUILD = ["--fail-on-warning", "--keep-going", "--quiet", "-b", "html"]
@@ -175,7 +175,7 @@ def test_pages_open_and_fit(chromium, pages, width):
     for path in pages:
         if "_modules" in path.parts:
             continue
-        chromium.get(path.as_uri())
+        visit(chromium, path.as_uri())
         assert chromium.execute_script("return document.documentElement.scrollWidth") <= width, path
         # a formula is drawn; one, or a table, that is too wide can be scrolled
         flat, cut = chromium.execute_script("""
