@@ -29,7 +29,9 @@ from simulations.lm.exact import (
     checks,
     export,
     frontier,
+    join,
     law,
+    mixed,
     plan as plan_,
     pools,
     prediction,
@@ -43,6 +45,7 @@ from simulations.lm.exact.schema import ExactStudy, Part
 from simulations.lm.pools.sketch import Sketch
 from simulations.lm.train import Arm, put
 from tea_stats import Discrete, EmpiricalPool, advantages, best_of_n, monte_carlo
+from tea_stats.estimators.max_at_k import MaxAtK
 from tests.studies import contents, one_thread, truncate
 from tests.tally import Tally
 
@@ -308,16 +311,64 @@ def test_exported_laws_are_those_that_were_measured(results, tmp_path):
         export.export(tmp_path / "nothing", tmp_path)
 
 
+def without_ceiling(results, out, arms=None):
+    """Copy a small study, whose prompts lie at the ceiling, as if none did; or some arms of it."""
+    shutil.copytree(results, out)
+    start = store.read(out / "start.parquet").assign(ceiling=False)
+    curves = store.read(out / "curves.parquet")
+    if arms:
+        curves = curves[curves["estimator"].isin(arms)]
+    gain = summary.gains(curves, start, small().N)
+    tables = {"start": start, "runs": summary.means(gain), "curves": curves}
+    tables["differences"] = summary.differences(gain, small())
+    tables["frontier"] = frontier.frontier(gain, small())
+    tables["prediction"] = prediction.predicted(
+        store.read(out / "quality.parquet"), tables["runs"], small()
+    )
+    for name, table in tables.items():
+        store.write(table, out / f"{name}.parquet")
+    return out
+
+
+def test_parts_of_two_machines_are_joined_to_the_whole(results, tmp_path):
+    whole = without_ceiling(results, tmp_path / "whole")
+    first = without_ceiling(results, tmp_path / "1", ["exact ∇V_N", "exact ∇V_1", "RLOO", "TEA .5"])
+    second = without_ceiling(results, tmp_path / "2", ["RLOO", "max@m"])
+    tables = join.join([second, first], tmp_path / "out")
+    for name in ("runs", "frontier", "start", "gradients", "sweep", "quality", "pools"):
+        one, other = (store.read(x / f"{name}.parquet") for x in (whole, tmp_path / "out"))
+        if name in ("frontier", "sweep"):
+            one, other = (x.sort_values(join.KEYS[name], ignore_index=True) for x in (one, other))
+        pd.testing.assert_frame_equal(one[list(other)], other, check_dtype=False)
+    known, found = store.read(whole / "differences.parquet"), tables["differences"]
+    # no folder has max@m beside these, so that the prompts' interval is unknown
+    apart = found["half_prompts"].isna() & known["half_prompts"].notna()
+    both = found.loc[apart, ["estimator", "against"]].to_numpy().tolist()
+    assert all("max@m" in pair and "RLOO" not in pair for pair in both) and len(both) == 3 * 8
+    known.loc[apart, "half_prompts"] = np.nan
+    pd.testing.assert_frame_equal(known, found[list(known)], check_dtype=False)
+    assert len(store.read(tmp_path / "out" / "manifest.json")["runs"]) == 0
+    app = typer.Typer()
+    app.command()(join.main)
+    moved = store.read(second / "runs.parquet")
+    moved["V_1"] += 0.1
+    store.write(moved, second / "runs.parquet")
+    for words, text in (
+        ([first, second], "runs differ in V_1, first at {'scenario': 'tiny, N = 16'"),
+        ([first, tmp_path / "none"], "no such file; give folders of an exact study"),
+        ([tmp_path / "out", first], "one of the folders; give another"),
+    ):
+        result = CliRunner().invoke(app, [*map(str, words), "--out", str(tmp_path / "out")])
+        assert result.exit_code == 2 and text in " ".join(result.output.split())
+    other = store.read(second / "manifest.json") | {"hash": "0"}
+    store.write(other, second / "manifest.json")
+    with pytest.raises(ValueError, match="is of another configuration than"):
+        join.join([first, second], tmp_path / "out")
+
+
 def test_figures_and_report_are_the_same_from_the_summary(results, tmp_path):
     # prompts of the tiny model lie at the ceiling; here they are all shown
-    copy = tmp_path / "copy"
-    shutil.copytree(results, copy)
-    start = store.read(copy / "start.parquet").assign(ceiling=False)
-    curves = store.read(copy / "curves.parquet")
-    gain = summary.gains(curves, start, small().N)
-    store.write(summary.means(gain), copy / "runs.parquet")
-    store.write(summary.differences(gain, small()), copy / "differences.parquet")
-    store.write(frontier.frontier(gain, small()), copy / "frontier.parquet")
+    copy = without_ceiling(results, tmp_path / "copy")
     app = typer.Typer()
     app.command()(exact.main)
     words = [str(copy), "--out", str(tmp_path / "figures"), "--summary", str(tmp_path / "small")]
@@ -409,9 +460,49 @@ def test_prediction_is_the_rank_correlation_over_arms_with_seeds_that_all_have()
     assert none.empty and {"correlation", "low"} <= set(none)
 
 
+def some_leaves(rng, count, directions):
+    """Return a law of so many leaves; scores have mean 0."""
+    rewards, logits = rng.normal(size=(2, count))
+    p = np.exp(logits) / np.exp(logits).sum()
+    vectors = rng.normal(size=(count, directions))
+    with pytest.raises(ValueError, match=r"vectors\[:, \d\] has the mean .* scores have mean 0"):
+        law.Leaves(rewards, logits, vectors + 1.0)
+    return law.Leaves(rewards, logits, vectors - p @ vectors)
+
+
+def test_what_pools_is_measured_in_batches_of_all_prompts(monkeypatch):
+    """max@m at N = m is unbiased; a batch of it is as noisy as batches of single prompts tell."""
+    rng = np.random.default_rng(5)
+    laws = [some_leaves(rng, 40, 3) for _ in range(3)]
+    plan = schema.read(ExactStudy, SMOKE)
+    few = plan.quality.model_copy(update={"reps": 2**16, "directions": 2, "N": (8,), "m": (8,)})
+    arm = {"max@m": plan.estimators["max@m"]}
+    assert mixed.measured(few, laws, arm, (2,), 0).empty
+    alone = {str(j): quality.measured(few, one, arm, 0) for j, one in enumerate(laws)}
+    expected = quality.judged(alone, (2, 7)).set_index(["prompt", "groups", "scores"])
+    monkeypatch.setattr(MaxAtK, "pools", True)
+    assert quality.judged(alone, (2,), ["max@m"])["prompt"].unique().tolist() == ["0", "1", "2"]
+    # batches of 2 of the 3 prompts, and of 2 groups of each
+    table = mixed.measured(few, laws, arm, (2, 7), 0)
+    z = (table["mean"] - table["exact"]) / table["bias_mcse"]
+    assert z.abs().max() < 5.0 and table["bias_mcse"].max() < 0.01
+    found = mixed.judged(table, 3).set_index(["prompt", "groups", "scores"])
+    assert set(found.index) == {("batch", n, x) for n in (2, 7) for x in ("adapter", "head")}
+    for row in found.index:
+        assert found.loc[row, "noise"] == pytest.approx(expected.loc[row, "noise"], rel=0.05)
+        assert found.loc[row, "gain"] == pytest.approx(expected.loc[row, "gain"], abs=0.02)
+    # the prompts of a batch learn from each other, and from no other batch's
+    rewards = rng.normal(size=(2, 3, 8))
+    auto = schema.EstimatorTable(name="auto_tea")
+    (one, other) = mixed._blocks(3, 1, 2)
+    assert (one, other) == (slice(0, 2), slice(2, 4)) and mixed._blocks(3, 2, 7) == [slice(0, 6)]
+    A = mixed._advantages(rewards[:, other], auto, 32)
+    assert A == pytest.approx(advantages("max_at_k", rewards[:, other], 32))
+
+
 def test_an_estimator_that_is_not_defined_for_small_groups_is_left_out():
     rng = np.random.default_rng(4)
-    leaves = law.Leaves(rng.normal(size=50), rng.normal(size=50), rng.normal(size=(50, 7)))
+    leaves = some_leaves(rng, 50, 7)
     plan = schema.read(ExactStudy, validate_lm.GRIDS / "lm_exact.toml")
     few = plan.quality.model_copy(update={"reps": 2048, "directions": 5, "N": (32,), "m": (8, 16)})
     chosen = {label: plan.estimators[label] for label in ("Prefix-TEA", "RLOO")}

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from tea_stats.families.finite import SoftmaxLaw
 from tea_stats.families.finite_law import frozen, store
 
 Array = NDArray[np.float64]
+
+#: means of scores are 0 up to this share of their root mean square: a model in float32
+OFF = 1e-3
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -24,7 +28,12 @@ class Leaves(SoftmaxLaw):
     rewards, logits : ndarray, shape (leaves,)
         Rewards, and log-probabilities up to a constant.
     vectors : ndarray, shape (leaves, d)
-        Score vectors, or any d projections of them.
+        Score vectors, or any d projections of them: of mean 0 under the law.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, or a mean is not 0: gradients would be wrong.
     """
 
     rewards: Array
@@ -36,6 +45,14 @@ class Leaves(SoftmaxLaw):
         K = len(self.rewards)
         store(self, "logits", self.logits, (K,), "one logit for each reward")
         store(self, "vectors", self.vectors, (K, None), "a row for each reward")
+        p = special.softmax(self.logits)
+        off = np.abs(p @ self.vectors) - OFF * np.sqrt(p @ self.vectors**2)
+        if (off > 0.0).any():
+            j = int(off.argmax())
+            raise ValueError(
+                f"vectors[:, {j}] has the mean {p @ self.vectors[:, j]:.3g} under the law; scores "
+                "have mean 0: give ∂ log p, or subtract the mean"
+            )
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ parameters, which is the metric of a training step; random directions of the ada
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -76,14 +76,20 @@ def moments(
     return rows.loc[rows["parameter"].isin(law.parameters), columns]
 
 
-def judged(tables: Mapping[str, pd.DataFrame], groups: Sequence[int] = (BATCH,)) -> pd.DataFrame:
+def judged(
+    tables: Mapping[str, pd.DataFrame],
+    groups: Sequence[int] = (BATCH,),
+    pooling: Collection[str] = (),
+) -> pd.DataFrame:
     """Return bias², cosine and one-step gain of every estimator, by prompt and for their batch.
 
     `groups` are numbers of groups in a batch; the batch of all prompts has as many of each.
+    Estimators `pooling` have no row for all prompts: see `simulations.lm.exact.mixed`.
     """
     rows = pd.concat([table.assign(prompt=name) for name, table in tables.items()])
     key = ["scores", "estimator", "m", "N", "parameter"]
-    batch = rows.assign(square=rows["bias_mcse"] ** 2).groupby(key, sort=False, as_index=False)
+    alone = rows[~rows["estimator"].isin(pooling)]
+    batch = alone.assign(square=rows["bias_mcse"] ** 2).groupby(key, sort=False, as_index=False)
     mean = batch.agg(
         mean=("mean", "mean"),
         exact=("exact", "mean"),

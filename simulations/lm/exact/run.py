@@ -72,6 +72,8 @@ def _lacking(main: Study, planned: list[Run], laws: list[str]) -> list[Job]:
             for place, path in enumerate(main.laws(label, kind)):
                 arguments = text, main.out, label, place, kind
                 some.setdefault(path, Job(path, _marks(main, path), measured, arguments))
+        path = main.mixed_path(label)
+        some.setdefault(path, Job(path, _marks(main, path), mixed, (text, main.out, label)))
     return [job for job in some.values() if not job.kept()]
 
 
@@ -97,3 +99,8 @@ def trained(text: str, out: Path, one: Run) -> pd.DataFrame:
 def measured(text: str, out: Path, label: str, place: int, kind: str) -> pd.DataFrame:
     """Return what is measured before training on one prompt's law."""
     return _loaded(text, out).measured(label, place, kind)
+
+
+def mixed(text: str, out: Path, label: str) -> pd.DataFrame:
+    """Return what is measured before training in batches of all prompts."""
+    return _loaded(text, out).mixed(label)

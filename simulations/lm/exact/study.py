@@ -13,7 +13,7 @@ import torch
 
 from simulations.core.store import once, slug
 from simulations.lm import models, prompts, rewards
-from simulations.lm.exact import checks, law, pools, quality, train
+from simulations.lm.exact import checks, law, mixed, pools, quality, train
 from simulations.lm.exact.build import build
 from simulations.lm.exact.plan import Run, folder_of, serving
 from simulations.lm.exact.schema import EXACT, ExactStudy, Scenario
@@ -182,6 +182,17 @@ class Study:
         if kind == "pools":
             return pools.measured(self.study.pools, leaves, estimators, seed)
         return quality.measured(self.study.quality, leaves, estimators, seed)
+
+    def mixed_path(self, label: str) -> Path:
+        """Return the file of what estimators that pool do in batches of all prompts."""
+        return self.folder(label) / "quality" / "mixed.parquet"
+
+    def mixed(self, label: str) -> pd.DataFrame:
+        """Return the table of `mixed_path`, in batches as in training and as in `quality`."""
+        study = self.study
+        laws = [self.law(label, place) for place in range(study.quality.count)]
+        groups = (study.training.batch, quality.BATCH)
+        return mixed.measured(study.quality, laws, study.estimators, groups, study.seed)
 
     def curve(self, run: Run) -> pd.DataFrame:
         """Train one arm from the start; return its exact evaluations along the way."""
