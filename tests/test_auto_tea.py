@@ -11,6 +11,7 @@ import pytest
 
 import tea_stats
 from tea_stats import Gumbel, Normal, NormalMixture, auto_tea, batch_report, max_at_k
+from tea_stats.estimators import ceilings
 from tea_stats.linear import shapes
 from tea_stats.linear.library import LIBRARY
 from tests.numpy_twin import TWINS
@@ -140,6 +141,17 @@ def test_it_is_what_the_definition_gives(rewards, m):
     for budget in (4, N):
         expected = TWINS["auto_tea"](rewards[:, :m], budget)
         np.testing.assert_allclose(auto_tea(rewards[:, :m], budget), expected, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("m", [600, 1024])
+def test_groups_of_many_rollouts_have_finite_advantages(m):
+    """A chance of .7 to reach the ceiling, never reached by m rollouts: .3^m underflows."""
+    rewards = np.minimum(np.random.default_rng(6).standard_normal((6, m)), 1.5)
+    assert np.isfinite(auto_tea(rewards, 2 * m)).all()
+    known = ceilings.hits(m, 2 * m)
+    assert all(np.isfinite(x).all() for x in known)
+    # the probabilities of all numbers of rewards at the ceiling are 1 in all
+    np.testing.assert_allclose(np.exp(known.exact).sum(axis=0), 1.0, rtol=1e-9)
 
 
 # --- masks and dtypes ---------------------------------------------------------------------------

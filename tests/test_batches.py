@@ -183,7 +183,9 @@ def test_what_cannot_be_moved():
 def test_saved_leaves_are_a_law(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {"rewards": rng.random(9), "logits": rng.standard_normal(9)}
+    p = np.exp(arrays["logits"]) / np.exp(arrays["logits"]).sum()
     arrays["scores"] = rng.standard_normal((9, 2))
+    arrays["scores"] -= p @ arrays["scores"]
     np.savez(tmp_path / "prompt.npz", **arrays)
     table = LawTable.model_validate({"family": "Leaves", "file": "prompt.npz"})
     law = table.law(tmp_path)

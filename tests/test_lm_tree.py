@@ -332,7 +332,9 @@ def without_ceiling(results, out, arms=None):
 
 def test_parts_of_two_machines_are_joined_to_the_whole(results, tmp_path):
     whole = without_ceiling(results, tmp_path / "whole")
-    first = without_ceiling(results, tmp_path / "1", ["exact ∇V_N", "exact ∇V_1", "RLOO", "TEA .5"])
+    first = without_ceiling(
+        results, tmp_path / "1", ["exact ∇V_N", "exact ∇V_1", "RLOO", "TEA .5", "auto TEA"]
+    )
     second = without_ceiling(results, tmp_path / "2", ["RLOO", "max@m"])
     tables = join.join([second, first], tmp_path / "out")
     for name in ("runs", "frontier", "start", "gradients", "sweep", "quality", "pools"):
@@ -344,7 +346,7 @@ def test_parts_of_two_machines_are_joined_to_the_whole(results, tmp_path):
     # no folder has max@m beside these, so that the prompts' interval is unknown
     apart = found["half_prompts"].isna() & known["half_prompts"].notna()
     both = found.loc[apart, ["estimator", "against"]].to_numpy().tolist()
-    assert all("max@m" in pair and "RLOO" not in pair for pair in both) and len(both) == 3 * 8
+    assert all("max@m" in pair and "RLOO" not in pair for pair in both) and len(both) == 4 * 8
     known.loc[apart, "half_prompts"] = np.nan
     pd.testing.assert_frame_equal(known, found[list(known)], check_dtype=False)
     assert len(store.read(tmp_path / "out" / "manifest.json")["runs"]) == 0
@@ -374,7 +376,7 @@ def test_figures_and_report_are_the_same_from_the_summary(results, tmp_path):
     words = [str(copy), "--out", str(tmp_path / "figures"), "--summary", str(tmp_path / "small")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert len(list((tmp_path / "figures").iterdir())) == 6
+    assert len(list((tmp_path / "figures").iterdir())) == 8
     assert (copy / "prediction.parquet").exists()
     assert exact.report(exact.load(tmp_path / "small")) == exact.report(exact.load(copy))
     assert "differ at 1 of 1 step sizes" in result.output
@@ -475,9 +477,9 @@ def test_what_pools_is_measured_in_batches_of_all_prompts(monkeypatch):
     rng = np.random.default_rng(5)
     laws = [some_leaves(rng, 40, 3) for _ in range(3)]
     plan = schema.read(ExactStudy, SMOKE)
-    few = plan.quality.model_copy(update={"reps": 2**16, "directions": 2, "N": (8,), "m": (8,)})
+    few = plan.quality.model_copy(update={"reps": 2**17, "directions": 2, "N": (8,), "m": (8,)})
     arm = {"max@m": plan.estimators["max@m"]}
-    assert mixed.measured(few, laws, arm, (2,), 0).empty
+    assert mixed.measured(few, laws, arm, (2,), 0).empty  # it does not pool
     alone = {str(j): quality.measured(few, one, arm, 0) for j, one in enumerate(laws)}
     expected = quality.judged(alone, (2, 7)).set_index(["prompt", "groups", "scores"])
     monkeypatch.setattr(MaxAtK, "pools", True)
@@ -489,7 +491,7 @@ def test_what_pools_is_measured_in_batches_of_all_prompts(monkeypatch):
     found = mixed.judged(table, 3).set_index(["prompt", "groups", "scores"])
     assert set(found.index) == {("batch", n, x) for n in (2, 7) for x in ("adapter", "head")}
     for row in found.index:
-        assert found.loc[row, "noise"] == pytest.approx(expected.loc[row, "noise"], rel=0.05)
+        assert found.loc[row, "noise"] == pytest.approx(expected.loc[row, "noise"], rel=0.1)
         assert found.loc[row, "gain"] == pytest.approx(expected.loc[row, "gain"], abs=0.02)
     # the prompts of a batch learn from each other, and from no other batch's
     rewards = rng.normal(size=(2, 3, 8))
@@ -518,8 +520,8 @@ def test_an_estimator_that_is_not_defined_for_small_groups_is_left_out():
 def test_pools_drawn_from_a_law_come_near_it_and_halves_say_how_near():
     rng = np.random.default_rng(4)
     scores = rng.normal(size=(300, 6))
-    r = scores[:, 0] + 0.3 * rng.normal(size=300)
-    leaves = law.Leaves(r, rng.normal(size=300), scores)
+    r, logits = scores[:, 0] + 0.3 * rng.normal(size=300), rng.normal(size=300)
+    leaves = law.Leaves(r, logits, scores - np.exp(logits) @ scores / np.exp(logits).sum())
     plan = schema.read(ExactStudy, SMOKE).pools.model_copy(
         update={"sizes": (64, 1024), "N": (16,), "draws": 40, "order_draws": 0}
     )

@@ -7,7 +7,7 @@ prompts does too is said beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -198,6 +198,27 @@ def before(study: Exact, scenario: str, prompt: str, groups: int, m: int, N: int
     table = rows[kept].groupby("estimator", sort=False)[columns].mean()
     order = [label for label in style.ordered(study.options) if label in table.index]
     return table.loc[order]
+
+
+def beside(study: Exact, label: str, others: Sequence[str]) -> pd.DataFrame:
+    """Return an estimator's one-step gain over that of the best of others, before training.
+
+    Returns
+    -------
+    DataFrame
+        scenario, groups (of a batch), prompt ("each": a prompt alone, a mean over prompts; "batch":
+        all of them) and ratio, at the scenario's m and N. Without the rows that are not there.
+    """
+    rows = []
+    for scenario, task in study.configuration["scenarios"].items():
+        for groups in sorted({study.configuration["training"]["batch"], 64}):
+            for prompt in ("batch", "each"):
+                gain = before(study, scenario, prompt, groups, task["m"], task["N"])["gain"]
+                if label in gain.index and set(others) <= set(gain.index):
+                    ratio = gain[label] / gain[list(others)].max()
+                    rows.append({"scenario": scenario, "groups": groups, "prompt": prompt})
+                    rows[-1] |= {"ratio": ratio}
+    return pd.DataFrame(rows, columns=["scenario", "groups", "prompt", "ratio"])
 
 
 def quality(study: Exact, scenario: str) -> Iterator[tuple[int, int, pd.DataFrame]]:

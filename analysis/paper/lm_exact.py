@@ -16,6 +16,7 @@ from analysis.lm.exact_figures import Exact, of_the_mean
 from analysis.paper import latex
 from analysis.paper.latex import count, decimal, number, power_of_ten, row
 from analysis.paper.studies import Studies
+from tea_stats import RECOMMENDED
 
 #: signs of the arms that follow an exact gradient
 ARMS = {"exact ∇V_N": r"exact $\nabla V_N$", "exact ∇V_1": r"exact $\nabla V_1$"}
@@ -289,7 +290,27 @@ def least(study: Exact) -> str:
     prompts = int(study.quality["prompts"].min())
     return (
         f"The least errors at the best length of the step, of {count(64)} groups of "
-        f"$m={count(task['m'])}$, over {count(prompts)} prompts: {'; '.join(parts)}."
+        f"$m={count(task['m'])}$, over {count(prompts)} prompts: {'; '.join(parts)}. "
+        f"{of_the_default(study)}"
+    )
+
+
+def of_the_default(study: Exact) -> str:
+    """Say how the default's one-step gain compares with the better of TEA and max@m."""
+    arms = study.configuration["estimators"]
+    labels = {table["name"]: label for label, table in reversed(arms.items())}
+    ours, others = labels[RECOMMENDED], (labels["tea"], labels["max_at_k"])
+    table, parts = exact_tables.beside(study, ours, others), []
+    for scenario, part in table.groupby("scenario", sort=False):
+        texts = [
+            f"{decimal(x.ratio)} {'over all prompts' if x.prompt == 'batch' else 'alone'}, "
+            f"{count(x.groups)} groups"
+            for x in part.itertuples()
+        ]
+        parts.append(f"{latex.name(scenario)}: {'; '.join(texts)}")
+    return (
+        f"The one-step gain of {name(ours)} over the better of {listed([name(x) for x in others])} "
+        f"is, for a batch of all prompts and for a prompt alone, {'; '.join(parts)}."
     )
 
 

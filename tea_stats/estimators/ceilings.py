@@ -74,16 +74,17 @@ def hits(m: int, N: int) -> Hits:
     share, p = (x.ravel() for x in np.meshgrid(SHARES, CHANCES, indexing="ij"))
     s = np.arange(m + 1)[:, None]
     choices = special.gammaln(m + 1) - special.gammaln(s + 1) - special.gammaln(m - s + 1)
-    with_it = share * np.exp(choices + s * np.log(p) + (m - s) * np.log1p(-p))
+    # in logs: (1 − p)^m underflows in groups of several hundred
+    with_it = np.log(share) + choices + s * np.log(p) + (m - s) * np.log1p(-p)
+    without = np.log(np.where(share < 1.0, 1.0 - share, np.finfo(float).tiny))
     exact, tied = with_it.copy(), with_it.copy()
-    exact[0] += 1.0 - share
+    exact[0] = np.logaddexp(exact[0], without)
     # a single maximum: at the ceiling, below it, or there is none
-    tied[1] += with_it[0]
+    tied[1] = np.logaddexp(tied[1], with_it[0])
     capped = tied.copy()
-    tied[1] += 1.0 - share
-    capped /= tied
+    tied[1] = np.logaddexp(tied[1], without)
     kept = np.exp(max(N - m, 0) * np.log1p(-p))
-    return Hits(np.log(exact), np.log(tied), capped, kept)
+    return Hits(exact, tied, np.exp(capped - tied), kept)
 
 
 class Seen(NamedTuple):

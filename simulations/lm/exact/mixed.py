@@ -21,6 +21,7 @@ from simulations.lm.exact.schema import Quality
 from simulations.lm.tree import Array
 from tea_stats import advantages, best_of_n
 
+COLUMNS = ["estimator", "groups", "m", "N", "parameter", "mean", "exact", "bias_mcse", "variance"]
 #: rewards drawn at a time, of all prompts together
 TILE = 2**16
 
@@ -55,11 +56,9 @@ def measured(
         one group: groups times that of a batch.
     """
     pooling = {label: table for label, table in estimators.items() if table.record().pools}
-    tables = [
-        _of_size(plan, laws, pooling, count, m, seed) for count in groups for m in plan.m if pooling
-    ]
+    tables = [_of_size(plan, laws, pooling, count, m, seed) for count in groups for m in plan.m]
     names = {name: j for j, name in enumerate(laws[0].parameters)}
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["parameter"])
+    table = pd.concat(tables, ignore_index=True)
     adapter = table["parameter"].map(names) < plan.directions
     return table.assign(scores=np.where(adapter, quality.ADAPTER, quality.HEAD))
 
@@ -104,7 +103,7 @@ def _of_size(
                 }
             )
         )
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["parameter"])
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
 
 
 def _draws(
@@ -149,5 +148,4 @@ def judged(table: pd.DataFrame, prompts: int) -> pd.DataFrame:
         .reset_index()
         for count, part in table.groupby("groups", sort=False)
     ]
-    both = pd.concat(parts, ignore_index=True) if parts else table.iloc[:0]
-    return both.assign(prompt=quality.ALL, prompts=prompts)
+    return pd.concat(parts, ignore_index=True).assign(prompt=quality.ALL, prompts=prompts)

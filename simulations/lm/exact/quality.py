@@ -89,7 +89,7 @@ def judged(
     rows = pd.concat([table.assign(prompt=name) for name, table in tables.items()])
     key = ["scores", "estimator", "m", "N", "parameter"]
     alone = rows[~rows["estimator"].isin(pooling)]
-    batch = alone.assign(square=rows["bias_mcse"] ** 2).groupby(key, sort=False, as_index=False)
+    batch = alone.assign(square=alone["bias_mcse"] ** 2).groupby(key, sort=False, as_index=False)
     mean = batch.agg(
         mean=("mean", "mean"),
         exact=("exact", "mean"),

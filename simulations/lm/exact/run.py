@@ -72,8 +72,9 @@ def _lacking(main: Study, planned: list[Run], laws: list[str]) -> list[Job]:
             for place, path in enumerate(main.laws(label, kind)):
                 arguments = text, main.out, label, place, kind
                 some.setdefault(path, Job(path, _marks(main, path), measured, arguments))
-        path = main.mixed_path(label)
-        some.setdefault(path, Job(path, _marks(main, path), mixed, (text, main.out, label)))
+        if main.pooling:
+            path = main.mixed_path(label)
+            some.setdefault(path, Job(path, _marks(main, path), mixed, (text, main.out, label)))
     return [job for job in some.values() if not job.kept()]
 
 

@@ -33,6 +33,7 @@ class Study:
         trees = study.trees
         self.trained = prompts.read(trees.prompts, trees.count)
         self.heldout = prompts.read(trees.heldout, trees.heldout_count)
+        self.pooling = [x for x, table in study.estimators.items() if table.record().pools]
 
     def path(self, run: Run) -> Path:
         """Return the file of a training run."""

@@ -66,12 +66,11 @@ def _every(jobs: Study, labels: list[str], name: str) -> pd.DataFrame:
 def _quality(jobs: Study, labels: list[str]) -> list[pd.DataFrame]:
     """Return the estimators' figures before training, of the prompts that are there."""
     tables, groups = [], (jobs.study.training.batch, quality.BATCH)
-    pooling = [label for label, table in jobs.study.estimators.items() if table.record().pools]
     for label in labels:
         paths = dict(zip((x.id for x in jobs.trained), jobs.laws(label, "quality"), strict=False))
         measured = {name: store.read(path) for name, path in paths.items() if path.exists()}
         if len(measured) > 1:
-            tables.append(quality.judged(measured, groups, pooling).assign(scenario=label))
+            tables.append(quality.judged(measured, groups, jobs.pooling).assign(scenario=label))
         if jobs.mixed_path(label).exists():
             batches = store.read(jobs.mixed_path(label))
             tables.append(mixed.judged(batches, jobs.study.quality.count).assign(scenario=label))
