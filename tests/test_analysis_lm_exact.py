@@ -178,7 +178,12 @@ def test_predictions_need_every_setting():
     table = pd.DataFrame(rows)
     study = made()
     full = Exact(**{**vars(study), "prediction": table})
-    assert lm_exact.prediction(full).startswith("The one-step gain $G$ predicts")
+    assert "the one-step gain $G$, of the first batch, predicts" in lm_exact.prediction(full)
+    # what holds after 10 steps says nothing of 40
+    early = pd.concat([table.assign(step=10), table.assign(low=-0.1)])
+    text = lm_exact.prediction(Exact(**{**vars(study), "prediction": early}))
+    assert r"After \num{10} steps the one-step gain $G$, of the first batch, predicts" in text
+    assert r"Whether it predicts their order after \num{40} steps is not settled" in text
     for weaker in (
         table[table["rate"] == RATES[0]],
         table.assign(seeds=4),

@@ -277,6 +277,30 @@ def predictions(study: Exact) -> pd.DataFrame:
     return wide.reset_index()
 
 
+def among_tails(study: Exact) -> pd.DataFrame:
+    """Return G's rank correlation with gains on trained prompts over the arms for best-of-N alone.
+
+    Returns
+    -------
+    DataFrame
+        scenario, rate, step and correlation, of the settings that `prediction` has.
+    """
+    if study.prediction is None or study.quality is None:
+        return pd.DataFrame(columns=["scenario", "rate", "step", "correlation"])
+    batch, rows = study.configuration["training"]["batch"], []
+    known = study.prediction[["scenario", "rate", "step"]].drop_duplicates()
+    for scenario, rate, step in known.itertuples(index=False):
+        task = study.configuration["scenarios"][scenario]
+        gain = before(study, scenario, "batch", batch, task["m"], task["N"])["gain"]
+        runs = study.runs[(study.runs["scenario"] == scenario) & (study.runs["rate"] == rate)]
+        runs = runs[(runs["step"] == step) & (runs["split"] == TRAINED)]
+        trained = runs.groupby("estimator")[f"V_{task['N']}"].mean()
+        both = pd.concat([gain, trained], axis=1).reindex(tails(study)).dropna()
+        rank = both.iloc[:, 0].corr(both.iloc[:, 1], method="spearman")
+        rows.append({"scenario": scenario, "rate": rate, "step": step, "correlation": rank})
+    return pd.DataFrame(rows)
+
+
 def swept(study: Exact) -> pd.DataFrame:
     """Return the gain in V_N by rollouts a step, mean ± s.e. over seeds, on held-out prompts."""
     if study.sweep is None or study.sweep.empty:

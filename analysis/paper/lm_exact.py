@@ -237,27 +237,34 @@ def missing(study: Exact) -> str:
 
 
 def prediction(study: Exact) -> str:
-    """Say whether the one-step gain before training predicts gains."""
+    """Say after which steps the one-step gain before training predicts gains."""
     if study.prediction is None or study.prediction.empty:
         return "Whether the one-step gain predicts training is not known yet."
     rows = study.prediction[study.prediction["split"] == exact_tables.TRAINED]
-    ours, error = (rows[rows["figure"] == figure] for figure in ("gain", "error"))
-    sure = int((ours["low"] > 0.0).sum())
-    known = sure == len(ours) and _everywhere(study)
-    head = (
-        "The one-step gain $G$ predicts the order of the arms: its rank correlation"
-        if known
-        else "Whether the one-step gain $G$ predicts the order of the arms is not settled: its "
-        "rank correlation"
-    )
-    return (
-        f"{head} with their gains on trained prompts is {_between(ours)}, that of the error "
-        f"{_between(error)}, in {count(len(ours))} settings (scenario, step size, "
-        f"{listed([count(x) for x in sorted(rows['step'].unique())])} steps; "
-        f"{count(ours['arms'].min())} arms, {count(ours['seeds'].min())} seeds or more). The "
-        f"95\\,\\% interval of $G$'s, from resampled arms and seeds, excludes zero in "
-        f"{count(sure)} of them."
-    )
+    alone, parts = exact_tables.among_tails(study), []
+    for step, part in rows.groupby("step"):
+        ours, error = (part[part["figure"] == figure] for figure in ("gain", "error"))
+        sure, settings = int((ours["low"] > 0.0).sum()), count(len(ours))
+        head = (
+            f"After {count(step)} steps the one-step gain $G$, of the first batch, predicts the "
+            "order of the arms"
+            if sure == len(ours) and _everywhere(study, step)
+            else f"Whether it predicts their order after {count(step)} steps is not settled"
+            if parts
+            else "Whether the one-step gain $G$, of the first batch, predicts the order of the "
+            f"arms after {count(step)} steps is not settled"
+        )
+        text = (
+            f"{head}: its rank correlation with the gains on trained prompts is {_between(ours)} "
+            f"in {settings} settings (scenario, step size; {count(ours['arms'].min())} arms, "
+            f"{count(ours['seeds'].min())} seeds or more), and the 95\\,\\% interval, from "
+            f"resampled arms and seeds, excludes zero in {count(sure)} of them"
+        )
+        tails = alone[alone["step"] == step]
+        if len(tails):
+            text += f"; among the arms for best-of-$N$ alone it is {_between(tails)}"
+        parts.append(f"{text}. That of the error is {_between(error)}.")
+    return " ".join(parts)
 
 
 def _between(rows: pd.DataFrame) -> str:
@@ -265,11 +272,11 @@ def _between(rows: pd.DataFrame) -> str:
     return f"{decimal(rows['correlation'].min())} to {decimal(rows['correlation'].max())}"
 
 
-def _everywhere(study: Exact) -> bool:
+def _everywhere(study: Exact, step: int) -> bool:
     """Return whether every scenario has correlations at every step size from enough seeds."""
     rows = study.prediction
     assert rows is not None
-    rows = rows[rows["seeds"] >= exact_tables.SEEDS]
+    rows = rows[(rows["seeds"] >= exact_tables.SEEDS) & (rows["step"] == step)]
     there = {(scenario, float(rate)) for scenario, rate in rows[["scenario", "rate"]].to_numpy()}
     rates = exact_tables.rates(study)
     return there >= {(x, rate) for x in study.configuration["scenarios"] for rate in rates}
