@@ -84,8 +84,10 @@ def test_options_of_an_estimator_are_passed_on(tmp_path):
 
 
 def test_command_lines_name_the_files(tmp_path):
-    lines = verl.command(DRY, RUN, tmp_path).replace("\\\n", " ").splitlines()
+    tmp_path = tmp_path / "with a space"
+    lines = verl.command(DRY, RUN, tmp_path, "recipe_dry").replace("\\\n", " ").splitlines()
     train, merge, evaluate = map(shlex.split, lines)
+    assert evaluate[:4] == ["tea-stats", "recipe", "evaluate", "recipe_dry"]
     assert train[:3] == ["python", "-m", "verl.trainer.main_ppo"]
     place = folder.of_run(DRY, RUN, tmp_path)
     rows = pd.read_parquet(place.path / "verl" / "train.parquet")

@@ -130,8 +130,11 @@ def _plain(value: Any) -> str:
     return f"'{text}'" if "/" in text else text
 
 
-def command(recipe: Recipe, run: Run, out: Path, cards: int = 1) -> str:
-    """Write the files of a run; return the commands that train, merge and evaluate it."""
+def command(recipe: Recipe, run: Run, out: Path, config: str, cards: int = 1) -> str:
+    """Write the files of a run; return the commands that train, merge and evaluate it.
+
+    `config` is what a command line calls the recipe.
+    """
     target = files(recipe, run, out)
     lines = ["python -m verl.trainer.main_ppo"]
     lines += [shlex.quote(x) for x in arguments(overrides(recipe, run, out, cards))]
@@ -141,12 +144,16 @@ def command(recipe: Recipe, run: Run, out: Path, cards: int = 1) -> str:
     return "\n".join(
         [
             " \\\n  ".join(lines),
-            f"python -m verl.model_merger merge --backend fsdp --local_dir {actor} "
-            f"--target_dir {merged}",
-            f"tea-stats recipe evaluate CONFIG --only {shlex.quote(run.name)} "
-            f"--out {out} --policy {policy}",
+            "python -m verl.model_merger merge --backend fsdp "
+            f"--local_dir {_quoted(actor)} --target_dir {_quoted(merged)}",
+            f"tea-stats recipe evaluate {shlex.quote(config)} --only {shlex.quote(run.name)} "
+            f"--out {_quoted(out)} --policy {_quoted(policy)}",
         ]
     )
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def collect(place: Folder) -> int:
