@@ -74,7 +74,8 @@ def overrides(recipe: Recipe, run: Run, out: Path, cards: int = 1) -> dict[str, 
         "actor_rollout_ref.model.enable_gradient_checkpointing": True,
         f"{actor}.optim.lr": policy.rate,
         f"{actor}.optim.weight_decay": 0.0,
-        f"{actor}.grad_clip": plan.clip_norm,
+        # `actor.grad_clip`, which is there too, is read by nothing in verl 0.9.1
+        f"{actor}.optim.clip_grad": plan.clip_norm,
         f"{actor}.ppo_mini_batch_size": plan.batch,
         f"{actor}.ppo_micro_batch_size_per_gpu": policy.micro_batch,
         # a sum over tokens, divided by one constant: TRL's dr_grpo
