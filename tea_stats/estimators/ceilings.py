@@ -74,6 +74,7 @@ def hits(m: int, N: int) -> Hits:
     share, p = (x.ravel() for x in np.meshgrid(SHARES, CHANCES, indexing="ij"))
     s = np.arange(m + 1)[:, None]
     choices = special.gammaln(m + 1) - special.gammaln(s + 1) - special.gammaln(m - s + 1)
+    log_with_it = np.log(share) + choices + s * np.log(p) + (m - s) * np.log1p(-p)
     with_it = share * np.exp(choices + s * np.log(p) + (m - s) * np.log1p(-p))
     exact, tied = with_it.copy(), with_it.copy()
     exact[0] += 1.0 - share
@@ -81,9 +82,12 @@ def hits(m: int, N: int) -> Hits:
     tied[1] += with_it[0]
     capped = tied.copy()
     tied[1] += 1.0 - share
-    capped /= tied
+    # most of m = 256 rewards at a ceiling that a rollout seldom reaches: less than the least float
+    with np.errstate(divide="ignore", invalid="ignore"):
+        capped = np.where(tied > 0.0, capped / tied, 1.0)
+        exact, tied = (np.where(x > 0.0, np.log(x), log_with_it) for x in (exact, tied))
     kept = np.exp(max(N - m, 0) * np.log1p(-p))
-    return Hits(np.log(exact), np.log(tied), capped, kept)
+    return Hits(exact, tied, capped, kept)
 
 
 class Seen(NamedTuple):
