@@ -326,7 +326,8 @@ def test_an_evaluation_may_draw_one_rollout_a_prompt():
     settings = {"m": 8, "batch": 16, "N": 32, "num_generations_eval": 1}
     built = step(Recorded, table(NORMAL), per_device_eval_batch_size=4, **settings)
     measured = built.evaluate()
-    assert measured["eval_reward"] == pytest.approx(np.mean(NORMAL[:4]), abs=1e-6)
+    mean = measured["eval_rewards/table/mean"]
+    assert mean == pytest.approx(np.mean(NORMAL[:4]), abs=1e-6)
     assert not any(key.startswith("eval_auto_tea") for key in measured)
 
 
