@@ -19,6 +19,7 @@ from tea_stats import (
     NormalMixture,
     Recorded,
     auto_tea,
+    batch_report,
     max_at_k,
     monte_carlo,
 )
@@ -132,3 +133,19 @@ def test_a_single_group_gets_max_at_m(m):
     rewards = np.random.default_rng(m).standard_normal((3, m))
     for group in rewards:
         assert np.array_equal(auto_tea(group, 128), max_at_k(group, 128))
+
+
+@pytest.mark.parametrize("m", [128, 256, 1024])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_most_of_a_large_group_at_a_ceiling(m, share):
+    """Its probability is below the least float for chances that are small."""
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(32, m))
+    rewards = np.minimum(drawn, np.quantile(drawn, 1.0 - share))
+    advantages = auto_tea(rewards, 2 * m)
+    assert np.isfinite(advantages).all()
+    report = batch_report(rewards, 2 * m)
+    assert report.metrics()["ceiling"] == pytest.approx(1.0, abs=1e-6)
+    # all best responses beside others are alike: nothing to gain
+    several = (rewards == rewards.max(axis=1, keepdims=True)).sum(axis=1) >= 2
+    assert np.abs(advantages[several]).max(initial=0.0) < 1e-6

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
 import textwrap
@@ -120,6 +121,10 @@ def test_two_processes_share_a_group(tmp_path):
     assert done.returncode == 0, done.stderr
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     assert [part["processes"].item() for part in parts] == [2, 2]
+    # both remember the three groups, though neither has drawn them all
+    beside = tea_stats.Memory()
+    beside.advantages(np.array(TABLE, np.float32).reshape(3, 4), 32)
+    assert [json.loads(part["memory"]) for part in parts] == [beside.state_dict()] * 2
     one = step(Recorded, table(TABLE), batch=12, **SPLIT)
     rewards = [NAN if i in CUT else r for i, r in enumerate(TABLE)]
     expected = bridge(SPLIT["estimator"], rewards, m=4)
@@ -286,6 +291,44 @@ def test_trl_remembers_earlier_steps_but_not_evaluations():
     assert len(memory) == 6
     built.evaluate()
     assert memory.state_dict() == state
+
+
+def test_a_batch_that_serves_several_steps_is_remembered_once():
+    """Two optimiser steps for each generation batch, each step in two parts, and both twice."""
+    memory = tea_stats.Memory()
+    built = step(
+        Recorded, table(NORMAL), m=4, batch=4, N=32, memory=memory, max_steps=8,
+        gradient_accumulation_steps=2, steps_per_generation=4, num_iterations=2,
+    )  # fmt: skip
+    assert len(built.in_loss) == 16 and len(built.scored) == 2
+    # four groups of four in each of two generation batches
+    assert len(memory) == 8 and memory.state_dict()["ages"] == [4] * 4 + [0] * 4
+
+
+def test_a_training_that_resumes_goes_on_with_its_memory(caplog):
+    settings = {"m": 8, "batch": 16, "N": 32, "max_steps": 3, "save_strategy": "steps"}
+    settings |= {"save_steps": 1}
+    whole = step(Recorded, table(NORMAL), memory=tea_stats.Memory(), **settings)
+    checkpoint = Path(whole.args.output_dir) / "checkpoint-2"
+    again = trainer(Recorded, table(NORMAL), memory=tea_stats.Memory(), **settings)
+    again.train(resume_from_checkpoint=str(checkpoint))
+    assert again.memory.state_dict() == whole.memory.state_dict() and len(again.memory) == 6
+    assert len(again.scored) == 1 and torch.equal(again.scored[0], whole.scored[2])
+    assert not torch.equal(whole.scored[0], whole.scored[2])
+    # a checkpoint of a training without a memory
+    (checkpoint / "tea_stats_memory.json").unlink()
+    other = trainer(Recorded, table(NORMAL), memory=tea_stats.Memory(), **settings)
+    other.train(resume_from_checkpoint=str(checkpoint))
+    assert len(other.memory) == 2 and "has no tea_stats_memory.json" in caplog.text
+
+
+def test_an_evaluation_may_draw_one_rollout_a_prompt():
+    settings = {"m": 8, "batch": 16, "N": 32, "num_generations_eval": 1}
+    built = step(Recorded, table(NORMAL), per_device_eval_batch_size=4, **settings)
+    measured = built.evaluate()
+    mean = measured["eval_rewards/table/mean"]
+    assert mean == pytest.approx(np.mean(NORMAL[:4]), abs=1e-6)
+    assert not any(key.startswith("eval_auto_tea") for key in measured)
 
 
 def test_trl_refuses_a_memory_where_nothing_is_learnt():

@@ -253,7 +253,7 @@ print("weights")
 """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith("result ")]
     assert len(lines) == 4 and "survived" in done.stdout and "weights" in done.stdout, done.stderr

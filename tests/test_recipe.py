@@ -502,6 +502,56 @@ def test_results_of_another_configuration_are_refused(dry, tmp_path):
     assert {"torch", "trl", "vllm"} <= set(manifest["runs"][-1]["packages"])
 
 
+# --- without a card -------------------------------------------------------------------------------
+
+
+def test_all_of_it_is_one_command(dry, tmp_path):
+    """One arm of one scenario, one step; a second call finds everything done."""
+    text = dry.path.read_text().replace("steps = 2", "steps = 1")
+    cuts = (
+        ('[scenarios."tiny Qwen3"]', "[backend]"),
+        ('[rewards."tiny Qwen3 reward"]', '[prompts."our own"]'),
+        ('[estimators."TEA"]', None),
+    )
+    for first, after in cuts:
+        begin = text.index(first)
+        text = text[:begin] + ("" if after is None else text[text.index(after) :])
+    (tmp_path / "one.toml").write_text(text.replace("127.0.0.1", "127.0.0.1:1/"))
+    out = tmp_path / "out"
+    for _ in range(2):
+        command("try", tmp_path / "one.toml", "--out", out)
+        curves = store.read(out / "curves.parquet")
+        assert set(curves["estimator"]) == {"GRPO", "start"}
+
+
+def test_models_that_are_not_random_are_not_tried(tmp_path):
+    result = CliRunner().invoke(app, ["try", "recipe", "--out", str(tmp_path)])
+    assert result.exit_code == 2 and "rewards are served apart: `serve`, then" in result.stderr
+
+
+def test_a_card_that_is_not_there_is_one_line(dry, tmp_path):
+    text = dry.path.read_text().replace('device = "cpu"', 'device = "cuda:99"')
+    (tmp_path / "card.toml").write_text(text)
+    for arguments in (
+        ["serve", "--reward", "tiny Llama reward"],
+        ["train", "--only", dry.runs["tiny Llama", "TEA"].name],
+    ):
+        name, *more = arguments
+        line = [name, tmp_path / "card.toml", "--out", tmp_path / "out", *more]
+        result = CliRunner().invoke(app, [str(x) for x in line])
+        assert result.exit_code == 2, result.output
+        assert "backend.device is 'cuda:99', which torch" in result.stderr
+        assert "`tea-stats recipe try`" in result.stderr
+
+
+def test_training_without_vllm_names_the_cure(dry, tmp_path):
+    text = dry.path.read_text().replace('generation = "transformers"', 'generation = "vllm"')
+    (tmp_path / "vllm.toml").write_text(text)
+    line = ["train", tmp_path / "vllm.toml", "--out", tmp_path / "out"]
+    result = CliRunner().invoke(app, [*map(str, line), "--only", "tiny Llama/m16/TEA/N32/seed0"])
+    assert result.exit_code == 2 and "vllm is not installed; pip install" in result.stderr
+
+
 # --- the check ------------------------------------------------------------------------------------
 
 
@@ -513,6 +563,16 @@ def test_check_runs_a_little_and_names_what_deviates(dry, tmp_path):
     assert len(rows) == 6 and "drawing while training" in output
     # a plan for a processor core is far from this one's speed
     assert "deviates" in output and "Deviates by more than 1.3" in output
+
+
+def test_a_check_that_ends_in_its_own_process_says_why_in_a_line(capsys):
+    def part(*_):
+        raise ValueError("the reward server is away")
+
+    with pytest.raises(SystemExit) as end:
+        check._to_the_end(part, None, None, None)
+    assert end.value.code == 2
+    assert "error: the reward server is away" in capsys.readouterr().err
 
 
 def test_check_compares_with_the_plan():

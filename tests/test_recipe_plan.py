@@ -320,7 +320,7 @@ def test_a_wrong_scenario_is_refused(key, value, message):
         (["plan", "recipe", "--only", "nothing"], "only is 'nothing', which fits no run"),
         (["plan", "missing.toml"], "missing.toml: No such file"),
         (["train", "recipe", "--out", "x"], "504 runs are to be trained"),
-        (["serve", "recipe"], "reward is None; give one of Skywork-V2-Llama-8B, "),
+        (["serve", "recipe"], "reward is None; give --reward with one of 'Skywork-V2-Llama-8B', "),
         (["evaluate", "recipe", "--out", "x"], "no run that fits '*' is trained in x"),
         (["verl", "recipe", "--only", "*"], "only is '*', which fits 504 runs"),
     ],

@@ -229,7 +229,7 @@ def test_nobody_at_the_address_is_one_line():
     for client in (Client(table(url, retries=1), pause=0.01),):
         with pytest.raises(Unreachable, match=r"does not answer \(ConnectionError, 2 tries\)"):
             client.rate(TWO)
-        with pytest.raises(Unreachable, match="recipe serve` there, or give another address"):
+        with pytest.raises(Unreachable, match="recipe serve` there and wait for its line, or"):
             client.check()
 
 

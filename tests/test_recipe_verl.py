@@ -60,6 +60,7 @@ def test_settings_are_those_of_the_recipe(tmp_path):
     # the estimator's gradient, whatever the lengths (docs/trainers.md)
     assert settings[f"{actor}.loss_agg_mode"] == "seq-mean-token-sum-norm"
     assert settings[f"{actor}.loss_scale_factor"] == settings["data.max_response_length"] == 512
+    assert settings[f"{actor}.optim.clip_grad"] == 1.0
     assert settings["actor_rollout_ref.model.path"] == "meta-llama/Llama-3.1-8B-Instruct"
     assert settings["actor_rollout_ref.model.lora_rank"] == 32
     assert settings["trainer.total_training_steps"] == 100
@@ -84,8 +85,10 @@ def test_options_of_an_estimator_are_passed_on(tmp_path):
 
 
 def test_command_lines_name_the_files(tmp_path):
-    lines = verl.command(DRY, RUN, tmp_path).replace("\\\n", " ").splitlines()
+    tmp_path = tmp_path / "with a space"
+    lines = verl.command(DRY, RUN, tmp_path, "recipe_dry").replace("\\\n", " ").splitlines()
     train, merge, evaluate = map(shlex.split, lines)
+    assert evaluate[:4] == ["tea-stats", "recipe", "evaluate", "recipe_dry"]
     assert train[:3] == ["python", "-m", "verl.trainer.main_ppo"]
     place = folder.of_run(DRY, RUN, tmp_path)
     rows = pd.read_parquet(place.path / "verl" / "train.parquet")
@@ -242,6 +245,35 @@ print("advantages", json.dumps(a.batch["advantages"][:, 0].tolist()))
         expected /= expected.square().mean().sqrt()
     got = torch.tensor(json.loads(said["advantages"]))
     torch.testing.assert_close(got, expected.float(), rtol=1e-4, atol=1e-5)
+
+
+@REAL
+@pytest.mark.parametrize(
+    ("estimator", "more", "kept"),
+    [
+        ("linear_tea", [], True),
+        ("auto_tea", ["actor_rollout_ref.actor.fsdp_config.use_orig_params=true"], True),
+        # each rollout divided by its own length: what the step is able to show
+        ("linear_tea", ["actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean"], False),
+    ],
+)
+def test_a_step_of_verls_trainer_and_worker_is_the_exact_sum(estimator, more, kept, tmp_path):
+    policy = DRY.policies["tiny Llama"]
+    where = models.place(policy, "tiny Llama", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", ROOT / "tests" / "verl_step.py", where, estimator, *more],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False, timeout=900,
+    )  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if line.startswith("result ")]
+    assert lines, done.stderr[-3000:]
+    found = json.loads(lines[0].removeprefix("result "))
+    assert found["norm"] > 0.1 and found["moved"] > 1e-4  # Adam's first step: the learning rate
+    if kept:
+        assert found["relative"] < 1e-5 and found["cosine"] > 1 - 1e-9
+        assert found["verls_norm"] == pytest.approx(found["norm"], rel=1e-5)
+    else:
+        assert found["cosine"] < 0.99
 
 
 @REAL

@@ -6,6 +6,7 @@ processes; each writes what it saw into the folder.
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from transformers.utils import logging
 from trl import GRPOConfig
 
 from simulations.lm import models
+from tea_stats import Memory
 from tea_stats.integrations.trl import BestOfNTrainer
 
 #: of all processes together: three groups of four, so that two processes share the second
@@ -124,6 +126,9 @@ def main(folder):
         "logged": torch.tensor(list(built._logs["advantages"])),
         "processes": torch.tensor(built.accelerator.num_processes),
     }
+    learns = trainer(Recorded, table(TABLE), batch=6, N=32, memory=Memory())
+    learns.train()
+    seen["memory"] = json.dumps(learns.memory.state_dict())
     torch.save(seen, Path(folder) / f"{built.accelerator.process_index}.pt")
     # one that leaves while another still speaks to it may end in an abort
     built.accelerator.wait_for_everyone()

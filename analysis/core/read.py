@@ -191,6 +191,11 @@ def load(folder: Path | str) -> Results:
         raise ResultsError(
             f"{folder}: no such folder; make it with `tea-stats grid quick --out {folder}`"
         )
+    if (folder / "jobs").is_dir() and not (folder / "table.parquet").exists():
+        raise ResultsError(
+            f"{folder}: its study is not finished, or has no tables yet; run its command again to "
+            "the end (of a recipe, `tea-stats recipe tables` after some runs)"
+        )
     table = read_table(folder / "table.parquet", TABLE_COLUMNS)
     if not (table["parameter"] == "all").any():
         raise ResultsError(f"{folder / 'table.parquet'}: no row of a whole cell; {CURE}")

@@ -6,14 +6,17 @@ Takes twenty minutes or less, most of it loading; `minutes` says how long the st
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
+import typer
 
 from simulations.core import store
+from simulations.core.command import one_line_errors
 from simulations.recipes import folder, plan
 from simulations.recipes.schema import Recipe, Run
 
@@ -83,12 +86,23 @@ def _apart(part: Callable[[Recipe, Run, Path], None], recipe: Recipe, run: Run, 
     """Call a function, on a card in a process of its own: its end gives the card's memory back."""
     if recipe.backend.device == "cpu":
         return part(recipe, run, out)
-    process = get_context("spawn").Process(target=part, args=(recipe, run, out))
+    process = get_context("spawn").Process(target=_to_the_end, args=(part, recipe, run, out))
     process.start()
     process.join()
     if process.exitcode:
         raise ValueError(f"the check ended in {part.__name__[1:]} (see above)")
     return None
+
+
+def _to_the_end(
+    part: Callable[[Recipe, Run, Path], None], recipe: Recipe, run: Run, out: Path
+) -> None:
+    """Call a function in the process that was made for it; what a user can correct is one line."""
+    try:
+        with one_line_errors():
+            part(recipe, run, out)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
 
 
 def compare(recipe: Recipe, run: Run, steps: pd.DataFrame, held_out: pd.DataFrame) -> list[Line]:

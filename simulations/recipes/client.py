@@ -116,7 +116,8 @@ class Client:
             reason = type(error).__name__
             raise Unreachable(
                 f"{url} does not answer ({reason}, {self.table.retries + 1} tries); start "
-                "`tea-stats recipe serve` there, or give another address in urls"
+                "`tea-stats recipe serve` there and wait for its line, or give another address in "
+                "urls"
             ) from None
         if not isinstance(body, dict):
             raise Unreachable(f"{url} is no reward server; give another address in urls")

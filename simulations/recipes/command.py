@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,23 @@ app = typer.Typer(
 )
 Only = Annotated[str, typer.Option(help="Runs whose name fits, such as 'Llama-3.2-1B*/m16/TEA/*'.")]
 Out = Annotated[Path | None, typer.Option(help="Default: results/<name of CONFIG>.")]
+#: the configuration of random models
+TINY = Path("recipe_dry")
+
+
+@app.command("try")
+def try_out(config: Config = TINY, out: Out = None) -> None:
+    """Do all of it with random models: no card, nothing to download, minutes.
+
+    Reward servers, training, evaluation and tables; their numbers mean nothing.
+    """
+    with one_line_errors(), needed():
+        recipe, place = schema.read(Recipe, config), results(config, out)
+        with noted(recipe, place), served(recipe, place) as ready:
+            train_all(ready, ready.runs, place)
+            evaluate_all(ready, ready.runs, place)
+            write_tables(ready, place)
+        tell(f"draw the figures: tea-stats figures {place} --out figures/{config.stem}")
 
 
 @app.command()
@@ -69,8 +87,10 @@ def serve(
         recipe = schema.read(Recipe, config)
         label = reward or next(iter(recipe.rewards))
         if label not in recipe.rewards or (reward is None and len(recipe.rewards) > 1):
-            raise ValueError(f"reward is {reward!r}; give one of {', '.join(recipe.rewards)}")
+            labels = ", ".join(map(repr, recipe.rewards))
+            raise ValueError(f"reward is {reward!r}; give --reward with one of {labels}")
         table, backend, place = recipe.rewards[label], recipe.backend, results(config, out)
+        models.check_device(backend.device)
         # a random model is made in the results folder
         with noted(recipe, place) if table.source == RANDOM else nullcontext():
             where = models.place(table, label, place)
@@ -94,13 +114,8 @@ def train(config: Config, only: Only = "*", out: Out = None) -> None:
                 f"{len(todo)} runs are to be trained, and a process holds one vLLM only; give one "
                 "with --only (`runs` prints their names)"
             )
-        from simulations.recipes import training
-
         with noted(recipe, place):
-            for run in todo:
-                done = training.train(recipe, run, place)
-                if first_process():
-                    note(recipe, run.scenario, place, done, "training")
+            train_all(recipe, todo, place)
 
 
 @app.command()
@@ -110,7 +125,7 @@ def verl(config: Config, only: Only, out: Out = None) -> None:
         from simulations.recipes import verl as verls
 
         recipe, place = schema.read(Recipe, config), results(config, out)
-        typer.echo(verls.command(recipe, one(recipe, only), place))
+        typer.echo(verls.command(recipe, one(recipe, only), place, str(config)))
 
 
 @app.command()
@@ -122,8 +137,6 @@ def evaluate(
 ) -> None:
     """Draw and rate held-out rollouts of trained runs, and of the starts."""
     with one_line_errors(), needed():
-        from simulations.recipes import evaluate as evaluation, verl as verls
-
         recipe, place = schema.read(Recipe, config), results(config, out)
         mine = [one(recipe, only)] if policy else chosen(recipe, only)
         if not policy:
@@ -131,25 +144,16 @@ def evaluate(
         if not mine:
             raise ValueError(f"no run that fits {only!r} is trained in {place}; `train` first")
         with noted(recipe, place):
-            for label in dict.fromkeys(run.scenario for run in mine):
-                done = evaluation.evaluate_start(recipe, label, place)
-                note(recipe, label, place, done, "evaluation")
-            for run in mine:
-                done = evaluation.evaluate(recipe, run, place, policy)
-                verls.collect(done)
-                note(recipe, run.scenario, place, done, "evaluation")
+            evaluate_all(recipe, mine, place, policy)
 
 
 @app.command()
 def tables(config: Config, out: Out = None) -> None:
     """Write the tables of all finished runs, for `python -m analysis.recipe`."""
     with one_line_errors(), needed():
-        from simulations.recipes import tables as summary
-
         recipe, place = schema.read(Recipe, config), results(config, out)
         with noted(recipe, place):
-            count = summary.summarise(recipe, place)
-        tell(f"{place}: tables of {count} of {len(recipe.runs)} runs are written")
+            write_tables(recipe, place)
 
 
 @app.command()
@@ -166,6 +170,67 @@ def check(config: Config, only: Only = "*", out: Out = None) -> None:
         place = (out or Path("results") / f"{config.stem}_check") / "check"
         tell(f"{run.name}: {checks.minutes(recipe, run):.0f} minutes by the plan, and loading")
         typer.echo(checks.report(checks.check(recipe, run, place)))
+
+
+# --- the work, which the commands share -----------------------------------------------------------
+
+
+def train_all(recipe: Recipe, todo: Sequence[Run], place: Path) -> None:
+    """Train runs, and note with what."""
+    from simulations.recipes import training
+
+    for run in todo:
+        done = training.train(recipe, run, place)
+        if first_process():
+            note(recipe, run.scenario, place, done, "training")
+
+
+def evaluate_all(
+    recipe: Recipe, mine: Sequence[Run], place: Path, policy: Path | None = None
+) -> None:
+    """Evaluate the starts of runs and the runs, and note with what."""
+    from simulations.recipes import evaluate as evaluation, verl as verls
+
+    for label in dict.fromkeys(run.scenario for run in mine):
+        done = evaluation.evaluate_start(recipe, label, place)
+        note(recipe, label, place, done, "evaluation")
+    for run in mine:
+        done = evaluation.evaluate(recipe, run, place, policy)
+        verls.collect(done)
+        note(recipe, run.scenario, place, done, "evaluation")
+
+
+def write_tables(recipe: Recipe, place: Path) -> None:
+    """Write the tables of all finished runs."""
+    from simulations.recipes import tables as summary
+
+    count = summary.summarise(recipe, place)
+    tell(f"{place}: tables of {count} of {len(recipe.runs)} runs are written")
+
+
+@contextmanager
+def served(recipe: Recipe, place: Path) -> Iterator[Recipe]:
+    """Serve all random reward models from this process; give the recipe with their addresses."""
+    from simulations.recipes import models, server
+
+    sources = [x.source for x in (*recipe.policies.values(), *recipe.rewards.values())]
+    if any(source != RANDOM for source in sources):
+        raise ValueError(
+            f"the configuration has models other than {RANDOM!r} ones, whose rewards are served "
+            "apart: `serve`, then `check`, `train` and `evaluate`"
+        )
+    backend, rewards = recipe.backend, {}
+    with ExitStack() as stack:
+        for label, table in recipe.rewards.items():
+            rater = server.Rater(
+                models.place(table, label, place), table, backend.device, backend.dtype
+            )
+            listening = stack.enter_context(server.serve(rater, "127.0.0.1", 0))
+            threading.Thread(target=listening.serve_forever, daemon=True).start()
+            stack.callback(listening.shutdown)
+            url = f"http://127.0.0.1:{listening.server_address[1]}"
+            rewards[label] = table.model_copy(update={"urls": (url,)})
+        yield recipe.model_copy(update={"rewards": rewards})
 
 
 # --- helpers --------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from simulations.recipes import data, folder, generation, models
 from simulations.recipes.client import Client
 from simulations.recipes.data import Message
 from simulations.recipes.folder import Folder
-from simulations.recipes.schema import Policy, Recipe, Run
+from simulations.recipes.schema import START, Policy, Recipe, Run
 
 #: apart from the seeds of training
 EVALUATION = 1
@@ -49,16 +49,21 @@ def evaluate(recipe: Recipe, run: Run, out: Path, policy: Path | None = None) ->
         if not place.trained():
             raise ValueError(f"{run.name} is not trained; run `train` first, or give --policy")
         policy = place.policy
-    return _evaluate(recipe, run.scenario, place, out, policy)
+    _evaluate(recipe, run.scenario, place, out, policy)
+    tell(f"{run.name}: evaluated")
+    return place
 
 
 def evaluate_start(recipe: Recipe, scenario: str, out: Path) -> Folder:
     """Evaluate a scenario's policy as it was loaded."""
     place = folder.of_start(recipe, scenario, out)
-    return place if place.evaluated() else _evaluate(recipe, scenario, place, out, None)
+    if not place.evaluated():
+        _evaluate(recipe, scenario, place, out, None)
+        tell(f"{scenario}/{START}: evaluated")
+    return place
 
 
-def _evaluate(recipe: Recipe, label: str, place: Folder, out: Path, trained: Path | None) -> Folder:
+def _evaluate(recipe: Recipe, label: str, place: Folder, out: Path, trained: Path | None) -> None:
     scenario, plan = recipe.scenarios[label], recipe.evaluation
     policy = recipe.policies[scenario.policy]
     prompts = data.part(data.chosen(recipe, scenario.prompts, out), "heldout")
@@ -89,8 +94,6 @@ def _evaluate(recipe: Recipe, label: str, place: Folder, out: Path, trained: Pat
             **marks,
         )["kl"]
     _finish(place, table, prompts, scenario.N)
-    tell(f"{place.path.name}: evaluated")
-    return place
 
 
 def fingerprint(trained: Path) -> str:

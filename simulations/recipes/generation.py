@@ -19,6 +19,10 @@ from simulations.recipes.schema import Policy, Recipe
 
 #: transformers draws so many rollouts at a time
 ROWS = 64
+NO_VLLM = (
+    "vllm is not installed; pip install 'trl[vllm]', or set backend.generation to 'transformers', "
+    "which is slow"
+)
 
 
 class Answer(NamedTuple):
@@ -107,10 +111,7 @@ def vllm(
         from vllm import LLM, SamplingParams
         from vllm.lora.request import LoRARequest
     except ModuleNotFoundError:
-        raise ValueError(
-            "vllm is not installed; pip install 'trl[vllm]', or set backend.generation to "
-            "'transformers', which is slow"
-        ) from None
+        raise ValueError(NO_VLLM) from None
     engine = LLM(
         model=where,
         dtype=recipe.backend.dtype,

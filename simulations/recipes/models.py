@@ -76,6 +76,19 @@ def build(model: Model, label: str, folder: Path) -> None:
     partial.rename(folder)
 
 
+def check_device(device: str) -> None:
+    """Raise ValueError where torch does not find the device of a configuration."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"backend.device is {device!r}, which torch {torch.__version__} does not find "
+            f"({first_line(error)}); without a card, `tea-stats recipe try` runs tiny models"
+        ) from None
+
+
 def tokenizer(where: str) -> Any:
     """Load a tokenizer."""
     return _loaded("AutoTokenizer", where)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from simulations.core.progress import tell
 from simulations.recipes import data, folder, measure, models
 from simulations.recipes.client import Client
 from simulations.recipes.folder import Folder
+from simulations.recipes.generation import NO_VLLM
 from simulations.recipes.schema import Recipe, Run
 from tea_stats.integrations.trl import BestOfNTrainer
 
@@ -40,10 +43,15 @@ def train(recipe: Recipe, run: Run, out: Path) -> Folder:
 
     Every process of `torchrun` calls this; the first one writes.
     """
-    state = PartialState(cpu=recipe.backend.device == "cpu")
     place = folder.of_run(recipe, run, out)
     if place.trained():
         return place
+    models.check_device(recipe.backend.device)
+    if recipe.backend.generation == "vllm" and not find_spec("vllm"):
+        raise ValueError(NO_VLLM)
+    # renamed in transformers 5: old and new names do the same
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
+    state = PartialState(cpu=recipe.backend.device == "cpu")
     client = Client(recipe.reward(run))
     client.check()
     scenario = recipe.scenario(run)

@@ -74,7 +74,8 @@ def overrides(recipe: Recipe, run: Run, out: Path, cards: int = 1) -> dict[str, 
         "actor_rollout_ref.model.enable_gradient_checkpointing": True,
         f"{actor}.optim.lr": policy.rate,
         f"{actor}.optim.weight_decay": 0.0,
-        f"{actor}.grad_clip": plan.clip_norm,
+        # `actor.grad_clip`, which is there too, is read by nothing in verl 0.9.1
+        f"{actor}.optim.clip_grad": plan.clip_norm,
         f"{actor}.ppo_mini_batch_size": plan.batch,
         f"{actor}.ppo_micro_batch_size_per_gpu": policy.micro_batch,
         # a sum over tokens, divided by one constant: TRL's dr_grpo
@@ -130,8 +131,11 @@ def _plain(value: Any) -> str:
     return f"'{text}'" if "/" in text else text
 
 
-def command(recipe: Recipe, run: Run, out: Path, cards: int = 1) -> str:
-    """Write the files of a run; return the commands that train, merge and evaluate it."""
+def command(recipe: Recipe, run: Run, out: Path, config: str, cards: int = 1) -> str:
+    """Write the files of a run; return the commands that train, merge and evaluate it.
+
+    `config` is what a command line calls the recipe.
+    """
     target = files(recipe, run, out)
     lines = ["python -m verl.trainer.main_ppo"]
     lines += [shlex.quote(x) for x in arguments(overrides(recipe, run, out, cards))]
@@ -141,12 +145,16 @@ def command(recipe: Recipe, run: Run, out: Path, cards: int = 1) -> str:
     return "\n".join(
         [
             " \\\n  ".join(lines),
-            f"python -m verl.model_merger merge --backend fsdp --local_dir {actor} "
-            f"--target_dir {merged}",
-            f"tea-stats recipe evaluate CONFIG --only {shlex.quote(run.name)} "
-            f"--out {out} --policy {policy}",
+            "python -m verl.model_merger merge --backend fsdp "
+            f"--local_dir {_quoted(actor)} --target_dir {_quoted(merged)}",
+            f"tea-stats recipe evaluate {shlex.quote(config)} --only {shlex.quote(run.name)} "
+            f"--out {_quoted(out)} --policy {_quoted(policy)}",
         ]
     )
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def collect(place: Folder) -> int:

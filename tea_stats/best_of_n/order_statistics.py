@@ -241,7 +241,10 @@ def gap_second_moments(law: ContinuousLaw, m: int, order: int = ORDER) -> Array:
     over_v = _binomial(gaps[:, None], m, u, p) @ weight
     products = np.zeros((m - 1, m - 1))
     for last in range(1, m):
-        below = (_kept_below if last < KEPT_DRAWS else _below)(law.breaks, order, last)
+        if last <= KEPT_DRAWS:
+            below = _kept_below(law.breaks, order, last)
+        else:
+            below = _with_one_more(below, u, p)
         products[:last, last - 1] = below @ over_v[last - 1]
     products = products + products.T
     _check_variance(law, products)
@@ -272,6 +275,18 @@ def _below(breaks: tuple[float, ...], order: int, n: int) -> Array:
 
 
 _kept_below = lru_cache(maxsize=KEPT_DRAWS)(_below)
+
+
+def _with_one_more(below: Array, u: Array, p: Array) -> Array:
+    """Return `_below` of n + 1 draws from that of n: the last draw lies below, or it does not.
+
+    All terms are positive, so that nothing cancels; it takes a tenth of the time of the logarithms.
+    """
+    more = np.empty((len(below) + 1, below.shape[1]))
+    np.multiply(below, u, out=more[1:])
+    more[0] = u * np.exp(len(below) * np.log(p))
+    more[:-1] += p * below
+    return more
 
 
 def _check_variance(law: ContinuousLaw, gaps: Array) -> None:

@@ -148,9 +148,11 @@ def batch_metrics(
     Returns
     -------
     dict
-        `tea_stats.BatchReport.metrics()`, each name after "auto_tea/".
+        `tea_stats.BatchReport.metrics()`, each name after "auto_tea/"; nothing for groups that
+        auto TEA does not take.
     """
-    if name != AutoTEA.name:
+    # an evaluation may draw one rollout of each prompt, which no advantage is made of
+    if name != AutoTEA.name or rewards.shape[-1] < lookup(name).min_accepted:
         return {}
     own = without_failures(rewards).detach().cpu()
     # in their own type, by whose rounding rewards are tied; NumPy has no bfloat16

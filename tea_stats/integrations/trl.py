@@ -11,7 +11,9 @@ Tested with TRL 1.16.0.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,6 +40,8 @@ from tea_stats.integrations.groups import (
 )
 
 TESTED = "1.16.0"
+#: of a checkpoint: `Memory.state_dict`
+MEMORY_FILE = "tea_stats_memory.json"
 
 
 class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
@@ -58,8 +62,8 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
         processes, so that the gradient's length does not depend on the unit of the rewards.
     memory : tea_stats.Memory, optional
         Groups of earlier steps that auto TEA learns from, for batches of few prompts; evaluations
-        are not learnt from. It is `trainer.memory` afterwards: write its `state_dict()` beside a
-        checkpoint, and give `Memory.from_state_dict(...)` to the trainer that resumes.
+        are not learnt from. It is `trainer.memory` afterwards. Each checkpoint has its state, in
+        `tea_stats_memory.json`; a training that resumes from a checkpoint goes on with it.
 
     Raises
     ------
@@ -205,6 +209,25 @@ class BestOfNTrainer(GRPOTrainer):  # type: ignore[misc]  # trl carries no types
         self._metrics[mode]["frac_rollouts_without_reward"].append(missing)
         self._metrics[mode]["frac_groups_left_out"].append(left_out.float().mean().item())
         return per_function
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write the memory, then the rest: a checkpoint that is whole has it."""
+        if self.memory is not None and self.args.should_save:
+            folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / MEMORY_FILE).write_text(json.dumps(self.memory.state_dict()), "utf-8")
+        super()._save_checkpoint(model, trial)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Let transformers resume from a checkpoint, and the memory with it."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.memory is None or checkpoint is None:
+            return
+        file = Path(checkpoint) / MEMORY_FILE
+        if file.exists():
+            self.memory.load_state_dict(json.loads(file.read_text("utf-8")))
+        else:
+            logger.warning("%s has no %s: the memory stays as it is", checkpoint, MEMORY_FILE)
 
     def _last_tokens(self) -> set[int]:
         """Return the tokens that end what is not truncated, by TRL's own rule."""
