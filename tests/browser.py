@@ -66,7 +66,8 @@ def visit(browser, address):
 
 def settle(browser):
     """Wait until the page has its width, and what follows from a new one is drawn."""
-    if browser.current_url == "about:blank":  # which phones show 980 pixels wide
+    # about:blank and the browser's own pages, which phones show 980 pixels wide
+    if not browser.current_url.startswith(("file:", "http")):
         return
     wide = f"return window.innerWidth === {browser.wide}"
     WebDriverWait(browser, 10).until(lambda page: page.execute_script(wide))
