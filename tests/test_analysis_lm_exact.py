@@ -95,6 +95,11 @@ def test_a_difference_at_every_step_size_with_enough_seeds_is_claimed():
     text = plain(lm_exact.verdict(made(), SCENARIO))
     assert "step size, max@m and TEA .25 are above RLOO and GRPO." in text and "∇" not in text
     assert plain(lm_exact.verdict(made(), SCENARIO, brief=True)) in text
+    pair = [("max@m", "TEA .25")]
+    text = plain(lm_exact._among_tails(made(), pair, list(ARMS)))
+    assert text == "Of 1 pairs of arms for best-of-N 1 are told apart; none is above max@m."
+    assert lm_exact._among_tails(made(), [("max@m", "RLOO")], list(ARMS)) == ""
+    assert plain(lm_exact.name("linear TEA, k ≥ 1")).startswith("linear TEA (k")
     (line, *_) = [x for x in lm_exact.rows(Only(made()))["apart"] if "TEA .25" in x]
     assert line.count(r"\num{+0.030 \pm 0.010} (0.020)") == 4
     assert plain(lm_exact.over_prompts(made())) == "4 of 4"

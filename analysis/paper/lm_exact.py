@@ -62,8 +62,9 @@ def _dash(cell: str) -> str:
 
 
 def name(label: str) -> str:
-    """Write the name of an arm."""
-    return ARMS.get(label) or latex.name(label)
+    """Write the name of an arm; what follows a comma is in brackets, for lists."""
+    first, comma, rest = label.partition(", ")
+    return ARMS.get(label) or latex.name(f"{first} ({rest})" if comma else label)
 
 
 def _settings(study: Exact) -> dict[str, str]:
@@ -178,13 +179,27 @@ def verdict(study: Exact, scenario: str, *, brief: bool = False) -> str:
     for (word, labels), others in said.items():
         are = "are" if len(labels) > 1 else "is"
         parts.append(f"{listed([*map(name, labels)])} {are} {word} {listed(others)}")
-    tails = [f"{name(a)} above {name(b)}" for a, b in found if not {a, b} & {*exact_tables.MEAN}]
     head = f"For {where}, in $V_{{{N}}}$ on held-out prompts at every step size"
     if not found:
         return f"{head}, no two of {count(len(ready))} arms are told apart."
-    among = f" Among the other arms: {listed(tails)}." if tails and not brief else ""
+    among = "" if brief else _among_tails(study, found, ready)
     first = "; ".join(parts) or "no arm is told apart from RLOO or GRPO"
     return f"{head}, {first}.{among}"
+
+
+def _among_tails(study: Exact, found: Sequence[tuple[str, str]], ready: Sequence[str]) -> str:
+    """Say how many pairs of arms for best-of-N are told apart, and which are below none."""
+    tails = [label for label in exact_tables.tails(study) if label in ready]
+    pairs = [(a, b) for a, b in found if {a, b} <= {*tails}]
+    if not pairs:
+        return ""
+    worse = {b for _, b in pairs}
+    best = [name(label) for label in tails if label not in worse]
+    every = len(tails) * (len(tails) - 1) // 2
+    return (
+        f" Of {count(every)} pairs of arms for best-of-$N$ {count(len(pairs))} are told apart; "
+        f"none is above {listed(best)}."
+    )
 
 
 def over_prompts(study: Exact) -> str:
