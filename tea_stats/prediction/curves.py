@@ -209,13 +209,15 @@ def predict(
         raise ValueError(f"N is {N}; give at most 2^53 = {LARGEST_N}")
     few = thresholds(log)
     repeats = evidence.repeats(log)
-    if repeats is not None and few is not None and repeats.copies == 1:
+    if repeats is not None and few is not None and not (repeats.by_text and repeats.copies > 1):
         repeats = None  # rewards of few values repeat, whatever the completions
     used = repeats.distinct if repeats is not None and repeats.copies > 1 else log
     options = _Options(budgets(N), alpha, level, target, prompt_intervals, extrapolation_error)
-    options = replace(options, top=evidence.ceiling(log) if few is None else float(few[-1]))
+    options = replace(options, top=_largest(log, few))
     fits, backtest, curves = _predicted(used, N, chosen, options, seed)
-    within_reach = evidence.reach(evidence.depth(used), few is not None)
+    within_reach = evidence.depth(used)
+    if few is None or len(few) > 1 or log.is_binary:  # one value tells nothing of others
+        within_reach = evidence.reach(within_reach, few is not None)
     if repeats is not None and repeats.copies == 1 and "stack" in curves:
         within_reach = min(
             within_reach, evidence.reach(evidence.depth(repeats.distinct), few_valued=False)
@@ -368,6 +370,14 @@ def _both(curve: Curve, repeats: Repeats, N: int, options: _Options, seed: int) 
         )
     }
     return replace(curve, value=(curve.value + other.value) / 2.0, **wider)
+
+
+def _largest(log: RewardLog, few: Array | None) -> float | None:
+    """Return the value that no reward exceeds, if the log shows one."""
+    if few is None:
+        return evidence.ceiling(log)
+    # failures alone are failures of a 0/1 reward: a success may still come
+    return 1.0 if log.is_binary else float(few[-1])
 
 
 def _cut(curve: Curve, reach: int) -> Curve:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tea_stats.reward_log import names as usual, reward_columns as columns
 from tea_stats.reward_log.chunks import Chunk
-from tea_stats.reward_log.errors import LogError
+from tea_stats.reward_log.errors import LogError, listing
 from tea_stats.reward_log.formats import FORMATS, Format
 from tea_stats.reward_log.reward_columns import Options
-from tea_stats.reward_log.values import condition
+from tea_stats.reward_log.values import condition, number
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,20 @@ def choose(chunk: Chunk, options: Options, files: int, format_name: str | None) 
         rewards, wide, counts = columns.recognised(chunk, known, options, notes)
     taken = {name for name, _ in rewards}
     prompt = _prompt(chunk, known, options, taken, files, wide)
-    if counts and not _one_row_each(chunk, prompt):
+    if counts and not _one_row_each(chunk, prompt) and _at_most_one(chunk, rewards[1][0]):
         counts, rewards = False, ((rewards[1][0], 1.0),)  # correct: 0 or 1 of each rollout
     if known is not None and known.name == "lm-eval samples" and "filter" in chunk.names:
         where += _first_filter(chunk, where, notes)
     taken |= set(prompt)
+    step = _step(chunk, known, options, taken)
+    rollout = _rollout(chunk, known, options, taken)
+    notes += _mixtures(chunk, prompt, step, {rollout, options.by, *(name for name, _ in where)})
     return Choice(
         format_name or (known.name if known else "counts of successes" if counts else ""),
         prompt,
         rewards,
-        _step(chunk, known, options, taken),
-        _rollout(chunk, known, options, taken),
+        step,
+        rollout,
         _completion(chunk, known, taken),
         tuple(where),
         wide,
@@ -118,6 +121,8 @@ def _prompt(
     if known is not None:
         if known.name == "lm-eval samples" and files > 1 and "doc_hash" in chunk.names:
             return (*known.prompt, "doc_hash")  # files of other tasks count their own documents
+        if known.name == "inspect_ai log" and files > 1 and "task" in chunk.names:
+            return ("task", *known.prompt)  # samples are numbered in each task
         if known.name == "prime-rl rollouts" and "task" in chunk.names:
             return ("task", *known.prompt)
         if chunk.root(known.prompt[0]) is not None:
@@ -145,6 +150,31 @@ def _one_row_each(chunk: Chunk, prompt: Sequence[str]) -> bool:
     if steps:
         rows = list(zip(rows, map(str, chunk.column(steps[0])), strict=True))
     return len(set(rows)) == len(rows)
+
+
+def _at_most_one(chunk: Chunk, name: str) -> bool:
+    cells = columns.present_cells(chunk, name)
+    return all((number(cell) or 0.0) <= 1.0 for cell in cells)
+
+
+def _mixtures(
+    chunk: Chunk, prompt: Sequence[str], step: str | None, known: set[str | None]
+) -> Iterator[str]:
+    """Yield what else rollouts of one prompt and step differ in: models, settings of sampling."""
+    if not prompt:
+        return
+    by = (*prompt, step) if step else prompt
+    groups = list(zip(*(map(str, chunk.column(name)) for name in by), strict=True))
+    for lower, name in columns.by_name(chunk).items():
+        if lower not in usual.POLICY or name in known or name in by:
+            continue
+        cells = [str(cell) for cell in chunk.column(name)]
+        values = list(dict.fromkeys(cells))
+        if len(values) > 1 and len(set(zip(groups, cells, strict=True))) > len(set(groups)):
+            yield (
+                f"prompts have rollouts of several values of {name} ({listing(values, 4)}), taken "
+                f"together (--by {name}, or --where '{name}={values[0]}')"
+            )
 
 
 def _axis(

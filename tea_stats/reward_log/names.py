@@ -6,7 +6,7 @@ PROMPT = (
     "prompt", "prompts", "prompt_id", "prompt_idx", "problem_id", "question_id", "task_id",
     "example_id", "doc_id", "instance_id", "query_id", "item_id", "problem", "question", "query",
     "instruction", "input", "inputs", "messages", "conversation", "task", "task_name", "uid",
-    "group_id", "group", "group_index", "name", "id", "key",
+    "group_id", "group", "group_index", "name", "id", "key", "prompt_token_ids", "prompt_ids",
 )  # fmt: skip
 REWARD = (
     "reward", "rewards", "total_reward", "reward_total", "final_reward", "reward_score",
@@ -55,7 +55,7 @@ ROLLOUTS = (
 TOTAL = ("total", "reward", "total_reward", "overall", "final", "sum", "score", "value")
 STEP = (
     "step", "global_step", "global_steps", "training_step", "train_step", "trainer_step",
-    "iteration", "iter", "policy_step", "_step", "trainer/global_step", "checkpoint",
+    "gen_step", "iteration", "iter", "policy_step", "_step", "trainer/global_step", "checkpoint",
     "checkpoint_step",
 )  # fmt: skip
 ROLLOUT = (
@@ -73,6 +73,12 @@ COMPLETION = (
 NO_ROLLOUT = {
     *STEP, *ROLLOUT, "index", "idx", "epoch", "seed", "id", "row", "n", "rank", "timestamp",
     "time", "level_0", "length", "tokens", "num_tokens", "cost",
+}  # fmt: skip
+#: what may differ between rollouts of one prompt that are not draws of one policy
+POLICY = {
+    "model", "model_name", "model_id", "model_path", "policy", "policy_name", "checkpoint_name",
+    "generator", "engine", "temperature", "top_p", "method", "algorithm", "variant", "split",
+    "epoch",
 }  # fmt: skip
 #: pairs of columns that count rollouts and those that succeeded
 COUNTS = (

@@ -14,13 +14,13 @@ from tea_stats.reward_log import readers
 from tea_stats.reward_log.choice import Choice, choose
 from tea_stats.reward_log.chunks import Chunk
 from tea_stats.reward_log.errors import LogError, listing
-from tea_stats.reward_log.formats import unfold
 from tea_stats.reward_log.gather import Gathered
 from tea_stats.reward_log.log import RewardLog
 from tea_stats.reward_log.reading import Reading
 from tea_stats.reward_log.reward_columns import Options
 from tea_stats.reward_log.selection import Rollouts, rollouts, select, step_number
 from tea_stats.reward_log.sources import Source, resolve
+from tea_stats.reward_log.unfolding import unfold
 from tea_stats.reward_log.values import Success
 
 Paths = str | Path | Sequence[str | Path]

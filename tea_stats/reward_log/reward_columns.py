@@ -11,7 +11,7 @@ from typing import Any
 from tea_stats.reward_log import names as usual
 from tea_stats.reward_log.chunks import Chunk
 from tea_stats.reward_log.errors import LogError, listing
-from tea_stats.reward_log.formats import Format, alternatives, numeric
+from tea_stats.reward_log.formats import Format, alternatives, numeric, trl_notes, trl_rewards
 from tea_stats.reward_log.values import number
 
 OTHERWISE = (
@@ -86,8 +86,8 @@ def recognised(
     """Return the columns of rewards, and whether they are rollouts, or counts."""
     if known is not None:
         named = (known.reward,) if isinstance(known.reward, str) else known.reward(chunk)
-        if len(named) > 1:
-            notes.append(f"the reward is the sum of {', '.join(named)}, as TRL's is by default")
+        if known.reward is trl_rewards:
+            notes.extend(trl_notes(chunk, named))
         elif len(others := alternatives(chunk, known)) > 1:
             notes.append(f"of {listing(others)} the first is the reward (--reward {others[1]})")
         return tuple((name, 1.0) for name in named), False, False
@@ -149,8 +149,9 @@ def held(chunk: Chunk, wanted: Sequence[str]) -> str | None:
 
 def _whole(chunk: Chunk, name: str) -> bool:
     cells = present_cells(chunk, name)
-    if chunk.is_text:
-        return bool(cells) and all(cell.strip().isdigit() for cell in cells)
+    if chunk.is_text:  # pandas writes 4.0 where another count is missing
+        digits = (cell.strip().removesuffix(".0") for cell in cells)
+        return bool(cells) and all(cell.isdigit() for cell in digits)
     return bool(cells) and all(
         isinstance(cell, int | float) and not isinstance(cell, bool) and cell == int(cell)
         for cell in cells
