@@ -45,8 +45,19 @@ class Coverage:
         """Return the share of single intervals whose coverage is within limits."""
         return f"{self.of(**key).between(*limits).mean():.0%}".replace("%", " %")
 
+    def logs(self, model: str) -> int:
+        """Return the number of logs in a cell."""
+        return int(self.cells.loc[self.cells["model"] == model, "reps"].max())
+
+    def recommended(self, inside: bool) -> pd.Series:
+        """Return the coverage of what is recommended, by law, where some method is made for it."""
+        made_for = self.cells.loc[self.cells["model"] == "inside", "law"].unique()
+        rows = self.cells[(self.cells["model"] == "recommended") & (self.cells["N"] != "band")]
+        rows = rows[rows["law"].isin(made_for) == inside]
+        return rows.groupby("law", sort=False)["coverage"].mean()
+
     def table(self, model: str) -> str:
-        """Return the table of the laws inside a method's model, or outside."""
+        """Return the table of the laws inside a method's model, outside, or the recommended."""
         rows = self.cells[self.cells["model"] == model]
         lines = []
         for (law, method, target), _ in rows.groupby(["law", "method", "target"], sort=False):
