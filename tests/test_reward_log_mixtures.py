@@ -206,3 +206,42 @@ def test_a_folder_with_a_log_and_its_copy_is_refused(tmp_path):
     lines(tmp_path / "other.jsonl", rows)
     (tmp_path / "run.csv").unlink()
     assert groups(reward_log.read(tmp_path)) == {"p": [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]}
+
+
+def test_models_of_several_files_are_named(tmp_path):
+    paths = [
+        lines(
+            tmp_path / f"{model}.jsonl",
+            [
+                {"instance_id": p, "model_name_or_path": model, "resolved": model == "a"}
+                for p in "pq"
+            ],
+        )
+        for model in "ab"
+    ]
+    log = reward_log.read(paths)
+    assert groups(log) == {"p": [0.0, 1.0], "q": [0.0, 1.0]}
+    assert "several values of model_name_or_path (a, b)" in noted(log)
+
+
+def test_summaries_of_a_row_are_no_rollouts(tmp_path):
+    table = {"problem": ["p", "q"], "r0": [0, 1], "r1": [1, 1], "mean": [0.5, 1.0], "std": [0.5, 0]}
+    pd.DataFrame(table).to_csv(tmp_path / "matrix.csv", index=False)
+    for wide in (True, False):
+        log = reward_log.read(tmp_path / "matrix.csv", wide=wide)
+        assert groups(log) == {"p": [0.0, 1.0], "q": [1.0, 1.0]}
+
+
+def test_names_of_evaluations_that_score_one_metric(tmp_path):
+    rows = [{"doc": {"id": p}, "metric": {"extractive_match": i % 2}} for p in "pq" for i in (0, 1)]
+    log = reward_log.read(lines(tmp_path / "details.jsonl", rows))
+    assert groups(log) == {"p": [0.0, 1.0], "q": [0.0, 1.0]}
+    assert log.reading.reward == "metric.extractive_match"
+    runs = [
+        lines(
+            tmp_path / f"output-rs{i}.jsonl",
+            [{"problem": p, "symbolic_correct": i > 0} for p in "pq"],
+        )
+        for i in range(3)
+    ]
+    assert groups(reward_log.read(runs)) == {"p": [0.0, 1.0, 1.0], "q": [0.0, 1.0, 1.0]}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tea_stats.reward_log import names as usual, reward_columns as columns
 from tea_stats.reward_log.chunks import Chunk
-from tea_stats.reward_log.errors import LogError, listing
+from tea_stats.reward_log.errors import LogError
 from tea_stats.reward_log.formats import FORMATS, Format
 from tea_stats.reward_log.reward_columns import Options
 from tea_stats.reward_log.values import condition, number
@@ -78,7 +78,6 @@ def choose(chunk: Chunk, options: Options, files: int, format_name: str | None) 
     taken |= set(prompt)
     step = _step(chunk, known, options, taken)
     rollout = _rollout(chunk, known, options, taken)
-    notes += _mixtures(chunk, prompt, step, {rollout, options.by, *(name for name, _ in where)})
     return Choice(
         format_name or (known.name if known else "counts of successes" if counts else ""),
         prompt,
@@ -155,26 +154,6 @@ def _one_row_each(chunk: Chunk, prompt: Sequence[str]) -> bool:
 def _at_most_one(chunk: Chunk, name: str) -> bool:
     cells = columns.present_cells(chunk, name)
     return all((number(cell) or 0.0) <= 1.0 for cell in cells)
-
-
-def _mixtures(
-    chunk: Chunk, prompt: Sequence[str], step: str | None, known: set[str | None]
-) -> Iterator[str]:
-    """Yield what else rollouts of one prompt and step differ in: models, settings of sampling."""
-    if not prompt:
-        return
-    by = (*prompt, step) if step else prompt
-    groups = list(zip(*(map(str, chunk.column(name)) for name in by), strict=True))
-    for lower, name in columns.by_name(chunk).items():
-        if lower not in usual.POLICY or name in known or name in by:
-            continue
-        cells = [str(cell) for cell in chunk.column(name)]
-        values = list(dict.fromkeys(cells))
-        if len(values) > 1 and len(set(zip(groups, cells, strict=True))) > len(set(groups)):
-            yield (
-                f"prompts have rollouts of several values of {name} ({listing(values, 4)}), taken "
-                f"together (--by {name}, or --where '{name}={values[0]}')"
-            )
 
 
 def _axis(

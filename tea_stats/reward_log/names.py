@@ -11,7 +11,8 @@ PROMPT = (
 REWARD = (
     "reward", "rewards", "total_reward", "reward_total", "final_reward", "reward_score",
     "reward_sum", "overall_reward", "score", "scores", "total_score", "final_score", "passed",
-    "correct", "is_correct", "success", "solved", "resolved", "pass", "acc", "accuracy",
+    "correct", "is_correct", "symbolic_correct", "judge_correct", "success", "solved", "resolved",
+    "pass", "acc", "accuracy",
     "exact_match", "return", "returns", "episode_reward", "grade", "graded_list", "plus_status",
     "base_status", "results", "correctness", "result", "outcome", "verdict", "rating", "status",
 )  # fmt: skip
@@ -72,13 +73,15 @@ COMPLETION = (
 #: numbers that are no rewards, where every column of numbers would be taken for rollouts
 NO_ROLLOUT = {
     *STEP, *ROLLOUT, "index", "idx", "epoch", "seed", "id", "row", "n", "rank", "timestamp",
-    "time", "level_0", "length", "tokens", "num_tokens", "cost",
+    "time", "level_0", "length", "tokens", "num_tokens", "cost", "mean", "std", "min", "max",
+    "median", "average", "avg", "sum", "total", "count", "var", "variance", "sem", "stderr",
+    "pass_rate", "success_rate", "solve_rate", "difficulty", "level", "year",
 }  # fmt: skip
 #: what may differ between rollouts of one prompt that are not draws of one policy
 POLICY = {
     "model", "model_name", "model_id", "model_path", "policy", "policy_name", "checkpoint_name",
     "generator", "engine", "temperature", "top_p", "method", "algorithm", "variant", "split",
-    "epoch",
+    "epoch", "model_name_or_path", "judge", "turn",
 }  # fmt: skip
 #: pairs of columns that count rollouts and those that succeeded
 COUNTS = (

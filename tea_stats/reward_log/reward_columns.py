@@ -103,6 +103,8 @@ def recognised(
     usable = [name for name in present if _holds_rewards(chunk, name)]
     if not usable and (inside := held(chunk, usual.REWARD)) and inside != options.prompt:
         usable = [inside]
+    if not usable and (only := _only_metric(chunk)) is not None:
+        usable = [only]
     if not usable:
         similar = [name for name in chunk.names if _called_reward(name) and numeric(chunk, name)]
         if len(similar) > 1:
@@ -144,6 +146,16 @@ def held(chunk: Chunk, wanted: Sequence[str]) -> str | None:
         for name in wanted:
             if name in keys:
                 return f"{lower[holder]}.{keys[name]}"
+    return None
+
+
+def _only_metric(chunk: Chunk) -> str | None:
+    """Return the path of the one number in a column of metrics by name, as lighteval has it."""
+    for name in ("metric", "metrics"):
+        cells = present_cells(chunk, name) if name in chunk.names else []
+        keys = {key for cell in cells if isinstance(cell, dict) for key in cell}
+        if len(keys) == 1 and numeric(chunk, f"{name}.{next(iter(keys))}"):
+            return f"{name}.{next(iter(keys))}"
     return None
 
 
