@@ -98,18 +98,27 @@ def logs(case: Case, P: int, m: int, rng: np.random.Generator) -> Iterator[tuple
 
 
 def coverage(
-    place: int, P: int, m: int, reps: int, seed: int, recommended: int = 0
+    place: int,
+    P: int,
+    m: int,
+    reps: int,
+    seed: int,
+    recommended: int = 0,
+    methods: tuple[str, ...] | None = None,
 ) -> pd.DataFrame:
     """Return a row for each method, target and N of one case, and one for all N ("band").
 
     The recommended curve is measured on the first `recommended` logs; it has no row where it has no
-    value.
+    value. `methods` are those to measure, all by default.
     """
     case = CASES[place]
+    names = [x for x in case.inside + case.outside if methods is None or x in methods]
     rng = np.random.default_rng([seed, place, P, m])
     intervals = []
-    for rep, (log, truth) in zip(range(reps), logs(case, P, m, rng), strict=False):
-        for method in case.inside + case.outside:
+    for rep, (log, truth) in zip(
+        range(reps if names else recommended), logs(case, P, m, rng), strict=False
+    ):
+        for method in names:
             fit = METHODS[method](log, GRID, 0.25)
             for target in TARGETS:
                 draws = fit.draws(target, DRAWS, rng)
@@ -160,16 +169,23 @@ def main(
     reps: Annotated[int, typer.Option(min=2, help="Logs per law and shape.")] = 200,
     recommended: Annotated[int, typer.Option(min=0, help="Of these, with the recommended.")] = 50,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Measure this one alone, or none; repeatable.")
+    ] = None,
 ) -> None:
     """Measure the coverage of every method on every law; what is finished already is kept."""
+    methods = None if not method else tuple(method)
     jobs = [(place, P, m) for place in range(len(CASES)) for P, m in SHAPES]
+    if methods is not None and not recommended:
+        jobs = [
+            job for job in jobs if set(methods) & {*CASES[job[0]].inside, *CASES[job[0]].outside}
+        ]
+    described = {"reps": reps, "recommended": recommended, "seed": seed, "methods": methods}
     tables = []
-    with manifests.run(
-        out, manifests.describe({"reps": reps, "recommended": recommended, "seed": seed})
-    ):
+    with manifests.run(out, manifests.describe(described)):
         for place, P, m in track(jobs, "coverage"):
             path = out / "jobs" / f"{store.slug(CASES[place].name)}-P{P}-m{m}.parquet"
-            numbers = (P, m, reps, seed, recommended)
+            numbers = (P, m, reps, seed, recommended, methods)
             job = store.digest([CASES[place].name, *numbers])
             tables.append(store.once(path, partial(coverage, place, *numbers), job=job))
         table = pd.concat(tables, ignore_index=True)
