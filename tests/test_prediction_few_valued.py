@@ -217,3 +217,18 @@ def test_draws_above_the_value_are_stretched_beyond_the_rollouts():
     # draws are cut off at 1, and those without the stretch were already
     np.testing.assert_allclose(own, np.minimum(expected, 1.0), rtol=1e-12)
     assert above[:, -1].any() and not StackedChances(log, grid, 0.25, allow=False).stretch.any()
+
+
+def test_intervals_contain_the_value_and_stay_within_the_rewards():
+    # nearly all is solved by N = 1024: a few laws with a share never solved pull the mean down
+    rewards = passed(prompts=32, m=64, a=5.0, b=20.0)
+    for shift in (0.0, -1.0):
+        curve, forecast = best(rewards + shift, prompt_intervals=True)
+        assert (curve.low <= curve.value).all() and (curve.value <= curve.high).all()
+        assert (curve.band_low <= curve.value).all() and curve.value[-1] < shift + 1.0
+    # the allowance of a single method reached far below the smallest reward
+    small = passed(prompts=8, m=16, a=5.0, b=20.0, seed=2)
+    for shift in (0.0, -1.0):
+        _, forecast = best(small + shift)
+        for curve in forecast.curves.values():
+            assert not (curve.low < shift).any() and not (curve.band_low < shift).any()

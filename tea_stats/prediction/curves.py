@@ -213,7 +213,8 @@ def predict(
         repeats = None  # rewards of few values repeat, whatever the completions
     used = repeats.distinct if repeats is not None and repeats.copies > 1 else log
     options = _Options(budgets(N), alpha, level, target, prompt_intervals, extrapolation_error)
-    options = replace(options, top=_largest(log, few))
+    least = -np.inf if few is None else 0.0 if log.is_binary else float(few[0])
+    options = replace(options, least=least, top=_largest(log, few))
     fits, backtest, curves = _predicted(used, N, chosen, options, seed)
     within_reach = evidence.depth(used)
     if few is None or len(few) > 1 or log.is_binary:  # one value tells nothing of others
@@ -250,6 +251,7 @@ class _Options:
     target: str
     prompt_intervals: bool
     extrapolation_error: bool
+    least: float = -np.inf
     top: float | None = None
 
 
@@ -325,10 +327,12 @@ def _curve(
         # the error of extrapolation grows with N: one draw of it moves the whole curve
         draws = draws + rng.standard_normal((DRAWS, 1)) * allowance
     (value, draws) = within(
-        (units.rewards(fit.average(options.target)), units.rewards(draws)), options.top
+        (units.rewards(fit.average(options.target)), units.rewards(draws)),
+        options.least,
+        options.top,
     )
-    low, high = bands.pointwise(draws, options.level)
-    band_low, band_high = bands.simultaneous(draws, options.level)
+    low, high = _around(value, bands.pointwise(draws, options.level))
+    band_low, band_high = _around(value, bands.simultaneous(draws, options.level))
     prompt_values, *ends = within(
         tuple(
             units.rewards(part)
@@ -337,6 +341,7 @@ def _curve(
                 *(fit.prompt_bounds(options.level, rng) if options.prompt_intervals else ()),
             )
         ),
+        options.least,
         options.top,
     )
     return Curve(
@@ -353,6 +358,16 @@ def _curve(
         prompt_low=ends[0] if ends else None,
         prompt_high=ends[1] if ends else None,
         details=MappingProxyType(fit.details),
+    )
+
+
+def _around(value: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return ends that contain the value, which next to a bound may lie outside quantiles."""
+    low, high = ends
+    unknown = np.isnan(value)
+    return (
+        np.where(unknown, low, np.minimum(low, value)),
+        np.where(unknown, high, np.maximum(high, value)),
     )
 
 
