@@ -45,9 +45,11 @@ class Coverage:
         """Return the share of single intervals whose coverage is within limits."""
         return f"{self.of(**key).between(*limits).mean():.0%}".replace("%", " %")
 
-    def logs(self, model: str) -> int:
+    def logs(self, model: str, method: str | None = None) -> int:
         """Return the number of logs in a cell."""
-        return int(self.cells.loc[self.cells["model"] == model, "reps"].max())
+        rows = self.cells[self.cells["model"] == model]
+        rows = rows if method is None else rows[rows["method"] == method]
+        return int(rows["reps"].max())
 
     def recommended(self, inside: bool) -> pd.Series:
         """Return the coverage of what is recommended, by law, where some method is made for it."""
