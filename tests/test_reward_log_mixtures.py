@@ -150,6 +150,10 @@ def test_samples_of_two_tasks_with_one_number_are_two(tmp_path, archive):
     expected = {"a / 1": ones, "a / 2": ones, "b / 1": zeros, "b / 2": zeros}
     assert groups(reward_log.read(paths)) == expected
     assert groups(reward_log.read(paths[0])) == {"1": ones, "2": ones}
+    again = tmp_path / ("again.eval" if archive else "again.json")
+    again.write_bytes(paths[0].read_bytes())
+    both = reward_log.read([paths[0], again])  # one task: its name tells nothing
+    assert set(groups(both)) == {"1", "2"}
 
 
 def test_counts_of_several_runs_add_up_and_models_are_named(tmp_path):

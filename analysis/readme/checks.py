@@ -51,10 +51,10 @@ class Coverage:
         rows = rows if method is None else rows[rows["method"] == method]
         return int(rows["reps"].max())
 
-    def recommended(self, inside: bool) -> pd.Series:
+    def recommended(self, inside: bool, model: str = "recommended") -> pd.Series:
         """Return the coverage of what is recommended, by law, where some method is made for it."""
         made_for = self.cells.loc[self.cells["model"] == "inside", "law"].unique()
-        rows = self.cells[(self.cells["model"] == "recommended") & (self.cells["N"] != "band")]
+        rows = self.cells[(self.cells["model"] == model) & (self.cells["N"] != "band")]
         rows = rows[rows["law"].isin(made_for) == inside]
         return rows.groupby("law", sort=False)["coverage"].mean()
 
