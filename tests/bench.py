@@ -22,6 +22,7 @@ import numpy as np
 import tea_stats
 from simulations.grid.schema import read_grid
 from tea_stats import Normal, best_of_n, monte_carlo
+from tea_stats.estimators import ties
 from tests.numpy_twin import measured, power_sums
 
 PAPER = read_grid(Path(__file__).parent.parent / "simulations" / "grids" / "paper.toml")
@@ -206,6 +207,21 @@ def batch_calls(pairs: int) -> list[Ratio]:
     ]
 
 
+def tie_check(pairs: int) -> list[Ratio]:
+    """Compare the search for rewards that are equal up to rounding with sorting them."""
+    rewards = np.random.default_rng(0).standard_normal((4096, 64))
+    ascending = np.sort(rewards, axis=-1)  # without a tie: nothing is changed in place
+    return [
+        pairwise(
+            "ties.merge(4096 × 64) / np.sort",
+            lambda: [ties.merge(ascending, ties.DOUBLE) for _ in range(100)],
+            lambda: [np.sort(rewards, axis=-1) for _ in range(100)],
+            "≤ 0.25",
+            pairs,
+        )
+    ]
+
+
 def import_time() -> str:
     """Time the import beyond NumPy, SciPy and Numba, in a fresh process."""
     code = (
@@ -240,7 +256,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the rows here")
     arguments = parser.parse_args()
     rows: list[Ratio] = []
-    for part in (drawing_and_tea, further_estimators, against_numpy, two_cores, batch_calls):
+    for part in (
+        drawing_and_tea,
+        further_estimators,
+        against_numpy,
+        two_cores,
+        batch_calls,
+        tie_check,
+    ):
         found = part(arguments.pairs)
         rows += found
         print(*found, sep="\n", flush=True)

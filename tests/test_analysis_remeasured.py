@@ -87,3 +87,36 @@ def test_rows_that_are_missing_are_noticed(folders):
     rows = pd.read_parquet(new / "table.parquet")
     with pytest.raises(read.ResultsError, match="measure the same laws"):
         remeasured.replaced(pd.read_parquet(old / "table.parquet"), rows.iloc[1:])
+
+
+def test_methods_of_some_logs_take_the_places_of_theirs(tmp_path):
+    configuration = {"seed": 1, "peers": {"x": 4}, "pools": {"names": ["a", "b"], "reps": 2}}
+    rows = [
+        {"log": log, "m": 8, "N": N, "method": method, "coverage": 0.5}
+        for log in ("a", "b")
+        for method in ("stack", "x")
+        for N in (64, 128)
+    ]
+    new = [{**r, "coverage": 0.75} for r in rows if r["log"] == "b" and r["method"] == "stack"]
+    part = {"seed": 1, "peers": {}, "pools": {"names": ["b"], "reps": 2}}
+    for folder, table, own in (("old", rows, configuration), ("new", new, part)):
+        (tmp_path / folder).mkdir()
+        pd.DataFrame(table).to_parquet(tmp_path / folder / "table.parquet")
+        manifest = {"configuration": own, "runs": [{"started": folder}]}
+        (tmp_path / folder / "manifest.json").write_text(json.dumps(manifest))
+    arguments = [str(tmp_path / "old"), str(tmp_path / "new")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    table = pd.read_parquet(tmp_path / "old" / "table.parquet")
+    fresh = (table["log"] == "b") & (table["method"] == "stack")
+    assert table["coverage"].tolist() == [0.75 if x else 0.5 for x in fresh] and fresh.sum() == 2
+    assert_frame_equal(table.drop(columns="coverage"), pd.DataFrame(rows).drop(columns="coverage"))
+    manifest = json.loads((tmp_path / "old" / "manifest.json").read_text())
+    assert manifest["configuration"] == configuration
+    assert [run["started"] for run in manifest["runs"]] == ["old", "new"]
+    other = {**part, "pools": {"names": ["b"], "reps": 3}}
+    (tmp_path / "new" / "manifest.json").write_text(
+        json.dumps({"configuration": other, "runs": []})
+    )
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1 and "configurations differ in pools.reps" in done.output

@@ -186,3 +186,12 @@ def test_two_rollouts_cannot_be_extrapolated():
     a, b = logs(m=2)
     with pytest.raises(ValueError, match="needs 4 rollouts of each prompt; one has 2"):
         compare(a, b, 64)
+
+
+def test_logs_of_one_reward_have_no_interval_without_width():
+    zeros = RewardLog.from_groups(np.zeros((32, 16)))
+    same = compare(zeros, zeros, 8)  # 0/1: as many prompts may differ as would not have shown
+    assert same.high == pytest.approx(1.0 - 0.05 ** (1 / 32)) and same.low == -same.high
+    for log, N in ((zeros, 128), (RewardLog.from_groups(np.full((32, 16), -1.0)), 8)):
+        with pytest.raises(ValueError, match="every reward of both logs is (0|-1)"):
+            compare(log, log, N)

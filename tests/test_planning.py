@@ -208,3 +208,10 @@ def test_bad_replications_are_named(arguments, message):
         replications(*arguments, error=0.1)
     with pytest.raises(ValueError, match="error is 0.0"):
         replications(1.0, 0.1, 10, error=0.0)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_pilot_of_one_reward_is_refused(value):
+    pilot = RewardLog.from_groups(np.full((16, 8), value))
+    with pytest.raises(ValueError, match=f"every reward of the pilot is {value:g}"):
+        plan(pilot, 4, half_width=0.1)

@@ -11,6 +11,7 @@ from tea_stats import prediction
 from tea_stats.command_line import app
 from tea_stats.prediction import METHODS
 from tea_stats.prediction.few_valued import thresholds
+from tea_stats.prediction.stack import StackedChances
 from tea_stats.prediction.success_laws import BETA, LOGIT_NORMAL, posterior
 from tea_stats.reward_log import RewardLog
 
@@ -69,7 +70,9 @@ def test_few_values_are_counted_and_continuous_rewards_are_not():
     assert thresholds(RewardLog.from_groups([[0.1, 0.5, 0.9] * 3])) is None
     assert thresholds(RewardLog.from_groups([[1.0, -1.0]])).tolist() == [-1.0, 1.0]
     tied, _ = best(np.full((3, 8), 2.0), 256)
-    assert (tied.value == 2.0).all() and (tied.high == 2.0).all()
+    within = tied.grid <= 8
+    assert (tied.value[within] == 2.0).all() and (tied.high[within] == 2.0).all()
+    assert np.isnan(tied.high[~within]).all()  # nothing tells of other values
 
 
 @pytest.mark.parametrize(("mu", "sigma"), [(-3.0, 0.3), (0.5, 2.0), (-9.0, 4.0)])
@@ -174,3 +177,58 @@ def test_few_rollouts_or_one_value_have_no_such_error():
     for rewards in (passed(m=4), np.ones((6, 16))):
         curve, _ = best(rewards, N=16, target="these_prompts")
         assert not curve.allowance.any()
+
+
+# --- one value, and chances that no law is fitted to ----------------------------------------------
+
+
+def test_failures_alone_leave_room_for_a_success():
+    """Of 140 × 32 rollouts none passed; chances below 3/4480 would hardly have shown."""
+    curve, forecast = best(np.zeros((140, 32)), N=1000, target="these_prompts")
+    assert 0.0 < curve.value[-1] < curve.high[-1] and curve.low[-1] < 0.01
+    assert 0.1 < curve.high[-1] < 1.0 - (1.0 - 3.0 / 4480) ** 1000 + 0.05
+    assert forecast.notes == ("every reward is 0: nothing tells how often others occur",)
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.5])
+def test_one_value_that_is_no_failure_is_not_extrapolated(value):
+    curve, forecast = best(np.full((8, 16), value), N=64)
+    assert np.isnan(curve.high[-1]) and "every reward is" in forecast.reason
+    assert curve.value[0] == value  # within the rollouts it is what it is
+
+
+def test_a_single_prompt_of_failures_is_no_copy():
+    _, forecast = best(np.zeros((1, 16)), N=64)
+    assert "counted once" not in " ".join(forecast.notes)
+
+
+def test_draws_above_the_value_are_stretched_beyond_the_rollouts():
+    rewards, M = passed(prompts=40, m=32), 32
+    grid = np.array([16, M, 2 * M, 4 * M, 1000])
+    log = RewardLog.from_groups(rewards)
+    stack = StackedChances(log, grid, 0.25)
+    assert stack.stretch == pytest.approx([0.0, 0.0, 0.15, 0.3, 0.3])
+    plain = StackedChances(log, grid, 0.25)
+    plain.stretch = np.zeros(len(grid))
+    own, without = (x.draws("these_prompts", 500, np.random.default_rng(1)) for x in (stack, plain))
+    centre = stack.average("these_prompts")
+    above = without > centre
+    expected = np.where(above, centre + (1.0 + stack.stretch) * (without - centre), without)
+    # draws are cut off at 1, and those without the stretch were already
+    np.testing.assert_allclose(own, np.minimum(expected, 1.0), rtol=1e-12)
+    assert above[:, -1].any() and not StackedChances(log, grid, 0.25, allow=False).stretch.any()
+
+
+def test_intervals_contain_the_value_and_stay_within_the_rewards():
+    # nearly all is solved by N = 1024: a few laws with a share never solved pull the mean down
+    rewards = passed(prompts=32, m=64, a=5.0, b=20.0)
+    for shift in (0.0, -1.0):
+        curve, forecast = best(rewards + shift, prompt_intervals=True)
+        assert (curve.low <= curve.value).all() and (curve.value <= curve.high).all()
+        assert (curve.band_low <= curve.value).all() and curve.value[-1] < shift + 1.0
+    # the allowance of a single method reached far below the smallest reward
+    small = passed(prompts=8, m=16, a=5.0, b=20.0, seed=2)
+    for shift in (0.0, -1.0):
+        _, forecast = best(small + shift)
+        for curve in forecast.curves.values():
+            assert not (curve.low < shift).any() and not (curve.band_low < shift).any()

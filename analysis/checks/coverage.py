@@ -21,13 +21,16 @@ COLUMNS = ["law", "method", "target", "model", "N", "coverage", "coverage_mcse"]
 
 
 def tables(results: pd.DataFrame) -> Iterator[Table | str]:
-    """Yield a headline and a table for the laws inside and outside each method's model."""
+    """Yield a headline and a table for laws inside and outside a method's model, and the stack."""
     for model, own in results.groupby("model"):
         points = own[own["N"] != "band"]
         inside = points["coverage"].between(*RANGE).mean()
         mcse = (points["coverage_mcse"] ** 2).mean() ** 0.5
+        what = (
+            "what is recommended" if model == "recommended" else f"laws {model} the method's model"
+        )
         yield (
-            f"laws {model} the method's model: {len(points)} intervals, on average "
+            f"{what}: {len(points)} intervals, on average "
             f"{points['coverage'].mean():.3f}; {inside:.0%} of them in {RANGE[0]:g} to "
             f"{RANGE[1]:g} (each ± {mcse:.3f})"
         )

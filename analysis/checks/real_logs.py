@@ -97,6 +97,10 @@ class RealLogs:
         share = {x: self.over("recommended", log=x, N=N)["coverage"] for x in self.logs("0/1")}
         return [name for name, coverage in share.items() if coverage < bound]
 
+    def overall(self, N: int) -> float:
+        """Return the share of splits of all models in which pass@N is covered."""
+        return float(self.over("recommended", kind="0/1", N=N)["coverage"])
+
     def inside(self) -> tuple[float, float, float]:
         """Return mean, least and most coverage over the laws that some method is made for."""
         names = [

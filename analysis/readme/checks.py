@@ -45,8 +45,21 @@ class Coverage:
         """Return the share of single intervals whose coverage is within limits."""
         return f"{self.of(**key).between(*limits).mean():.0%}".replace("%", " %")
 
+    def logs(self, model: str, method: str | None = None) -> int:
+        """Return the number of logs in a cell."""
+        rows = self.cells[self.cells["model"] == model]
+        rows = rows if method is None else rows[rows["method"] == method]
+        return int(rows["reps"].max())
+
+    def recommended(self, inside: bool, model: str = "recommended") -> pd.Series:
+        """Return the coverage of what is recommended, by law, where some method is made for it."""
+        made_for = self.cells.loc[self.cells["model"] == "inside", "law"].unique()
+        rows = self.cells[(self.cells["model"] == model) & (self.cells["N"] != "band")]
+        rows = rows[rows["law"].isin(made_for) == inside]
+        return rows.groupby("law", sort=False)["coverage"].mean()
+
     def table(self, model: str) -> str:
-        """Return the table of the laws inside a method's model, or outside."""
+        """Return the table of the laws inside a method's model, outside, or the recommended."""
         rows = self.cells[self.cells["model"] == model]
         lines = []
         for (law, method, target), _ in rows.groupby(["law", "method", "target"], sort=False):

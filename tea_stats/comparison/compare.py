@@ -168,6 +168,7 @@ def compare(
         )
     name = usual_method(pairs.a, pairs.b, N) if method is None else method
     _check_method(name, pairs, N)
+    _not_all_equal(pairs, N)
     rng = np.random.default_rng(as_seed("seed", seed))
     by = unit(pairs.a, pairs.b)
     inner = replace(pairs, a=divided(pairs.a, by), b=divided(pairs.b, by))
@@ -220,9 +221,26 @@ def _half_width(found: Difference, level: float) -> float:
 
 def _none_differs(pairs: Pairs, level: float) -> float:
     """Return the range of the rewards times the largest share of prompts that may differ."""
-    both = np.concatenate([pairs.a.rewards, pairs.b.rewards])
     share = 1.0 - (1.0 - level) ** (1.0 / min(len(pairs.a), len(pairs.b)))
-    return float(np.ptp(both)) * share
+    return _range(pairs) * share
+
+
+def _range(pairs: Pairs) -> float:
+    """Return how far two rewards can lie apart: 1 for 0/1 rewards, else as far as in the logs."""
+    binary = pairs.a.is_binary and pairs.b.is_binary
+    return 1.0 if binary else float(np.ptp(np.concatenate([pairs.a.rewards, pairs.b.rewards])))
+
+
+def _not_all_equal(pairs: Pairs, N: int) -> None:
+    """Refuse logs of one reward, where nothing tells how far apart others are, or how rare."""
+    value = pairs.a.rewards[0]
+    equal = (pairs.a.rewards == value).all() and (pairs.b.rewards == value).all()
+    have = min(pairs.a.sizes.min(), pairs.b.sizes.min())
+    if equal and (_range(pairs) == 0.0 or have < N):
+        raise ValueError(
+            f"every reward of both logs is {value:g}, which tells nothing of a best of {N}; draw "
+            "more rollouts, or give logs whose rewards differ"
+        )
 
 
 def _check_method(method: str, pairs: Pairs, N: int) -> None:

@@ -190,6 +190,12 @@ def plan(
                 "the same labels (--prompt)"
             )
         first, second = pairs.a, pairs.b
+    pilots = [first] if second is None else [first, second]
+    if all((log.rewards == pilot.rewards[0]).all() for log in pilots):
+        raise ValueError(
+            f"every reward of the pilot is {pilot.rewards[0]:g}, which tells nothing of how they "
+            "vary; give a pilot whose rewards differ"
+        )
     by = unit(first) if second is None else unit(first, second)
     first = divided(first, by)
     second = None if second is None else divided(second, by)

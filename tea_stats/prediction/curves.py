@@ -209,13 +209,16 @@ def predict(
         raise ValueError(f"N is {N}; give at most 2^53 = {LARGEST_N}")
     few = thresholds(log)
     repeats = evidence.repeats(log)
-    if repeats is not None and few is not None and repeats.copies == 1:
+    if repeats is not None and few is not None and not (repeats.by_text and repeats.copies > 1):
         repeats = None  # rewards of few values repeat, whatever the completions
     used = repeats.distinct if repeats is not None and repeats.copies > 1 else log
     options = _Options(budgets(N), alpha, level, target, prompt_intervals, extrapolation_error)
-    options = replace(options, top=evidence.ceiling(log) if few is None else float(few[-1]))
+    least = -np.inf if few is None else 0.0 if log.is_binary else float(few[0])
+    options = replace(options, least=least, top=_largest(log, few))
     fits, backtest, curves = _predicted(used, N, chosen, options, seed)
-    within_reach = evidence.reach(evidence.depth(used), few is not None)
+    within_reach = evidence.depth(used)
+    if few is None or len(few) > 1 or log.is_binary:  # one value tells nothing of others
+        within_reach = evidence.reach(within_reach, few is not None)
     if repeats is not None and repeats.copies == 1 and "stack" in curves:
         within_reach = min(
             within_reach, evidence.reach(evidence.depth(repeats.distinct), few_valued=False)
@@ -248,6 +251,7 @@ class _Options:
     target: str
     prompt_intervals: bool
     extrapolation_error: bool
+    least: float = -np.inf
     top: float | None = None
 
 
@@ -323,10 +327,12 @@ def _curve(
         # the error of extrapolation grows with N: one draw of it moves the whole curve
         draws = draws + rng.standard_normal((DRAWS, 1)) * allowance
     (value, draws) = within(
-        (units.rewards(fit.average(options.target)), units.rewards(draws)), options.top
+        (units.rewards(fit.average(options.target)), units.rewards(draws)),
+        options.least,
+        options.top,
     )
-    low, high = bands.pointwise(draws, options.level)
-    band_low, band_high = bands.simultaneous(draws, options.level)
+    low, high = _around(value, bands.pointwise(draws, options.level))
+    band_low, band_high = _around(value, bands.simultaneous(draws, options.level))
     prompt_values, *ends = within(
         tuple(
             units.rewards(part)
@@ -335,6 +341,7 @@ def _curve(
                 *(fit.prompt_bounds(options.level, rng) if options.prompt_intervals else ()),
             )
         ),
+        options.least,
         options.top,
     )
     return Curve(
@@ -354,6 +361,16 @@ def _curve(
     )
 
 
+def _around(value: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return ends that contain the value, which next to a bound may lie outside quantiles."""
+    low, high = ends
+    unknown = np.isnan(value)
+    return (
+        np.where(unknown, low, np.minimum(low, value)),
+        np.where(unknown, high, np.maximum(high, value)),
+    )
+
+
 def _both(curve: Curve, repeats: Repeats, N: int, options: _Options, seed: int) -> Curve:
     """Return a curve that holds whether repeats are the policy's own or copies of rows."""
     _, _, curves = _predicted(repeats.distinct, N, ("stack",), options, seed)
@@ -368,6 +385,14 @@ def _both(curve: Curve, repeats: Repeats, N: int, options: _Options, seed: int) 
         )
     }
     return replace(curve, value=(curve.value + other.value) / 2.0, **wider)
+
+
+def _largest(log: RewardLog, few: Array | None) -> float | None:
+    """Return the value that no reward exceeds, if the log shows one."""
+    if few is None:
+        return evidence.ceiling(log)
+    # failures alone are failures of a 0/1 reward: a success may still come
+    return 1.0 if log.is_binary else float(few[-1])
 
 
 def _cut(curve: Curve, reach: int) -> Curve:

@@ -74,6 +74,7 @@ class Units:
         return {name: self.sizes(size) for name, size in sizes.items()}
 
 
-def within(values: tuple[Array, ...], top: float | None) -> tuple[Array, ...]:
-    """Return curves cut off at a ceiling, NaN staying."""
-    return values if top is None else tuple(np.minimum(value, top) for value in values)
+def within(values: tuple[Array, ...], least: float, top: float | None) -> tuple[Array, ...]:
+    """Return curves cut off at the least value there is and at a ceiling, NaN staying."""
+    above = (np.maximum(value, least) for value in values)
+    return tuple(above if top is None else (np.minimum(value, top) for value in above))

@@ -82,19 +82,25 @@ def notes(
 ) -> Iterator[str]:
     """Yield caveats about the log: few values, ceilings, repeats, prompts left out."""
     values = thresholds(log)
+    constant = values is not None and len(values) == 1
     if values is not None and len(values) > 1 and not log.is_binary:
         yield (
             f"the rewards take {len(values)} values, {values[0]:g} to {values[-1]:g}: predicted "
             f"threshold by threshold, never above {values[-1]:g}"
         )
-    if values is not None and len(values) == 1:
+    if values is not None and constant:
         yield f"every reward is {values[0]:g}: nothing tells how often others occur"
     if values is None and top is not None:
         yield (
             f"{(log.rewards == top).mean():.0%} of the rewards are {top:g}, the largest: taken for "
             "a ceiling that best-of-N cannot exceed"
         )
-    if top is not None and N > 1 and (done := evidence.at_ceiling(log, top)) > len(log) / 2:
+    if (
+        top is not None
+        and N > 1
+        and not constant
+        and (done := evidence.at_ceiling(log, top)) > len(log) / 2
+    ):
         yield f"{done:,} of {len(log):,} prompts reach {top:g} already: more rollouts add little"
     if repeats is not None:
         yield _repeated(repeats)
@@ -107,7 +113,10 @@ def notes(
 
 
 def _beyond(log: RewardLog, N: int, reach: int) -> str:
-    few, M = thresholds(log) is not None, evidence.depth(log)
+    values, M = thresholds(log), evidence.depth(log)
+    few = values is not None
+    if values is not None and len(values) == 1 and not log.is_binary:
+        return f"{BEYOND}: every reward is {values[0]:g}, and nothing tells what others there are"
     needed = next(M for M in 2 ** np.arange(64) if evidence.reach(int(M), few) >= N)
     return (
         f"{BEYOND}: {M} rollouts a prompt cannot be backtested; N = {N:,} needs {needed:,}"

@@ -10,7 +10,7 @@ from tea_stats.reward_log.chunks import Chunk
 from tea_stats.reward_log.errors import LogError
 from tea_stats.reward_log.formats import FORMATS, Format
 from tea_stats.reward_log.reward_columns import Options
-from tea_stats.reward_log.values import condition
+from tea_stats.reward_log.values import condition, number
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,19 @@ def choose(chunk: Chunk, options: Options, files: int, format_name: str | None) 
         rewards, wide, counts = columns.recognised(chunk, known, options, notes)
     taken = {name for name, _ in rewards}
     prompt = _prompt(chunk, known, options, taken, files, wide)
-    if counts and not _one_row_each(chunk, prompt):
+    if counts and not _one_row_each(chunk, prompt) and _at_most_one(chunk, rewards[1][0]):
         counts, rewards = False, ((rewards[1][0], 1.0),)  # correct: 0 or 1 of each rollout
     if known is not None and known.name == "lm-eval samples" and "filter" in chunk.names:
         where += _first_filter(chunk, where, notes)
     taken |= set(prompt)
+    step = _step(chunk, known, options, taken)
+    rollout = _rollout(chunk, known, options, taken)
     return Choice(
         format_name or (known.name if known else "counts of successes" if counts else ""),
         prompt,
         rewards,
-        _step(chunk, known, options, taken),
-        _rollout(chunk, known, options, taken),
+        step,
+        rollout,
         _completion(chunk, known, taken),
         tuple(where),
         wide,
@@ -118,6 +120,8 @@ def _prompt(
     if known is not None:
         if known.name == "lm-eval samples" and files > 1 and "doc_hash" in chunk.names:
             return (*known.prompt, "doc_hash")  # files of other tasks count their own documents
+        if known.name == "inspect_ai log" and files > 1 and "task" in chunk.names:
+            return ("task", *known.prompt)  # samples are numbered in each task
         if known.name == "prime-rl rollouts" and "task" in chunk.names:
             return ("task", *known.prompt)
         if chunk.root(known.prompt[0]) is not None:
@@ -145,6 +149,11 @@ def _one_row_each(chunk: Chunk, prompt: Sequence[str]) -> bool:
     if steps:
         rows = list(zip(rows, map(str, chunk.column(steps[0])), strict=True))
     return len(set(rows)) == len(rows)
+
+
+def _at_most_one(chunk: Chunk, name: str) -> bool:
+    cells = columns.present_cells(chunk, name)
+    return all((number(cell) or 0.0) <= 1.0 for cell in cells)
 
 
 def _axis(

@@ -37,7 +37,8 @@ class Chunk:
         is_text: bool = False,
         decimal_comma: bool = False,
     ) -> None:
-        self.file, self._names, self._get = file, names, get
+        self.file, self._names = file, names
+        self._get = functools.cache(get)  # columns are looked at more than once
         self.places, self.unit = places, unit
         self.is_text, self.decimal_comma = is_text, decimal_comma
 

@@ -88,7 +88,7 @@ def rows(value: Any, depth: int = 0) -> list[Record] | None:
         if isinstance(inner, dict | list):
             found = rows(inner, depth + 1)
             if found:
-                return found
+                return with_task(found, value)
     entries = list(value.values())
     if not entries:
         return []
@@ -97,6 +97,15 @@ def rows(value: Any, depth: int = 0) -> list[Record] | None:
     if all(isinstance(entry, list) for entry in entries):
         return _of_lists(value)
     return [value]
+
+
+def with_task(records: list[Record], log: Any) -> list[Record]:
+    """Return samples of an inspect_ai log with the task and the model that its head names."""
+    head = log.get("eval") if isinstance(log, dict) else None
+    if not isinstance(head, dict) or not isinstance(head.get("task"), str):
+        return records
+    own = {name: head[name] for name in ("task", "model") if isinstance(head.get(name), str)}
+    return [own | record for record in records]
 
 
 def _of_list(value: list[Any]) -> list[Record] | None:

@@ -6,12 +6,13 @@ PROMPT = (
     "prompt", "prompts", "prompt_id", "prompt_idx", "problem_id", "question_id", "task_id",
     "example_id", "doc_id", "instance_id", "query_id", "item_id", "problem", "question", "query",
     "instruction", "input", "inputs", "messages", "conversation", "task", "task_name", "uid",
-    "group_id", "group", "group_index", "name", "id", "key",
+    "group_id", "group", "group_index", "name", "id", "key", "prompt_token_ids", "prompt_ids",
 )  # fmt: skip
 REWARD = (
     "reward", "rewards", "total_reward", "reward_total", "final_reward", "reward_score",
     "reward_sum", "overall_reward", "score", "scores", "total_score", "final_score", "passed",
-    "correct", "is_correct", "success", "solved", "resolved", "pass", "acc", "accuracy",
+    "correct", "is_correct", "symbolic_correct", "judge_correct", "success", "solved", "resolved",
+    "pass", "acc", "accuracy",
     "exact_match", "return", "returns", "episode_reward", "grade", "graded_list", "plus_status",
     "base_status", "results", "correctness", "result", "outcome", "verdict", "rating", "status",
 )  # fmt: skip
@@ -55,7 +56,7 @@ ROLLOUTS = (
 TOTAL = ("total", "reward", "total_reward", "overall", "final", "sum", "score", "value")
 STEP = (
     "step", "global_step", "global_steps", "training_step", "train_step", "trainer_step",
-    "iteration", "iter", "policy_step", "_step", "trainer/global_step", "checkpoint",
+    "gen_step", "iteration", "iter", "policy_step", "_step", "trainer/global_step", "checkpoint",
     "checkpoint_step",
 )  # fmt: skip
 ROLLOUT = (
@@ -72,7 +73,15 @@ COMPLETION = (
 #: numbers that are no rewards, where every column of numbers would be taken for rollouts
 NO_ROLLOUT = {
     *STEP, *ROLLOUT, "index", "idx", "epoch", "seed", "id", "row", "n", "rank", "timestamp",
-    "time", "level_0", "length", "tokens", "num_tokens", "cost",
+    "time", "level_0", "length", "tokens", "num_tokens", "cost", "mean", "std", "min", "max",
+    "median", "average", "avg", "sum", "total", "count", "var", "variance", "sem", "stderr",
+    "pass_rate", "success_rate", "solve_rate", "difficulty", "level", "year",
+}  # fmt: skip
+#: what may differ between rollouts of one prompt that are not draws of one policy
+POLICY = {
+    "model", "model_name", "model_id", "model_path", "policy", "policy_name", "checkpoint_name",
+    "generator", "engine", "temperature", "top_p", "method", "algorithm", "variant", "split",
+    "epoch", "model_name_or_path", "judge", "turn",
 }  # fmt: skip
 #: pairs of columns that count rollouts and those that succeeded
 COUNTS = (

@@ -6,6 +6,7 @@ import gc
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from tea_stats.reward_log import readers
 from tea_stats.reward_log.choice import Choice, choose
 from tea_stats.reward_log.chunks import Chunk
 from tea_stats.reward_log.errors import LogError, listing
-from tea_stats.reward_log.formats import unfold
 from tea_stats.reward_log.gather import Gathered
 from tea_stats.reward_log.log import RewardLog
+from tea_stats.reward_log.mixtures import Mixtures
 from tea_stats.reward_log.reading import Reading
 from tea_stats.reward_log.reward_columns import Options
 from tea_stats.reward_log.selection import Rollouts, rollouts, select, step_number
 from tea_stats.reward_log.sources import Source, resolve
+from tea_stats.reward_log.unfolding import unfold
 from tea_stats.reward_log.values import Success
 
 Paths = str | Path | Sequence[str | Path]
@@ -186,9 +188,12 @@ def _gathered(
                     choice = choose(chunk, options, len(sources), format_name)
                     _sensible(choice, condition, success)
                     gathered = Gathered(choice, condition, drop_missing)
+                    mixtures = Mixtures(choice, by)
                     names = chunk.names
                 elif fresh:
                     _same_columns(chunk, gathered.choice, sources[0].name)
+                if fresh:
+                    mixtures.add(chunk)
                 fresh = False
                 gathered.add(chunk, file_step if gathered.choice.step is None else None)
     file = sources[0].name if len(sources) == 1 else f"{sources[0].name} … {sources[-1].name}"
@@ -199,6 +204,7 @@ def _gathered(
     if not any(map(len, gathered.rewards)):
         raise LogError(f"{file} has no reward that is a finite number; repair the file")
     found = rollouts(gathered, explicit=options.rollout is not None)
+    found = replace(found, notes=(*found.notes, *mixtures.notes()))
     return found, _reading(gathered, choice, sources, kinds, names, condition), file
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tea_stats.reward_log import names as usual
 from tea_stats.reward_log.chunks import Chunk
 from tea_stats.reward_log.errors import LogError, listing
-from tea_stats.reward_log.formats import Format, alternatives, numeric
+from tea_stats.reward_log.formats import Format, alternatives, numeric, trl_notes, trl_rewards
 from tea_stats.reward_log.values import number
 
 OTHERWISE = (
@@ -86,8 +86,8 @@ def recognised(
     """Return the columns of rewards, and whether they are rollouts, or counts."""
     if known is not None:
         named = (known.reward,) if isinstance(known.reward, str) else known.reward(chunk)
-        if len(named) > 1:
-            notes.append(f"the reward is the sum of {', '.join(named)}, as TRL's is by default")
+        if known.reward is trl_rewards:
+            notes.extend(trl_notes(chunk, named))
         elif len(others := alternatives(chunk, known)) > 1:
             notes.append(f"of {listing(others)} the first is the reward (--reward {others[1]})")
         return tuple((name, 1.0) for name in named), False, False
@@ -103,6 +103,8 @@ def recognised(
     usable = [name for name in present if _holds_rewards(chunk, name)]
     if not usable and (inside := held(chunk, usual.REWARD)) and inside != options.prompt:
         usable = [inside]
+    if not usable and (only := _only_metric(chunk)) is not None:
+        usable = [only]
     if not usable:
         similar = [name for name in chunk.names if _called_reward(name) and numeric(chunk, name)]
         if len(similar) > 1:
@@ -147,10 +149,21 @@ def held(chunk: Chunk, wanted: Sequence[str]) -> str | None:
     return None
 
 
+def _only_metric(chunk: Chunk) -> str | None:
+    """Return the path of the one number in a column of metrics by name, as lighteval has it."""
+    for name in ("metric", "metrics"):
+        cells = present_cells(chunk, name) if name in chunk.names else []
+        keys = {key for cell in cells if isinstance(cell, dict) for key in cell}
+        if len(keys) == 1 and numeric(chunk, f"{name}.{next(iter(keys))}"):
+            return f"{name}.{next(iter(keys))}"
+    return None
+
+
 def _whole(chunk: Chunk, name: str) -> bool:
     cells = present_cells(chunk, name)
-    if chunk.is_text:
-        return bool(cells) and all(cell.strip().isdigit() for cell in cells)
+    if chunk.is_text:  # pandas writes 4.0 where another count is missing
+        digits = (cell.strip().removesuffix(".0") for cell in cells)
+        return bool(cells) and all(cell.isdigit() for cell in digits)
     return bool(cells) and all(
         isinstance(cell, int | float) and not isinstance(cell, bool) and cell == int(cell)
         for cell in cells

@@ -81,8 +81,18 @@ def rollouts(gathered: Gathered, explicit: bool) -> Rollouts:
         texts = None if texts is None else texts[kept]
     if gathered.filled:
         notes.append(f"{gathered.filled:,} missing parts of sums count as 0")
-    labels = [shown(key) for key in gathered.prompts]
+    labels = _labels(gathered)
     return Rollouts(codes, steps, rewards, texts, labels, order, repeated, tuple(notes))
+
+
+def _labels(gathered: Gathered) -> list[Hashable]:
+    """Return the labels of prompts; a task that all samples of an evaluation share is no part."""
+    keys: list[Any] = list(gathered.prompts)
+    if gathered.choice.format == "inspect_ai log" and len(gathered.choice.prompt) == 2:
+        parts = [key[2] for key in keys]
+        if len({task for task, _ in parts}) == 1:
+            return [shown(sample) for _, sample in parts]
+    return [shown(key) for key in keys]
 
 
 def _step_key(step: Any) -> tuple[bool, float, Any]:

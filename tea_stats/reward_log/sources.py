@@ -181,7 +181,22 @@ def _folder(folder: Path) -> list[str]:
             f"{folder} is a folder without a file whose name ends in {', '.join(SUFFIXES)}, or "
             f"one of these and {', '.join(COMPRESSIONS)}; name the files (a glob will do)"
         )
+    _no_copies(folder, samples or data)
     return sorted(samples or data, key=natural)
+
+
+def _no_copies(folder: Path, files: list[str]) -> None:
+    """Refuse files of one name but for the suffix: a log beside its copy would count twice."""
+    stems: dict[str, str] = {}
+    for file in sorted(files):
+        stem = file
+        while Path(stem).suffix.lower() in (*SUFFIXES, *COMPRESSIONS):
+            stem = str(Path(stem).with_suffix(""))
+        if (other := stems.setdefault(stem, file)) != file:
+            raise LogError(
+                f"{folder} holds {Path(other).name} and {Path(file).name}, which may be one log "
+                "twice; name the files to read (a glob will do)"
+            )
 
 
 def _suffix(file: Path) -> str:

@@ -16,9 +16,12 @@ import numpy as np
 
 from tea_stats.reward_log import chunks
 from tea_stats.reward_log.chunks import Chunk
+from tea_stats.reward_log.documents import with_task
 from tea_stats.reward_log.errors import DAMAGE, LogError, reason
 from tea_stats.reward_log.sources import Source, natural, zstd
 
+#: the member of an inspect_ai log that names its task
+HEAD = "header.json"
 Needed = Callable[[], Sequence[str] | None]
 
 
@@ -168,10 +171,13 @@ def inspect_archive(source: Source) -> Iterator[Chunk]:
                     "give the files"
                 )
             members.sort(key=lambda info: natural(info.filename))
+            named = {info.filename: info for info in archive.infolist()}
+            head = _member(source.name, archive, named[HEAD]) if HEAD in named else {}
             for start in range(0, len(members), 64):
                 part = members[start : start + 64]
                 records = [_member(source.name, archive, info) for info in part]
                 places = [f"{info.filename}" for info in part]
+                records = with_task(records, head)
                 yield chunks.of_records(source.name, records, places, "sample")  # type: ignore[arg-type]
 
 
