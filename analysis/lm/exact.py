@@ -125,7 +125,7 @@ def figures(study: Exact) -> dict[str, Callable[[], Figure]]:
         "lm_exact_gains": partial(exact_figures.final, study, scenario),
     }
     if study.prediction is not None and len(study.prediction):
-        drawn["lm_exact_prediction"] = partial(exact_figures.prediction, study, scenario, rate)
+        drawn["lm_exact_prediction"] = partial(exact_figures.prediction, study, rate)
     if study.pools is not None:
         drawn["lm_exact_pools"] = partial(exact_figures.pools, exact_tables.noise(study))
     return drawn

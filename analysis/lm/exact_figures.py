@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ from scipy import stats
 
 from analysis.core import style
 from analysis.core.panels import row_of_panels
+from analysis.core.style import PAGE
 
 SPLITS = ("trained", "held out")
 #: the arms that follow exact gradients have no record, so their marks are here
@@ -147,26 +149,47 @@ def _points(
         axes.errorbar(values.mean(), place + below, xerr=half, fmt="o", color=colour, mfc=face)
 
 
-def prediction(study: Exact, scenario: str, rate: float) -> Figure:
-    """Draw the exact gain after training against the one-step gain before it."""
-    rows, N = study.stage(scenario, rate), study.budget(scenario)
-    before = before_training(study, scenario)
-    steps = [step for step in (10, int(rows["step"].max())) if step in set(rows["step"])]
-    figure, panels = row_of_panels([f"after {step} steps" for step in steps], 2.6)
-    for axes, step in zip(panels, steps, strict=True):
-        last = rows[(rows["step"] == step) & (rows["split"] == "trained")]
-        gain = last.groupby("estimator")[f"V_{N}"].mean()
-        both = [label for label in study.arms(last) if label in before.index]
-        for label in both:
-            mark = study.line(label) | {"linestyle": ""}
-            axes.plot(before.loc[label, "gain"], gain[label], **mark, label=label)
-        rank = stats.spearmanr(before.loc[both, "gain"], gain[both]).statistic
-        axes.text(0.03, 0.97, f"rank correlation {rank:.2f}", transform=axes.transAxes, va="top")
-        axes.set_xlabel("one-step gain $G$ of a step")
-    panels[0].set_ylabel(f"exact gain in $V_{{{N}}}$")
-    _legend(figure, study, rows)
-    style.title(figure, f"{scenario}, step size {rate:g}: gradient quality and training")
+def prediction(study: Exact, rate: float) -> Figure:
+    """Draw exact gains in V_N against the one-step gain before training, by scenario and step."""
+    measured = [x for x, own in study.stages if own == rate and len(before_training(study, x))]
+    steps = sorted({10, study.configuration["training"]["steps"]} & {*study.runs["step"]})
+    size = (PAGE, 0.5 + 1.5 * len(steps))
+    figure, grid = plt.subplots(
+        len(steps), len(measured), figsize=size, squeeze=False, layout="constrained"
+    )
+    drawn: set[str] = set()
+    for scenario, column in zip(measured, grid.T, strict=True):
+        rows, N = study.stage(scenario, rate), study.budget(scenario)
+        before = before_training(study, scenario)
+        for axes, step in zip(column, steps, strict=True):
+            last = rows[(rows["step"] == step) & (rows["split"] == "trained")]
+            gain = last.groupby("estimator")[f"V_{N}"].mean()
+            both = [label for label in study.arms(last) if label in before.index]
+            for label in both:
+                axes.plot(before.loc[label, "gain"], gain[label], **_mark(study, label))
+            drawn |= {*both}
+            rank = stats.spearmanr(before.loc[both, "gain"], gain[both]).statistic
+            # where no arm is: above a rising line, else between the low arms and the others
+            x, y, ha, va = (
+                (0.04, 0.95, "left", "top") if rank > 0.8 else (0.5, 0.4, "center", "top")
+            )
+            text = f"rank {rank:.2f}".replace("-", "−")
+            axes.text(x, y, text, transform=axes.transAxes, ha=ha, va=va)
+            axes.margins(0.08, 0.14)
+        column[0].set_title(scenario, loc="left", pad=3)
+        column[-1].set_xlabel("one-step gain $G$")
+    for axes, step in zip(grid[:, 0], steps, strict=True):
+        axes.set_ylabel(f"gain, {step} steps")
+    labels = [label for label in study.arms(study.runs) if label in drawn]
+    handles = [Line2D([], [], **_mark(study, label), label=label) for label in labels]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+    style.title(figure, f"Exact gain in $V_N$ against the first batch's $G$, step size {rate:g}")
     return figure
+
+
+def _mark(study: Exact, label: str) -> dict[str, Any]:
+    """Return how an arm is drawn as a point."""
+    return study.line(label) | {"linestyle": ""}
 
 
 def before_training(study: Exact, scenario: str) -> pd.DataFrame:

@@ -28,12 +28,18 @@ FIGURES: Mapping[str, Callable[[Studies], Figure]] = {
     "lm_frontier": lambda studies: exact_figures.training(
         studies.lm_exact, *studies.lm_exact.stages[0]
     ),
+    "lm_prediction": lambda studies: exact_figures.prediction(
+        studies.lm_exact, studies.lm_exact.stages[0][1]
+    ),
     "lm_tails": lambda studies: pool_figures.tails(studies.lm_pool),
 }
 
 
 #: figures that the README and the findings show
-OF_PAGES = ("bias_vs_m", "winners", "bias_variance_vs_ratio", "performance_profile", "lm_gain")
+OF_PAGES = (
+    *("bias_vs_m", "winners", "bias_variance_vs_ratio", "performance_profile"),
+    *("lm_gain", "lm_prediction"),
+)
 
 
 def draw(studies: Studies, out: Path) -> list[Path]:

@@ -39,6 +39,7 @@ SOURCES: Mapping[str, Source] = {
     "pools.tex": Source("analysis/paper/lm_pool.py", ("lm_pool",)),
     "lm_gain.pdf": Source("analysis/lm/exact_figures.py", ("lm_exact",)),
     "lm_frontier.pdf": Source("analysis/lm/exact_figures.py", ("lm_exact",)),
+    "lm_prediction.pdf": Source("analysis/lm/exact_figures.py", ("lm_exact",)),
     "training.tex": Source("analysis/paper/lm_exact.py", ("lm_exact",)),
     "apart.tex": Source("analysis/paper/lm_exact.py", ("lm_exact",)),
     "methods.tex": Source("analysis/paper/exact.py", ()),
