@@ -94,6 +94,9 @@ def test_a_difference_at_every_step_size_with_enough_seeds_is_claimed():
     assert not any({"max@m", "TEA .25"} == {*pair} for pair in found)
     text = plain(lm_exact.verdict(made(), SCENARIO))
     assert "step size, max@m and TEA .25 are above RLOO and GRPO." in text and "∇" not in text
+    few = plain(lm_exact._arms(["a", "b", "c"], ["a", "b", "c", "d", "RLOO", "GRPO"]))
+    assert few == "of 4 arms for best-of-N all but d"
+    assert plain(lm_exact._arms(["a", "b", "c"], ["a", "b", "c"])) == "of 3 arms for best-of-N all"
     assert plain(lm_exact.verdict(made(), SCENARIO, brief=True)) in text
     pair = [("max@m", "TEA .25")]
     text = plain(lm_exact._among_tails(made(), pair, list(ARMS)))
@@ -189,6 +192,9 @@ def test_predictions_need_every_setting():
     text = lm_exact.prediction(Exact(**{**vars(study), "prediction": early}))
     assert r"After \num{10} steps the one-step gain $G$, of the first batch, predicts" in text
     assert r"Whether it predicts their order after \num{40} steps is not settled" in text
+    assert plain(lm_exact.predicted(full)).endswith("40 steps (rank correlation 0.80 to 0.80).")
+    late = plain(lm_exact.predicted(Exact(**{**vars(study), "prediction": early})))
+    assert "lead after 10 steps" in late and late.endswith(", not after 40.")
     for weaker in (
         table[table["rate"] == RATES[0]],
         table.assign(seeds=4),
@@ -196,6 +202,7 @@ def test_predictions_need_every_setting():
     ):
         less = Exact(**{**vars(study), "prediction": weaker})
         assert "is not settled" in lm_exact.prediction(less)
+        assert lm_exact.predicted(less) == ""
 
 
 def test_a_step_size_that_lacks_an_arm_does_not_move_the_others():

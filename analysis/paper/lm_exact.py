@@ -34,6 +34,7 @@ def numbers(studies: Studies) -> dict[str, str]:
         "exact/missing": missing(study),
         "exact/state": state(study),
         "exact/prediction": prediction(study),
+        "exact/predicted": predicted(study),
         "exact/pools": pools(study),
         "exact/rule": rule(study),
         "exact/least": least(study),
@@ -178,13 +179,22 @@ def verdict(study: Exact, scenario: str, *, brief: bool = False) -> str:
     parts = []
     for (word, labels), others in said.items():
         are = "are" if len(labels) > 1 else "is"
-        parts.append(f"{listed([*map(name, labels)])} {are} {word} {listed(others)}")
+        parts.append(f"{_arms(labels, ready)} {are} {word} {listed(others)}")
     head = f"For {where}, in $V_{{{N}}}$ on held-out prompts at every step size"
     if not found:
         return f"{head}, no two of {count(len(ready))} arms are told apart."
     among = "" if brief else _among_tails(study, found, ready)
     first = "; ".join(parts) or "no arm is told apart from RLOO or GRPO"
     return f"{head}, {first}.{among}"
+
+
+def _arms(labels: Sequence[str], ready: Sequence[str]) -> str:
+    """Name arms for best-of-N, by those that are not among them where these are fewer."""
+    rest = [x for x in ready if x not in labels and x not in exact_tables.MEAN]
+    if len(labels) < 3 or len(rest) >= len(labels):
+        return listed([name(x) for x in labels])
+    but = f" but {listed([name(x) for x in rest])}" if rest else ""
+    return f"of {count(len(labels) + len(rest))} arms for best-of-$N$ all{but}"
 
 
 def _among_tails(study: Exact, found: Sequence[tuple[str, str]], ready: Sequence[str]) -> str:
@@ -280,6 +290,25 @@ def prediction(study: Exact) -> str:
             text += f"; among the arms for best-of-$N$ alone it is {_between(tails)}"
         parts.append(f"{text}. That of the error is {_between(error)}.")
     return " ".join(parts)
+
+
+def predicted(study: Exact) -> str:
+    """Say in a sentence after which steps gains are predicted; nothing, if after none."""
+    rows = study.prediction
+    if rows is None or rows.empty:
+        return ""
+    rows = rows[(rows["split"] == exact_tables.TRAINED) & (rows["figure"] == "gain")]
+    sure = {step: bool((part["low"] > 0.0).all()) for step, part in rows.groupby("step")}
+    some = [step for step, known in sure.items() if known and _everywhere(study, step)]
+    if not some:
+        return ""
+    late = [count(step) for step in sure if step not in some]
+    but = f", not after {listed(late)}" if late else ""
+    return (
+        "Before training, the one-step gain of an arm predicts which arms lead after "
+        f"{listed([count(x) for x in some])} steps (rank correlation "
+        f"{_between(rows[rows['step'].isin(some)])}){but}."
+    )
 
 
 def _between(rows: pd.DataFrame) -> str:
