@@ -311,9 +311,9 @@ def predicted(study: Exact) -> str:
     )
 
 
-def _between(rows: pd.DataFrame) -> str:
-    """Write the range of rank correlations."""
-    return f"{decimal(rows['correlation'].min())} to {decimal(rows['correlation'].max())}"
+def _between(rows: pd.DataFrame, column: str = "correlation") -> str:
+    """Write the range of a column."""
+    return f"{decimal(rows[column].min())} to {decimal(rows[column].max())}"
 
 
 def _everywhere(study: Exact, step: int) -> bool:
@@ -352,16 +352,16 @@ def of_the_default(study: Exact) -> str:
     labels = {table["name"]: label for label, table in reversed(arms.items())}
     ours, others = labels[RECOMMENDED], (labels["tea"], labels["max_at_k"])
     table, parts = exact_tables.beside(study, ours, others), []
-    for scenario, part in table.groupby("scenario", sort=False):
+    for prompt, where in (("batch", "of all prompts"), ("each", "of one prompt alone")):
         texts = [
-            f"{decimal(x.ratio)} {'over all prompts' if x.prompt == 'batch' else 'alone'}, "
-            f"{count(x.groups)} groups"
-            for x in part.itertuples()
+            f"{_between(part, 'ratio')} with {count(groups)} groups"
+            for groups, part in table[table["prompt"] == prompt].groupby("groups")
         ]
-        parts.append(f"{latex.name(scenario)}: {'; '.join(texts)}")
+        parts.append(f"in batches {where} {listed(texts)}")
     return (
-        f"The one-step gain of {name(ours)} over the better of {listed([name(x) for x in others])} "
-        f"is, for a batch of all prompts and for a prompt alone, {'; '.join(parts)}."
+        f"The one-step gain of {name(ours)}, over the better of {listed([name(x) for x in others])}"
+        f" is {'; '.join(parts)} ({count(table['scenario'].nunique())} "
+        "scenarios)."
     )
 
 
