@@ -359,8 +359,8 @@ def of_the_default(study: Exact) -> str:
         ]
         parts.append(f"in batches {where} {listed(texts)}")
     return (
-        f"The one-step gain of {name(ours)}, over the better of {listed([name(x) for x in others])}"
-        f" is {'; '.join(parts)} ({count(table['scenario'].nunique())} "
+        f"The one-step gain of {name(ours)}, over that of the better of "
+        f"{listed([name(x) for x in others])}, is {'; '.join(parts)} ({count(table['scenario'].nunique())} "
         "scenarios)."
     )
 
