@@ -358,10 +358,11 @@ def of_the_default(study: Exact) -> str:
             for groups, part in table[table["prompt"] == prompt].groupby("groups")
         ]
         parts.append(f"in batches {where} {listed(texts)}")
+    scenarios = count(table["scenario"].nunique())
     return (
         f"The one-step gain of {name(ours)}, over that of the better of "
-        f"{listed([name(x) for x in others])}, is {'; '.join(parts)} ({count(table['scenario'].nunique())} "
-        "scenarios)."
+        f"{listed([name(x) for x in others])}, is {'; '.join(parts)} "
+        f"({scenarios} scenarios)."
     )
 
 
