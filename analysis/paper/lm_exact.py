@@ -91,6 +91,9 @@ def _settings(study: Exact) -> dict[str, str]:
         "exact/rate/second": power_of_ten(training["rates"][1]),
         "exact/seeds": count(settings["seeds"]),
         "exact/claim": count(exact_tables.SEEDS),
+        # one interval excludes zero, and the others on the same side
+        "exact/chance": count(round(1.0 / (0.05 * 0.025 ** (len(training["rates"]) - 1)))),
+        "exact/early": count(min(training["evaluate"], key=lambda step: abs(step - 10))),
         "exact/arms": count(len(settings["estimators"])),
         "exact/scenarios": count(len(settings["scenarios"])),
     }
