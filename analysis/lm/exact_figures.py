@@ -15,7 +15,6 @@ from scipy import stats
 
 from analysis.core import style
 from analysis.core.panels import row_of_panels
-from analysis.core.style import PAGE
 
 SPLITS = ("trained", "held out")
 #: the arms that follow exact gradients have no record, so their marks are here
@@ -153,7 +152,7 @@ def prediction(study: Exact, rate: float) -> Figure:
     """Draw exact gains in V_N against the one-step gain before training, by scenario and step."""
     measured = [x for x, own in study.stages if own == rate and len(before_training(study, x))]
     steps = sorted({10, study.configuration["training"]["steps"]} & {*study.runs["step"]})
-    size = (PAGE, 0.5 + 1.5 * len(steps))
+    size = (style.PAGE, 0.5 + 1.5 * len(steps))
     figure, grid = plt.subplots(
         len(steps), len(measured), figsize=size, squeeze=False, layout="constrained"
     )

@@ -276,7 +276,7 @@ def prediction(study: Exact) -> str:
         head = (
             f"After {count(step)} steps the one-step gain $G$, of the first batch, predicts the "
             "order of the arms"
-            if sure == len(ours) and _everywhere(study, step)
+            if _predicts(study, step)
             else f"Whether it predicts their order after {count(step)} steps is not settled"
             if parts
             else "Whether the one-step gain $G$, of the first batch, predicts the order of the "
@@ -301,11 +301,11 @@ def predicted(study: Exact) -> str:
     if rows is None or rows.empty:
         return ""
     rows = rows[(rows["split"] == exact_tables.TRAINED) & (rows["figure"] == "gain")]
-    sure = {step: bool((part["low"] > 0.0).all()) for step, part in rows.groupby("step")}
-    some = [step for step, known in sure.items() if known and _everywhere(study, step)]
+    steps = sorted(rows["step"].unique())
+    some = [step for step in steps if _predicts(study, step)]
     if not some:
         return ""
-    late = [count(step) for step in sure if step not in some]
+    late = [count(step) for step in steps if step not in some]
     but = f", not after {listed(late)}" if late else ""
     return (
         "Before training, the one-step gain of an arm predicts which arms lead after "
@@ -319,14 +319,19 @@ def _between(rows: pd.DataFrame, column: str = "correlation") -> str:
     return f"{decimal(rows[column].min())} to {decimal(rows[column].max())}"
 
 
-def _everywhere(study: Exact, step: int) -> bool:
-    """Return whether every scenario has correlations at every step size from enough seeds."""
+def _predicts(study: Exact, step: int) -> bool:
+    """Return whether G predicts gains after a step: in every scenario, at every step size.
+
+    Each correlation rests on enough seeds, and its interval lies above zero.
+    """
     rows = study.prediction
     assert rows is not None
-    rows = rows[(rows["seeds"] >= exact_tables.SEEDS) & (rows["step"] == step)]
+    rows = rows[(rows["split"] == exact_tables.TRAINED) & (rows["figure"] == "gain")]
+    rows = rows[(rows["step"] == step) & (rows["seeds"] >= exact_tables.SEEDS)]
     there = {(scenario, float(rate)) for scenario, rate in rows[["scenario", "rate"]].to_numpy()}
     rates = exact_tables.rates(study)
-    return there >= {(x, rate) for x in study.configuration["scenarios"] for rate in rates}
+    every = there >= {(x, rate) for x in study.configuration["scenarios"] for rate in rates}
+    return bool(every and (rows["low"] > 0.0).all())
 
 
 def least(study: Exact) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,8 +23,7 @@ import typer
 
 from simulations.core import store
 from simulations.core.command import one_line_errors, tell
-from simulations.lm.exact import prediction
-from simulations.lm.exact.frontier import half_width
+from simulations.lm.exact import prediction, summary
 from simulations.lm.exact.schema import EXACT, ExactStudy
 
 #: what tells the rows of a table apart, outermost first
@@ -92,7 +90,7 @@ def joined(parts: Sequence[Tables], study: ExactStudy) -> Tables:
     for name in ("runs", "sweep", "frontier"):
         if name in tables:
             tables[name] = _ordered(tables[name], KEYS[name], study, arms)
-    tables["differences"] = _differences(tables, study, arms)
+    tables["differences"] = _differences(tables, study)
     if "quality" in tables:
         tables["prediction"] = prediction.predicted(tables["quality"], tables["runs"], study)
     return tables
@@ -140,27 +138,16 @@ def _ordered(
     return table.iloc[np.lexsort(order[::-1])].reset_index(drop=True)
 
 
-def _differences(tables: Tables, study: ExactStudy, arms: list[str]) -> pd.DataFrame:
+def _differences(tables: Tables, study: ExactStudy) -> pd.DataFrame:
     """Return the known differences, with those that only the runs' means have."""
-    runs, key = tables["runs"], KEYS["differences"]
-    last = runs[runs["step"] == study.training.steps]
-    known = tables.get("differences", pd.DataFrame(columns=[*key, "seeds"]))
-    rows = []
-    for (scenario, rate, split), part in last.groupby(["scenario", "rate", "split"], sort=False):
-        for budget in study.N:
-            wide = part.pivot(index="seed", columns="estimator", values=f"V_{budget}")
-            for theirs, ours in combinations([arm for arm in arms if arm in wide], 2):
-                gap = (wide[ours] - wide[theirs]).dropna().to_numpy()
-                rows.append({"scenario": scenario, "rate": rate, "split": split, "N": budget})
-                rows[-1] |= {"estimator": ours, "against": theirs, "seeds": len(gap)}
-                rows[-1] |= {"difference": gap.mean() if len(gap) else np.nan}
-                rows[-1] |= {"half_seeds": half_width(gap), "half_prompts": np.nan}
-    ours = pd.DataFrame(rows)
+    key = KEYS["differences"]
+    # means over prompts in the place of a single prompt: no interval over prompts
+    ours = summary.differences(tables["runs"].assign(prompt="mean"), study)
+    known = [tables[name] for name in ("differences",) if name in tables]
     # a folder's own row rests on as many seeds, and knows the prompts
-    both = pd.concat([known, ours], ignore_index=True)
+    both = pd.concat([*known, ours], ignore_index=True)
     both = both.sort_values("seeds", ascending=False, kind="stable").drop_duplicates(key)
-    found = both.set_index(key).loc[pd.MultiIndex.from_frame(ours[key])]
-    return found.reset_index()
+    return both.set_index(key).loc[pd.MultiIndex.from_frame(ours[key])].reset_index()
 
 
 def join(folders: Sequence[Path], out: Path) -> Tables:
