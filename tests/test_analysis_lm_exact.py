@@ -176,6 +176,32 @@ def test_pools_are_compared_with_the_rule():
     assert r"\num{0.05}" in lm_exact.rule(study)
 
 
+def test_the_gain_of_an_estimator_beside_others_and_among_tails():
+    gains = {"RLOO": 0.9, "GRPO": 0.8, "max@m": 0.2, "TEA .25": 0.4}
+    rows = [
+        {"scenario": SCENARIO, "scores": "adapter", "m": 16, "N": 128, "estimator": arm}
+        | {"prompt": prompt, "groups": groups, "gain": gain * (2.0 if prompt == "batch" else 1.0)}
+        for arm, gain in gains.items()
+        for prompt in (*PROMPTS, "batch")
+        for groups in (8, 64)
+    ]
+    quality = pd.DataFrame(rows).assign(bias2=0.0, noise=0.0, cosine=1.0, error=0.0)
+    study = made()
+    runs = study.runs.copy()
+    runs.loc[runs["estimator"] == "max@m", "V_128"] += 1.0
+    prediction = pd.DataFrame([{"scenario": SCENARIO, "rate": RATES[0], "step": 40}])
+    study = Exact(**{**vars(study), "quality": quality, "runs": runs, "prediction": prediction})
+    table = exact_tables.beside(study, "max@m", ("TEA .25", "RLOO"))
+    assert table["ratio"].tolist() == pytest.approx([0.2 / 0.9] * 4)
+    assert set(zip(table["groups"], table["prompt"], strict=True)) == {
+        (groups, prompt) for groups in (8, 64) for prompt in ("batch", "each")
+    }
+    assert exact_tables.beside(study, "linear TEA", ("RLOO",)).empty
+    # max@m gains more than TEA .25 from half of its G; RLOO and GRPO have no say
+    assert exact_tables.among_tails(study)["correlation"].tolist() == pytest.approx([-1.0])
+    assert exact_tables.among_tails(made()).empty
+
+
 def test_predictions_need_every_setting():
     row = {"scenario": SCENARIO, "step": 40, "split": "trained", "arms": 12, "correlation": 0.8}
     rows = [

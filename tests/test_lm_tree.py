@@ -350,6 +350,11 @@ def test_parts_of_two_machines_are_joined_to_the_whole(results, tmp_path):
     known.loc[apart, "half_prompts"] = np.nan
     pd.testing.assert_frame_equal(known, found[list(known)], check_dtype=False)
     assert len(store.read(tmp_path / "out" / "manifest.json")["runs"]) == 0
+    # what rests on fewer seeds than the runs of both folders have is no longer used
+    old = store.read(first / "differences.parquet")
+    store.write(old.assign(seeds=1, difference=9.0), first / "differences.parquet")
+    renewed = join.join([second, first], tmp_path / "out")["differences"]
+    assert (renewed["seeds"] == 2).all() and renewed["difference"].abs().max() < 9.0
     app = typer.Typer()
     app.command()(join.main)
     moved = store.read(second / "runs.parquet")
@@ -493,6 +498,11 @@ def test_what_pools_is_measured_in_batches_of_all_prompts(monkeypatch):
     for row in found.index:
         assert found.loc[row, "noise"] == pytest.approx(expected.loc[row, "noise"], rel=0.1)
         assert found.loc[row, "gain"] == pytest.approx(expected.loc[row, "gain"], abs=0.02)
+    # each tile of replications has a stream of its own
+    monkeypatch.setattr(mixed, "TILE", 512)
+    one, other, *_ = (r for r, _ in mixed._draws(few, laws, 1, 8, 0))
+    assert one.shape == other.shape and not np.isin(one[:, :, 0], other[:, :, 0]).all()
+    assert (one != other).mean() > 0.5
     # the prompts of a batch learn from each other, and from no other batch's
     rewards = rng.normal(size=(2, 3, 8))
     auto = schema.EstimatorTable(name="auto_tea")
