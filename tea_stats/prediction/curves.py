@@ -224,7 +224,8 @@ def predict(
             within_reach, evidence.reach(evidence.depth(repeats.distinct), few_valued=False)
         )
         curves["stack"] = _both(curves["stack"], repeats, N, options, seed)
-    if "stack" in curves:
+    if isinstance(stack := fits.get("stack"), Stack):
+        within_reach = min(within_reach, stack.agreed())
         curves["stack"] = _cut(curves["stack"], within_reach)
     told = used if repeats is None else repeats.distinct
     best = verdict.recommended(told, N, chosen, backtest, few is not None)

@@ -10,7 +10,9 @@ half of what the stack's own backtest missed, beyond its noise, corrects the pre
 the standard deviation of an error that intervals include. A draw takes a method with chance w_j and
 then one of its curves, so that where methods disagree the interval is wide. Draws above the value
 are stretched by 1 + (.15 + 1.5 ĝ₊) min(1, 8/P)^½, ĝ the skewness of the log-normal tail and P the
-prompts: what m rollouts did not see lies above, and the skewness of a mean falls like P^−½. The
+prompts: what m rollouts did not see lies above, and the skewness of a mean falls like P^−½. From
+`pool.PROMPTS` prompts on, intervals hold those of the pooled shape as well, whatever its weight
+(`tea_stats.prediction.pool`). The
 constants are the best of about thirty variants on the six rewards that `simulations.real_logs`
 calls development; its other logs show what they give elsewhere.
 """
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tea_stats.families.law import Array
-from tea_stats.prediction import evidence
+from tea_stats.prediction import evidence, pool
 from tea_stats.prediction.few_valued import FewValued, thresholds
 from tea_stats.prediction.fit import Counts, Method
 from tea_stats.prediction.success_laws import BETA, LOGIT_NORMAL
@@ -70,6 +72,7 @@ class StackedTails(Method):
     ) -> None:
         self.log, self.grid, self.alpha, self.backtest = log, grid, alpha, backtest
         self.inside = fits["max_at_k"]
+        self.pool = fits.get("pooled_shape") if len(log) >= pool.PROMPTS else None
         self.fits = {name: fits[name] for name in PRIOR if name in fits}
         if not self._usable("pooled_shape"):
             self.fits.pop("pooled_shape", None)
@@ -98,6 +101,13 @@ class StackedTails(Method):
         drawn = self.inside.draws(target, count, rng)
         if not self.fits:
             return np.where(self.counted, drawn, np.nan)
+        beyond = self._beyond(target, count, rng)
+        if self.pool is not None:
+            beyond = pool.around(beyond, self.pool.draws(target, count, rng))
+        return np.where(self.counted, drawn, beyond)
+
+    def _beyond(self, target: str, count: int, rng: np.random.Generator) -> Array:
+        """Return draws of the stack by the methods that extrapolate."""
         numbers = np.floor(np.array([*self.weights.values()]) * count + 0.5).astype(int)
         numbers[np.argmax(numbers)] += count - numbers.sum()
         parts = [
@@ -112,7 +122,19 @@ class StackedTails(Method):
         with np.errstate(invalid="ignore"):
             beyond = np.where(beyond > centre, centre + stretch * (beyond - centre), beyond)
         # one method after the other so far
-        return np.where(self.counted, drawn, rng.permuted(beyond, axis=0))
+        return rng.permutation(beyond, axis=0)
+
+    def agreed(self) -> int:
+        """Return the largest budget up to which the pool does not contradict the stack."""
+        if self.pool is None or not self.fits:
+            return int(self.grid[-1])
+        rng, target = np.random.default_rng(0), "these_prompts"
+        return pool.agreed(
+            self.grid,
+            (self.average(target), self._beyond(target, pool.DRAWS, rng)),
+            (self.pool.average(target), self.pool.draws(target, pool.DRAWS, rng)),
+            self.counted,
+        )
 
     def allowance(self) -> Array:
         """Return the standard deviation of the extrapolation error that draws include, (K,)."""
@@ -307,6 +329,10 @@ class Stack(Method):
     def allowance(self) -> Array:
         """Return the extrapolation error that draws include."""
         return self.inner.allowance()
+
+    def agreed(self) -> int:
+        """Return the largest budget up to which prompts by themselves and together agree."""
+        return self.inner.agreed() if isinstance(self.inner, StackedTails) else int(self.grid[-1])
 
     def prompt_bounds(self, level: float, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the ends of each prompt's interval."""
