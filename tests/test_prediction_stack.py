@@ -5,9 +5,10 @@ import pytest
 from scipy import integrate, stats
 
 from tea_stats import best_of_n, prediction
-from tea_stats.families import GenPareto, Normal, NormalMixture
-from tea_stats.prediction import METHODS, evidence, lognormal_tail, pooled_shape
-from tea_stats.prediction.stack import PRIOR, STRETCH, TEMPERATURE
+from tea_stats.families import GenPareto, Gumbel, Normal, NormalMixture
+from tea_stats.prediction import BEYOND, METHODS, evidence, lognormal_tail, pool, pooled_shape
+from tea_stats.prediction.curves import as_log
+from tea_stats.prediction.stack import PRIOR, STRETCH, TEMPERATURE, StackedTails, alone
 from tea_stats.reward_log import RewardLog
 
 GRID = np.array([4, 16, 64, 1024])
@@ -283,3 +284,57 @@ def lacking(m, grid):
     middle, spread = pooled_shape.standardisers(groups)
     pooled = np.sort(((groups - middle[:, None]) / spread[:, None]).ravel())
     return pooled @ pooled_shape.max_weights(len(pooled), tuple(grid.tolist())) * spread.mean()
+
+
+def rare_mode(prompts, seed, share=0.02):
+    """Rewards with a rare good mode, in each prompt's own unit."""
+    rng = np.random.default_rng(seed)
+    law = NormalMixture(share, 0.0, 1.0, 4.0, 0.5)
+    scale = np.exp(0.4 * rng.normal(size=(prompts, 1)))
+    return rng.normal(size=(prompts, 1)) + scale * law.sample((prompts, 64), rng)
+
+
+def test_a_rare_mode_that_the_pool_shows_ends_the_prediction():
+    forecasts = [prediction.predict(rare_mode(128, seed), 1024) for seed in range(4)]
+    refused = [forecast for forecast in forecasts if np.isnan(forecast.curves["stack"].value[-1])]
+    assert len(refused) >= 3
+    for forecast in refused:
+        assert 64 <= forecast.reach < 1024
+        assert forecast.reason.startswith(f"{BEYOND}: past N = {forecast.reach:,} the prompts by")
+        known = forecast.curves["stack"].grid <= forecast.reach
+        assert (np.isfinite(forecast.curves["stack"].value) == known).all()
+
+
+def test_the_pool_contradicts_no_ordinary_law_and_needs_many_prompts():
+    rng = np.random.default_rng(5)
+    for law in (Normal(), Gumbel(), GenPareto(0.2), GenPareto(-0.2)):
+        forecast = prediction.predict(law.sample((128, 64), rng), 1024)
+        assert np.isfinite(forecast.curves["stack"].value[-1]) and forecast.reach == 16_384
+    few = prediction.predict(rare_mode(pool.PROMPTS - 1, 0), 256)
+    assert few.reach == 16_384 and np.isfinite(few.curves["stack"].value[-1])
+
+
+def test_the_interval_holds_the_pools():
+    log = as_log(rare_mode(32, 1))
+    grid = np.array([64, 256])
+    fits, backtest = alone(log, grid, 0.25)
+    stack = StackedTails(log, grid, 0.25, fits, backtest)
+    draws = stack.draws("population", 4000, np.random.default_rng(0))
+    stack.pool = None
+    alone_draws = stack.draws("population", 4000, np.random.default_rng(0))
+    pooled = fits["pooled_shape"].draws("population", 4000, np.random.default_rng(9))
+    for q in (0.05, 0.95):
+        outer = min if q < 0.5 else max
+        ends = [np.quantile(part[:, 1], q) for part in (alone_draws, pooled)]
+        assert np.quantile(draws[:, 1], q) == pytest.approx(outer(ends), rel=0.02)
+
+
+def test_draws_of_a_curve_stay_one_curve():
+    # a curve that lies high at one budget lies high at the next: bands depend on it
+    log = as_log(np.random.default_rng(3).normal(size=(32, 64)))
+    grid = np.array([256, 362])
+    fits, backtest = alone(log, grid, 0.25)
+    draws = StackedTails(log, grid, 0.25, fits, backtest).draws(
+        "population", 2000, np.random.default_rng(0)
+    )
+    assert np.corrcoef(draws.T)[0, 1] > 0.95

@@ -9,8 +9,9 @@
 """
 
 from tea_stats.prediction.backtest import Backtest
-from tea_stats.prediction.curves import TARGETS, Curve, Forecast, budgets, predict
+from tea_stats.prediction.curves import TARGETS, predict
 from tea_stats.prediction.fit import Method
+from tea_stats.prediction.forecast import Curve, Forecast, budgets
 from tea_stats.prediction.inverse import Reach, budget_for
 from tea_stats.prediction.methods import METHODS
 from tea_stats.prediction.u_statistic import Prediction, linear_value

@@ -8,7 +8,7 @@ import numpy as np
 
 from tea_stats._validation import as_real
 from tea_stats.families.law import Array
-from tea_stats.prediction.curves import Curve
+from tea_stats.prediction.forecast import Curve
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ def around(draws: Array, pooled: Array) -> Array:
 
     Examples
     --------
-    >>> around(np.array([[1.0], [3.0], [2.0], [4.0]]), np.array([[0.0], [2.5], [3.0], [3.5]])).T
-    array([[0. , 3. , 2. , 4. ]])
+    >>> around(np.array([[1.0], [3.0], [2.0], [4.0]]), np.array([[0.0], [2.5], [3.5], [5.0]])).T
+    array([[0. , 3.5, 2. , 5. ]])
     """
     rank = draws.argsort(axis=0).argsort(axis=0)
     twin = np.take_along_axis(np.sort(pooled, axis=0), rank, axis=0)
@@ -39,8 +39,8 @@ def around(draws: Array, pooled: Array) -> Array:
     return np.where(lower, np.fmin(draws, twin), np.fmax(draws, twin))
 
 
-def agreed(grid: Counts, own: Drawn, pooled: Drawn, counted: Array) -> int:
-    """Return the largest budget before the first at which neither interval holds both values.
+def agreed(grid: Counts, own: Drawn, pooled: Drawn, counted: Array) -> int | None:
+    """Return the largest budget before the first at which both values lie outside, None if none.
 
     Budgets with `counted` true need no extrapolation; where the pool has no value, none disagrees.
     """
@@ -48,7 +48,7 @@ def agreed(grid: Counts, own: Drawn, pooled: Drawn, counted: Array) -> int:
     pool_low, pool_high = _interval(pooled[1])
     apart = _outside(pooled[0], low, high) & _outside(own[0], pool_low, pool_high) & ~counted
     first = np.flatnonzero(apart)
-    return int(grid[-1]) if not first.size else int(grid[max(first[0] - 1, 0)])
+    return int(grid[max(first[0] - 1, 0)]) if first.size else None
 
 
 def _interval(draws: Array) -> tuple[Array, Array]:

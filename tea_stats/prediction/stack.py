@@ -12,9 +12,9 @@ then one of its curves, so that where methods disagree the interval is wide. Dra
 are stretched by 1 + (.15 + 1.5 ĝ₊) min(1, 8/P)^½, ĝ the skewness of the log-normal tail and P the
 prompts: what m rollouts did not see lies above, and the skewness of a mean falls like P^−½. From
 `pool.PROMPTS` prompts on, intervals hold those of the pooled shape as well, whatever its weight
-(`tea_stats.prediction.pool`). The
-constants are the best of about thirty variants on the six rewards that `simulations.real_logs`
-calls development; its other logs show what they give elsewhere.
+(`tea_stats.prediction.pool`). The constants are the best of about thirty variants on the six
+rewards that `simulations.real_logs` calls development; its other logs show what they give
+elsewhere.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class StackedTails(Method):
     ) -> None:
         self.log, self.grid, self.alpha, self.backtest = log, grid, alpha, backtest
         self.inside = fits["max_at_k"]
-        self.pool = fits.get("pooled_shape") if len(log) >= pool.PROMPTS else None
+        # a ceiling is one value over the prompts, not one in units of each prompt's spread
+        shared = len(log) >= pool.PROMPTS and evidence.ceiling(log) is None
+        self.pool = fits.get("pooled_shape") if shared else None
         self.fits = {name: fits[name] for name in PRIOR if name in fits}
         if not self._usable("pooled_shape"):
             self.fits.pop("pooled_shape", None)
@@ -124,10 +126,10 @@ class StackedTails(Method):
         # one method after the other so far
         return rng.permutation(beyond, axis=0)
 
-    def agreed(self) -> int:
-        """Return the largest budget up to which the pool does not contradict the stack."""
+    def agreed(self) -> int | None:
+        """Return the largest budget up to which the pool agrees, None where it always does."""
         if self.pool is None or not self.fits:
-            return int(self.grid[-1])
+            return None
         rng, target = np.random.default_rng(0), "these_prompts"
         return pool.agreed(
             self.grid,
@@ -330,9 +332,12 @@ class Stack(Method):
         """Return the extrapolation error that draws include."""
         return self.inner.allowance()
 
-    def agreed(self) -> int:
-        """Return the largest budget up to which prompts by themselves and together agree."""
-        return self.inner.agreed() if isinstance(self.inner, StackedTails) else int(self.grid[-1])
+    def agreed(self) -> int | None:
+        """Return the largest budget up to which prompts by themselves and together agree, or None.
+
+        None says that they never disagree, or that nothing is pooled.
+        """
+        return self.inner.agreed() if isinstance(self.inner, StackedTails) else None
 
     def prompt_bounds(self, level: float, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the ends of each prompt's interval."""

@@ -119,8 +119,8 @@ def _beyond(log: RewardLog, N: int, reach: int) -> str:
         return f"{BEYOND}: every reward is {values[0]:g}, and nothing tells what others there are"
     if reach < evidence.reach(M, few):
         return (
-            f"{BEYOND}: past N = {reach:,} the prompts by themselves and the rewards of all prompts "
-            f"taken together disagree, each outside the other's interval; {M} rollouts a prompt "
+            f"{BEYOND}: past N = {reach:,} the prompts by themselves and the rewards of all of "
+            f"them together disagree, each outside the other's interval; {M} rollouts a prompt "
             "seem to miss a rare kind of answer: draw more of each"
         )
     needed = next(M for M in 2 ** np.arange(64) if evidence.reach(int(M), few) >= N)
