@@ -71,33 +71,50 @@ class PooledShape(GroupFit):
     def draws(self, target: str, count: int, rng: np.random.Generator) -> Array:
         """Return draws of the average, by a jackknife that leaves out prompts or rollouts.
 
-        Parts of every prompt's rollouts for these prompts, parts of the prompts for the population.
+        Parts of the prompts for the population. For these prompts, parts of the prompts leave the
+        pool alone, and medians and ranges have the noise that they have on the Normal law: a
+        jackknife of quantiles is too wide. Few prompts have parts of their rollouts left out.
         """
         centre = self.average(target)
         groups = [group for group in self.pool if len(group) >= self.least]
-        parts = min(GROUPS, len(groups) if target == "population" else min(map(len, groups)) // 2)
+        population, many = target == "population", len(groups) >= 2 * GROUPS
+        by_prompt = population or many
+        parts = min(GROUPS, len(groups) if by_prompt else min(map(len, groups)) // 2)
         if parts < 2 or np.isnan(centre).all():
             return np.full((count, len(self.grid)), np.nan)
         left = []
         for part in range(parts):
-            if target == "population":
+            if by_prompt:
                 kept = [group for place, group in enumerate(groups) if place % parts != part]
             else:
                 kept = [group[np.arange(len(group)) % parts != part] for group in groups]
-            left.append(self._average(kept))
+            left.append(self._average(kept if population or not many else groups, self._best(kept)))
         off = np.nan_to_num(np.array(left) - np.mean(left, axis=0))
         covariance = (parts - 1) / parts * off.T @ off
-        if target == "population":  # of the prompts that were pooled; all of them know more
+        if by_prompt:  # of the prompts that were pooled; all of them know more
             covariance *= len(groups) / len(self.log)
+        if many and not population:
+            covariance += self._standardisers_covariance(groups) * len(groups) / len(self.log)
         return t_draws(centre, covariance, float(parts - 1), count, rng)
 
-    def _average(self, groups: list[Array]) -> Array:
-        best, values = self._best(groups), []
+    def _average(self, groups: list[Array], best: Array) -> Array:
+        values = []
         for ascending in stacked(groups):
             middle, spread = standardisers(ascending)
             factors = self._factors(ascending.shape[1])
             values.append(middle[:, None] + spread[:, None] * best * factors)
         return column_means(np.concatenate(values))
+
+    def _standardisers_covariance(self, groups: list[Array]) -> Array:
+        """Return the covariance of the average from the noise of medians and ranges, (K, K)."""
+        total = np.zeros((len(self.grid),) * 2)
+        for ascending in stacked(groups):
+            m = ascending.shape[1]
+            of_middle, of_spread = normal_noise(m)
+            rise = np.nan_to_num(self.best * self._factors(m))
+            own = of_middle + of_spread * np.multiply.outer(rise, rise)
+            total += (standardisers(ascending)[1] ** 2).sum() * own
+        return total / len(groups) ** 2
 
     def _best(self, groups: list[Array]) -> Array:
         """Return max@N of all standardised rewards, shape (K,)."""
@@ -150,9 +167,20 @@ def max_weights(count: int, grid: tuple[int, ...]) -> Array:
 
 
 @lru_cache(maxsize=64)
+def normal_noise(m: int) -> tuple[float, float]:
+    """Return the variances of median and range in groups of m normals, over the squared range."""
+    middle, spread = standardisers(_normal_groups(m))
+    return tuple(float(part.var()) / float(spread.mean()) ** 2 for part in (middle, spread))
+
+
+def _normal_groups(m: int) -> Array:
+    return np.sort(np.random.default_rng(m).standard_normal((NORMAL_GROUPS, m)), axis=1)
+
+
+@lru_cache(maxsize=64)
 def normal_factors(m: int, grid: tuple[int, ...]) -> Array:
     """Return c for groups of m, from simulated groups: good to half a percent."""
-    groups = np.sort(np.random.default_rng(m).standard_normal((NORMAL_GROUPS, m)), axis=1)
+    groups = _normal_groups(m)
     middle, spread = standardisers(groups)
     pooled = np.sort(((groups - middle[:, None]) / spread[:, None]).ravel())[-MOST_POOLED:]
     # the largest are enough: max@N for N ≥ 8 hardly looks below
