@@ -294,15 +294,21 @@ def rare_mode(prompts, seed, share=0.02):
     return rng.normal(size=(prompts, 1)) + scale * law.sample((prompts, 64), rng)
 
 
-def test_a_rare_mode_that_the_pool_shows_ends_the_prediction():
-    forecasts = [prediction.predict(rare_mode(128, seed), 1024) for seed in range(4)]
-    refused = [forecast for forecast in forecasts if np.isnan(forecast.curves["stack"].value[-1])]
-    assert len(refused) >= 3
-    for forecast in refused:
-        assert 64 <= forecast.reach < 1024
-        assert forecast.reason.startswith(f"{BEYOND}: past N = {forecast.reach:,} the prompts by")
-        known = forecast.curves["stack"].grid <= forecast.reach
-        assert (np.isfinite(forecast.curves["stack"].value) == known).all()
+def test_a_rare_mode_that_the_pool_shows_is_covered_or_ends_the_prediction():
+    truth = np.exp(0.08) * best_of_n.value(NormalMixture(0.02, 0.0, 1.0, 4.0, 0.5), 1024)
+    held = refused = 0
+    for seed in range(10):
+        forecast = prediction.predict(rare_mode(128, seed), 1024)
+        curve = forecast.curves["stack"]
+        if np.isnan(curve.value[-1]):
+            refused += 1
+            assert 64 <= forecast.reach < 1024
+            assert forecast.reason.startswith(f"{BEYOND}: past N = {forecast.reach:,} the prompts")
+            assert (np.isfinite(curve.value) == (curve.grid <= forecast.reach)).all()
+        else:
+            held += curve.low[-1] <= truth <= curve.high[-1]
+    # by themselves the prompts cover it in 4 to 7 % of logs
+    assert held + refused >= 8 and refused >= 3
 
 
 def test_the_pool_contradicts_no_ordinary_law_and_needs_many_prompts():
@@ -314,19 +320,39 @@ def test_the_pool_contradicts_no_ordinary_law_and_needs_many_prompts():
     assert few.reach == 16_384 and np.isfinite(few.curves["stack"].value[-1])
 
 
-def test_the_interval_holds_the_pools():
-    log = as_log(rare_mode(32, 1))
-    grid = np.array([64, 256])
-    fits, backtest = alone(log, grid, 0.25)
-    stack = StackedTails(log, grid, 0.25, fits, backtest)
-    draws = stack.draws("population", 4000, np.random.default_rng(0))
-    stack.pool = None
-    alone_draws = stack.draws("population", 4000, np.random.default_rng(0))
-    pooled = fits["pooled_shape"].draws("population", 4000, np.random.default_rng(9))
+def test_the_interval_holds_the_pools_where_they_differ():
+    def drawn(rewards, pooling=True):
+        log, grid = as_log(rewards), np.array([256, 1024])
+        fits, backtest = alone(log, grid, 0.25)
+        stack = StackedTails(log, grid, 0.25, fits, backtest)
+        stack.pool = stack.pool if pooling else None
+        draws = stack.draws("population", 4000, np.random.default_rng(0))
+        return draws, fits["pooled_shape"].draws("population", 4000, np.random.default_rng(9))
+
+    (both, pooled), (own, _) = (drawn(rare_mode(128, 1), pooling) for pooling in (True, False))
+    assert np.quantile(own[:, 1], 0.05) > np.quantile(pooled[:, 1], 0.5) + 0.5
     for q in (0.05, 0.95):
         outer = min if q < 0.5 else max
-        ends = [np.quantile(part[:, 1], q) for part in (alone_draws, pooled)]
-        assert np.quantile(draws[:, 1], q) == pytest.approx(outer(ends), rel=0.02)
+        ends = [np.quantile(part[:, 1], q) for part in (own, pooled)]
+        assert np.quantile(both[:, 1], q) == pytest.approx(outer(ends), rel=0.02)
+    (both, _), (own, _) = (drawn(normal(128, 64, 4), pooling) for pooling in (True, False))
+    np.testing.assert_array_equal(np.sort(both, axis=0), np.sort(own, axis=0))
+
+
+@pytest.mark.parametrize("law", [Normal(), Gumbel(), NormalMixture(0.02, 0.0, 1.0, 4.0, 0.5)])
+def test_the_pools_interval_for_these_prompts_is_as_wide_as_its_error(law):
+    grid, errors, widths = np.array([256, 512]), [], []
+    truth = np.array([best_of_n.value(law, int(N)) for N in grid])
+    for seed in range(60):
+        log = as_log(law.sample((40, 64), np.random.default_rng(seed)))
+        fit = METHODS["pooled_shape"](log, grid, 0.25)
+        draws = fit.draws("these_prompts", 1000, np.random.default_rng(0))
+        low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+        errors.append(fit.average("these_prompts") - truth)
+        widths.append((high - low) / 2.0 / stats.t.ppf(0.95, 9))
+    # the jackknife over rollouts gave 1.6 to 1.9
+    ratio = np.mean(widths, axis=0) / np.std(errors, axis=0)
+    assert (ratio > 0.75).all() and (ratio < 1.35).all()
 
 
 def test_draws_of_a_curve_stay_one_curve():

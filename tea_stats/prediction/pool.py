@@ -1,61 +1,58 @@
 """Prompts by themselves and all together: what many prompts show that none of them does.
 
-Methods that extrapolate each prompt's tail never see what m rollouts hold once or not at all: a
-good mode of 2 % is at its start in 64 rollouts, and their curves go on rising where V_N is about to
+Methods that extrapolate each prompt's tail do not see what m rollouts hold once or not at all: a
+good mode of 2 % has just begun in 64 rollouts, and their curves go on rising where V_N is about to
 bend. The rewards of all prompts show it, if prompts share a shape (`pooled_shape`), which nobody
-knows. So where prompts are many, an interval holds both; and where each value lies outside of the
-other's interval, there is nothing to say from that N on.
+knows. So where prompts are many and one of the two values lies outside the other's interval, the
+interval said holds both; and where each lies outside the other's wider one, nothing is said.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tea_stats.families.law import Array
 from tea_stats.prediction.fit import Counts
 
 #: prompts from which on the pool has a say: two in each part that its jackknife leaves out
 PROMPTS = 20
-#: draws behind the check, and the level of its intervals
-DRAWS, LEVEL = 1000, 0.9
+#: draws behind the check; levels of the intervals outside of which values differ, and contradict
+DRAWS, DIFFER, CONTRADICT = 1000, 0.9, 0.95
 #: a value and draws of it: shapes (K,) and (count, K)
 Drawn = tuple[Array, Array]
 
 
-def around(draws: Array, pooled: Array) -> Array:
-    """Return draws whose quantiles are the outer ones of two sets, in the order of the first.
+def around(own: Drawn, pooled: Drawn) -> Array:
+    """Return draws whose quantiles, where the two differ, are the outer ones of both.
 
-    The lower half of each column is moved down to the pool's quantiles, the upper half up to them,
-    where those lie farther out; NaN of the pool moves nothing. Shapes (count, K).
+    There the lower half of the stack's draws is moved down to the pool's quantiles, the upper half
+    up to them, if they lie farther out. The draws keep their order, so that each stays one curve.
 
     Examples
     --------
-    >>> around(np.array([[1.0], [3.0], [2.0], [4.0]]), np.array([[0.0], [2.5], [3.5], [5.0]])).T
+    >>> draws = np.array([[1.0], [3.0], [2.0], [4.0]])
+    >>> pooled = np.array([[0.0], [2.5], [3.5], [5.0]])
+    >>> around((np.array([2.5]), draws), (np.array([4.5]), pooled)).T
     array([[0. , 3.5, 2. , 5. ]])
     """
+    value, draws = own
+    differs = ~_within(value, pooled[1], DIFFER) | ~_within(pooled[0], draws, DIFFER)
     rank = draws.argsort(axis=0).argsort(axis=0)
-    twin = np.take_along_axis(np.sort(pooled, axis=0), rank, axis=0)
-    lower = rank < len(draws) / 2
-    return np.where(lower, np.fmin(draws, twin), np.fmax(draws, twin))
+    twin = np.take_along_axis(np.sort(pooled[1], axis=0), rank, axis=0)
+    outer = np.where(rank < len(draws) / 2, np.fmin(draws, twin), np.fmax(draws, twin))
+    return np.where(differs, outer, draws)
 
 
-def agreed(grid: Counts, own: Drawn, pooled: Drawn, counted: Array) -> int | None:
-    """Return the largest budget before the first at which both values lie outside, None if none.
-
-    Budgets with `counted` true need no extrapolation; where the pool has no value, none disagrees.
-    """
-    low, high = _interval(own[1])
-    pool_low, pool_high = _interval(pooled[1])
-    apart = _outside(pooled[0], low, high) & _outside(own[0], pool_low, pool_high) & ~counted
+def agreed(grid: Counts, own: Drawn, pooled: Drawn) -> int | None:
+    """Return the largest budget before the first contradiction, None if there is none."""
+    apart = ~_within(own[0], pooled[1], CONTRADICT) & ~_within(pooled[0], own[1], CONTRADICT)
     first = np.flatnonzero(apart)
     return int(grid[max(first[0] - 1, 0)]) if first.size else None
 
 
-def _interval(draws: Array) -> tuple[Array, Array]:
-    low, high = np.quantile(draws, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0], axis=0)
-    return low, high
-
-
-def _outside(value: Array, low: Array, high: Array) -> Array:
+def _within(value: Array, draws: Array, level: float) -> NDArray[np.bool_]:
+    """Return whether values lie in the interval of draws; NaN is taken to."""
+    low, high = np.quantile(draws, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
     with np.errstate(invalid="ignore"):
-        return np.asarray((value < low) | (value > high))
+        return np.asarray(~((value < low) | (value > high)))

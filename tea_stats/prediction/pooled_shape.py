@@ -170,7 +170,8 @@ def max_weights(count: int, grid: tuple[int, ...]) -> Array:
 def normal_noise(m: int) -> tuple[float, float]:
     """Return the variances of median and range in groups of m normals, over the squared range."""
     middle, spread = standardisers(_normal_groups(m))
-    return tuple(float(part.var()) / float(spread.mean()) ** 2 for part in (middle, spread))
+    unit = float(spread.mean()) ** 2
+    return float(middle.var()) / unit, float(spread.var()) / unit
 
 
 def _normal_groups(m: int) -> Array:

@@ -11,7 +11,7 @@ the standard deviation of an error that intervals include. A draw takes a method
 then one of its curves, so that where methods disagree the interval is wide. Draws above the value
 are stretched by 1 + (.15 + 1.5 ĝ₊) min(1, 8/P)^½, ĝ the skewness of the log-normal tail and P the
 prompts: what m rollouts did not see lies above, and the skewness of a mean falls like P^−½. From
-`pool.PROMPTS` prompts on, intervals hold those of the pooled shape as well, whatever its weight
+`pool.PROMPTS` prompts on, intervals hold what all prompts together say as well, where it differs
 (`tea_stats.prediction.pool`). The constants are the best of about thirty variants on the six
 rewards that `simulations.real_logs` calls development; its other logs show what they give
 elsewhere.
@@ -105,7 +105,8 @@ class StackedTails(Method):
             return np.where(self.counted, drawn, np.nan)
         beyond = self._beyond(target, count, rng)
         if self.pool is not None:
-            beyond = pool.around(beyond, self.pool.draws(target, count, rng))
+            pooled = self.pool.average(target), self.pool.draws(target, count, rng)
+            beyond = pool.around((self.average(target), beyond), pooled)
         return np.where(self.counted, drawn, beyond)
 
     def _beyond(self, target: str, count: int, rng: np.random.Generator) -> Array:
@@ -131,11 +132,12 @@ class StackedTails(Method):
         if self.pool is None or not self.fits:
             return None
         rng, target = np.random.default_rng(0), "these_prompts"
+        # up to half of the rollouts there is nothing to extrapolate
+        pooled = np.where(self.counted, np.nan, self.pool.average(target))
         return pool.agreed(
             self.grid,
             (self.average(target), self._beyond(target, pool.DRAWS, rng)),
-            (self.pool.average(target), self.pool.draws(target, pool.DRAWS, rng)),
-            self.counted,
+            (pooled, self.pool.draws(target, pool.DRAWS, rng)),
         )
 
     def allowance(self) -> Array:
