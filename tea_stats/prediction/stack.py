@@ -132,8 +132,9 @@ class StackedTails(Method):
         if self.pool is None or not self.fits:
             return None
         rng, target = np.random.default_rng(0), "these_prompts"
-        # up to half of the rollouts there is nothing to extrapolate
-        pooled = np.where(self.counted, np.nan, self.pool.average(target))
+        # up to the rollouts at hand the log itself tells who is right
+        told = self.counted | (self.grid <= self.M)
+        pooled = np.where(told, np.nan, self.pool.average(target))
         return pool.agreed(
             self.grid,
             (self.average(target), self._beyond(target, pool.DRAWS, rng)),
