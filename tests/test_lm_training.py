@@ -310,10 +310,20 @@ def test_oracle_and_cosines_on_a_law_with_a_known_answer(tmp_path):
 
     reward = rewards.Reward("lower", lower)
     course = train.Course(PROMPTS[:1], 1, 1, 1, seed=1, key=(), rows=999, train_rows=999)
-    halves = oracle.oracle(policy, course, 2000, 2, reward, tmp_path)
-    assert oracle.reliability(halves) > 0.9
+    halves, mean = oracle.oracle(policy, course, 2000, 2, reward, tmp_path)
+    assert oracle.reliability(halves) > 0.9 and oracle.reliability(mean) > 0.9
     again = oracle.oracle(policy, course, 2000, 2, reward, tmp_path)
-    assert all(torch.equal(a, b) for a, b in zip(halves, again, strict=True))
+    for first, second in zip((*halves, *mean), (*again[0], *again[1]), strict=True):
+        assert torch.equal(first, second)
+    # ∇V_2 = 2 (1 − p) ∇p: the direction of the mean's gradient, and so much longer
+    encoded = policy.encode([PROMPTS[0].text], 1)
+    drawn = engine.sample(policy, encoded, engine.uniforms(0, (9,), (1, 4000, 1)), rows=999)
+    p = lower(None, [policy.tokenizer.decode(token) for token in drawn.tokens]).mean()
+    assert oracle.cosine(halves, mean) == pytest.approx(1.0, abs=0.02)
+    ratio = float(halves[0] @ mean[1] / (mean[0] @ mean[1]))
+    assert ratio == pytest.approx(2.0 * (1.0 - p), rel=0.15)
+    noise = tuple(torch.randn(len(mean[0]), dtype=torch.float64) for _ in range(2))
+    assert np.isnan(oracle.cosine(halves, noise))
     arms = {"RLOO": train.Arm("rloo", {}, m=400, N=2, rate=1.0)}
     table = oracle.cosines(policy, course, arms, halves, reward, batch=0)
     assert table["cosine_corrected"].item() > 0.8
@@ -371,7 +381,9 @@ def test_smoke_preset_writes_every_table(smoke):
     assert behaviour.loc["start", "kl"] == pytest.approx(0.0, abs=1e-4)
     samples = store.read(smoke / "samples.parquet")
     assert set(samples["kind"]) == {"best", "first"}
-    assert set(store.read(smoke / "oracle.parquet")["estimator"]) == set(plan.estimators)
+    table = store.read(smoke / "oracle.parquet")
+    assert set(table["estimator"]) == set(plan.estimators)
+    assert {"mean_reliability", "mean_cosine"} <= set(table)
     manifest = json.loads((smoke / "manifest.json").read_text())
     assert not list(smoke.rglob("tuning/*/state.pt"))
     assert manifest["runs"][-1]["finished"] and "torch" in manifest["runs"][-1]["packages"]

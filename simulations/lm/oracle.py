@@ -3,7 +3,9 @@
 Both are gradients in the very parameters that training changes. The oracle is an unbiased estimate
 of the best-of-N gradient (max@N of many rollouts) from two independent halves t₁ and t₂. Their
 product estimates the squared length of the exact gradient without noise, and so the cosine with it:
-ĝ·t / (‖ĝ‖ ‖t‖) with t = (t₁ + t₂)/2 and ‖t‖² = t₁·t₂.
+ĝ·t / (‖ĝ‖ ‖t‖) with t = (t₁ + t₂)/2 and ‖t‖² = t₁·t₂. The same rollouts give the mean's gradient u,
+and with products across halves its cosine with t: where the two point the same way, an estimator of
+the mean's gradient serves.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from simulations.lm.train import (
 )
 from tea_stats import torch_bridge
 
+#: two independent estimates of one gradient
+Halves = tuple[Tensor, Tensor]
 #: cosine of the oracle's halves below which their product is no estimate of its length
 RELIABLE = 0.05
 
@@ -73,39 +77,41 @@ def oracle(
     reward: Reward,
     folder: Path,
     after: After = lambda rollouts, tokens: None,
-) -> tuple[Tensor, Tensor]:
-    """Return two independent unbiased estimates of the best-of-N gradient on the course's prompts.
+) -> tuple[Halves, Halves]:
+    """Return unbiased estimates of the gradients of best-of-N and of the mean on the prompts.
 
-    Each is from count/2 rollouts of every prompt. Sums over finished prompts are kept in `folder`.
+    Two independent ones of each, from count/2 rollouts of every prompt, both gradients from the
+    same. Sums over finished prompts are kept in `folder`.
     """
     path = folder / "oracle.pt"
-    halves = [torch.zeros(sum(w.numel() for w in policy.trainable()), dtype=torch.float64)] * 2
+    sums = [torch.zeros(sum(w.numel() for w in policy.trainable()), dtype=torch.float64)] * 4
     job, done = job_of(policy, Arm("max_at_k", {}, count, N, 0.0), course, reward), 0
     if state := read_state(path, job):
-        halves, done = state["halves"], state["done"]
+        sums, done = state["sums"], state["done"]
         after(done * count, 0)
     for p, prompt in enumerate(course.prompts[done:], done):
         draws = engine.uniforms(course.seed, (ORACLE, 0, p), (1, count, course.new_tokens))
         rollouts, _, rewards = rated(policy, [prompt], draws, reward, course.rows)
         half = count // 2
         weights = []
-        for part in (slice(0, half), slice(half, 2 * half)):
-            group = torch.from_numpy(rewards[part])[None]
-            A = torch_bridge.advantages("max_at_k", group, N, k=N, form="canonical")
-            weights.append(torch.zeros(count, dtype=torch.float64))
-            weights[-1][part] = A[0] / (half * len(course.prompts))
+        for k in (N, 1):
+            for part in (slice(0, half), slice(half, 2 * half)):
+                group = torch.from_numpy(rewards[part])[None]
+                A = torch_bridge.advantages("max_at_k", group, k, k=k, form="canonical")
+                weights.append(torch.zeros(count, dtype=torch.float64))
+                weights[-1][part] = A[0] / (half * len(course.prompts))
         new = gradients(policy, rollouts, weights, course.train_rows)
-        halves = [total + part for total, part in zip(halves, new, strict=True)]
-        write_state(path, {"halves": halves, "done": p + 1}, job)
+        sums = [total + part for total, part in zip(sums, new, strict=True)]
+        write_state(path, {"sums": sums, "done": p + 1}, job)
         after(count, int(rollouts.mask.sum()))
-    return halves[0], halves[1]
+    return (sums[0], sums[1]), (sums[2], sums[3])
 
 
 def cosines(
     policy: Policy,
     course: Course,
     arms: Mapping[str, Arm],
-    halves: tuple[Tensor, Tensor],
+    halves: Halves,
     reward: Reward,
     batch: int,
 ) -> pd.DataFrame:
@@ -139,6 +145,17 @@ def cosines(
     return pd.DataFrame(table)
 
 
-def reliability(halves: tuple[Tensor, Tensor]) -> float:
+def cosine(first: Halves, second: Halves) -> float:
+    """Return the cosine of two exact gradients, from halves; NaN where one's are mostly noise.
+
+    The first halves come from the same rollouts, so only products across halves are used.
+    """
+    if min(reliability(first), reliability(second)) <= RELIABLE:
+        return float("nan")
+    across = (first[0] @ second[1] + first[1] @ second[0]) / 2
+    return float(across / ((first[0] @ first[1]) * (second[0] @ second[1])).sqrt())
+
+
+def reliability(halves: Halves) -> float:
     """Return the cosine of the oracle's two halves: 1 for an oracle without noise."""
     return float(torch.nn.functional.cosine_similarity(halves[0], halves[1], dim=0))

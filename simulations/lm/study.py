@@ -238,7 +238,7 @@ class _Jobs:
         self.account.doing(f"{self.label}: oracle gradient")
         train.put(self.policy.trainable(), self.start)
         course = self.course(self.train[: plan.count], plan.count, 1, ORACLE)
-        halves = oracle.oracle(
+        halves, mean = oracle.oracle(
             self.policy,
             course,
             plan.rollouts,
@@ -261,4 +261,9 @@ class _Jobs:
             mark = self.mark("oracle", batch)
             tables.append(once(part, compare, skipped=lambda: self.account.kept(cost), **mark))
         table = pd.concat(tables, ignore_index=True)
-        return table.assign(scenario=self.label, reliability=oracle.reliability(halves))
+        return table.assign(
+            scenario=self.label,
+            reliability=oracle.reliability(halves),
+            mean_reliability=oracle.reliability(mean),
+            mean_cosine=oracle.cosine(halves, mean),
+        )
