@@ -72,4 +72,4 @@ class Studies:
     @cached_property
     def lm_training(self) -> Training:
         """The same model trained on completions of some length, one run an arm, one step size."""
-        return training.load(self.folder / "lm_cpu_equal")
+        return training.load(self.folder / "lm_cpu")

@@ -109,7 +109,7 @@ def test_arguments_and_exit_codes_reach_the_studies(tmp_path, monkeypatch):
         ("nosuch", "analysis.figures"),
         ("bandit", "analysis.bandit"),
         ("analysis/summaries/lm_pool", "analysis.lm.pools"),
-        ("lm_cpu_equal", "analysis.lm.training"),
+        ("lm_cpu", "analysis.lm.training"),
         ("lm_exact", "analysis.lm.exact"),
     ],
 )

@@ -25,7 +25,6 @@ ARMS = {"exact ∇V_N": r"exact $\nabla V_N$", "exact ∇V_1": r"exact $\nabla V
 def numbers(studies: Studies) -> dict[str, str]:
     """Return the study's settings, checks and sentences by key."""
     study = studies.lm_exact
-    long = studies.lm_training.manifest["configuration"]
     values = _settings(study) | _checks(study) | _cosines(study)
     values |= {
         "exact/verdict": verdicts(study),
@@ -38,10 +37,6 @@ def numbers(studies: Studies) -> dict[str, str]:
         "exact/pools": pools(study),
         "exact/rule": rule(study),
         "exact/least": least(study),
-        "long/seeds": count(long["seeds"]),
-        "long/tokens": count(long["new_tokens"]),
-        "long/steps": count(long["training"]["steps"]),
-        "long/arms": count(len(long["estimators"])),
     }
     return values
 

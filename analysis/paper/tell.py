@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.paper import bandit, exact, grid, league, lm_exact, lm_pool, theory
+from analysis.paper import bandit, exact, grid, league, lm_exact, lm_long, lm_pool, theory
 from analysis.paper.latex import write_numbers
 from analysis.paper.studies import Studies
 
 #: each has `numbers(studies)` and `rows(studies)`
-PARTS = (exact, grid, theory, league, bandit, lm_pool, lm_exact)
+PARTS = (exact, grid, theory, league, bandit, lm_pool, lm_exact, lm_long)
 
 
 def numbers(studies: Studies) -> dict[str, str]:
