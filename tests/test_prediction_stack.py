@@ -6,7 +6,15 @@ from scipy import integrate, stats
 
 from tea_stats import best_of_n, prediction
 from tea_stats.families import GenPareto, Gumbel, Normal, NormalMixture
-from tea_stats.prediction import BEYOND, METHODS, evidence, lognormal_tail, pool, pooled_shape
+from tea_stats.prediction import (
+    BEYOND,
+    METHODS,
+    evidence,
+    lognormal_tail,
+    pool,
+    pooled_shape,
+    verdict,
+)
 from tea_stats.prediction.curves import as_log
 from tea_stats.prediction.stack import PRIOR, STRETCH, TEMPERATURE, StackedTails, alone
 from tea_stats.reward_log import RewardLog
@@ -364,3 +372,24 @@ def test_draws_of_a_curve_stay_one_curve():
         "population", 2000, np.random.default_rng(0)
     )
     assert np.corrcoef(draws.T)[0, 1] > 0.95
+
+
+def test_the_reason_says_where_all_prompts_together_differ():
+    reasons = [prediction.predict(rare_mode(128, seed), 1024).reason for seed in range(10)]
+    said = [reason for reason in reasons if not reason.startswith(BEYOND)]
+    differ = "; all prompts together differ: the interval holds both"
+    assert said and any(reason.endswith(differ) for reason in said)
+    assert differ not in prediction.predict(normal(32, 64, 2), 256).reason
+
+
+def test_the_reason_says_by_how_much_a_single_method_did_better():
+    seen = set()
+    for seed in range(12):
+        forecast = prediction.predict(normal(8, 32, seed), 256)
+        errors = {x: e for x, e in forecast.backtest.errors.items() if METHODS[x].extrapolates}
+        best = min(errors, key=errors.get)
+        ratio = errors["stack"] / errors[best]
+        seen.add(ratio > verdict.LARGER)
+        said = f"its error {ratio:.2f} times {METHODS[best].title}'s" in forecast.reason
+        assert said == (ratio > verdict.LARGER) and ("times" in forecast.reason) == said
+    assert seen == {True, False}

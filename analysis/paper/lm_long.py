@@ -43,7 +43,7 @@ def rows(studies: Studies) -> dict[str, list[str]]:
 
 
 def gains(study: Training) -> str:
-    """Write each arm's gain in the mean and in the best of the largest N, with half its interval."""
+    """Write each arm's gain in the mean and in the best of the largest N, ± half its interval."""
     (scenario,) = study.scenarios
     both = [study.gains(scenario, N) for N in (1, study.most)]
     parts = []

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from tea_stats._validation import as_choice, as_count, as_flag, as_real, as_seed
 from tea_stats.families.law import Array
-from tea_stats.prediction import backtest as _backtest, bands, evidence, verdict
+from tea_stats.prediction import backtest as _backtest, bands, evidence, pool, verdict
 from tea_stats.prediction.backtest import Backtest
 from tea_stats.prediction.evidence import Repeats
 from tea_stats.prediction.few_valued import thresholds
@@ -126,9 +126,10 @@ def predict(
             within_reach, evidence.reach(evidence.depth(repeats.distinct), few_valued=False)
         )
         curves["stack"] = _both(curves["stack"], repeats, N, options, seed)
+    agreement = pool.Agreement()
     if isinstance(stack := fits.get("stack"), Stack):
-        agreed = stack.agreed()
-        within_reach = within_reach if agreed is None else min(within_reach, agreed)
+        agreement = stack.agreement()
+        within_reach = min(within_reach, agreement.until or within_reach)
         curves["stack"] = _cut(curves["stack"], within_reach)
     told = used if repeats is None else repeats.distinct
     best = verdict.recommended(told, N, chosen, backtest, few is not None)
@@ -142,7 +143,7 @@ def predict(
         backtest=backtest,
         recommended=best,
         reach=within_reach,
-        reason=verdict.reason(told, N, best, value, fits, backtest, within_reach),
+        reason=verdict.reason(told, N, best, value, fits, backtest, within_reach, agreement),
         notes=tuple(verdict.notes(log, N, fits, options.top, repeats)),
     )
 

@@ -9,6 +9,8 @@ interval said holds both; and where each lies outside the other's wider one, not
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,22 @@ PROMPTS = 20
 DRAWS, DIFFER, CONTRADICT = 1000, 0.9, 0.95
 #: a value and draws of it: shapes (K,) and (count, K)
 Drawn = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How what prompts say by themselves agrees with what they say together.
+
+    Attributes
+    ----------
+    until : int or None
+        The largest budget before the first contradiction; None if there is none.
+    differs : bool
+        Whether the two differ at the largest budget.
+    """
+
+    until: int | None = None
+    differs: bool = False
 
 
 def around(own: Drawn, pooled: Drawn) -> Array:
@@ -44,11 +62,13 @@ def around(own: Drawn, pooled: Drawn) -> Array:
     return np.where(differs, outer, draws)
 
 
-def agreed(grid: Counts, own: Drawn, pooled: Drawn) -> int | None:
-    """Return the largest budget before the first contradiction, None if there is none."""
+def compared(grid: Counts, own: Drawn, pooled: Drawn) -> Agreement:
+    """Return how the prompts by themselves and all together agree."""
+    differs = ~_within(own[0], pooled[1], DIFFER) | ~_within(pooled[0], own[1], DIFFER)
     apart = ~_within(own[0], pooled[1], CONTRADICT) & ~_within(pooled[0], own[1], CONTRADICT)
     first = np.flatnonzero(apart)
-    return int(grid[max(first[0] - 1, 0)]) if first.size else None
+    until = int(grid[max(first[0] - 1, 0)]) if first.size else None
+    return Agreement(until, bool(differs[-1]))
 
 
 def _within(value: Array, draws: Array, level: float) -> NDArray[np.bool_]:

@@ -127,15 +127,15 @@ class StackedTails(Method):
         # one method after the other so far
         return rng.permutation(beyond, axis=0)
 
-    def agreed(self) -> int | None:
-        """Return the largest budget up to which the pool agrees, None where it always does."""
+    def agreement(self) -> pool.Agreement:
+        """Return whether, and up to which budget, the pool agrees."""
         if self.pool is None or not self.fits:
-            return None
+            return pool.Agreement()
         rng, target = np.random.default_rng(0), "these_prompts"
         # up to the rollouts at hand the log itself tells who is right
         told = self.counted | (self.grid <= self.M)
         pooled = np.where(told, np.nan, self.pool.average(target))
-        return pool.agreed(
+        return pool.compared(
             self.grid,
             (self.average(target), self._beyond(target, pool.DRAWS, rng)),
             (pooled, self.pool.draws(target, pool.DRAWS, rng)),
@@ -335,12 +335,10 @@ class Stack(Method):
         """Return the extrapolation error that draws include."""
         return self.inner.allowance()
 
-    def agreed(self) -> int | None:
-        """Return the largest budget up to which prompts by themselves and together agree, or None.
-
-        None says that they never disagree, or that nothing is pooled.
-        """
-        return self.inner.agreed() if isinstance(self.inner, StackedTails) else None
+    def agreement(self) -> pool.Agreement:
+        """Return whether prompts by themselves and together agree; so where nothing is pooled."""
+        inner = self.inner
+        return inner.agreement() if isinstance(inner, StackedTails) else pool.Agreement()
 
     def prompt_bounds(self, level: float, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the ends of each prompt's interval."""

@@ -13,8 +13,12 @@ from tea_stats.prediction.evidence import Repeats
 from tea_stats.prediction.few_valued import thresholds
 from tea_stats.prediction.fit import Method
 from tea_stats.prediction.methods import METHODS
+from tea_stats.prediction.pool import Agreement
 from tea_stats.reward_log.log import RewardLog
 
+#: how many times the least backtest error the stack's may be and pass without mention: the least of
+#: several noisy errors is the smaller one by chance
+LARGER = 1.25
 BEYOND = "beyond what this log can tell"
 
 
@@ -44,6 +48,7 @@ def reason(
     fits: Mapping[str, Method],
     backtest: Backtest | None,
     reach: int,
+    agreement: Agreement,
 ) -> str:
     """Return one line on why this curve is recommended, or why there is no number at N."""
     title = METHODS[name].title
@@ -58,7 +63,7 @@ def reason(
     if name != "stack":
         return _least_error(title, backtest)
     if np.isnan(value[-1]):
-        return _beyond(log, N, reach)
+        return _beyond(log, N, reach, agreement)
     weights = fits["stack"].details.get("weights")
     if weights is None:
         laws = fits["stack"].details.get("laws", {})
@@ -70,7 +75,8 @@ def reason(
         if backtest is None
         else f"backtest from {backtest.m} of {backtest.M} rollouts, {backtest.prompts:,} prompts"
     )
-    return f"stacked: {_listed(shares)}; {how}"
+    pooled = "; all prompts together differ: the interval holds both" if agreement.differs else ""
+    return f"stacked: {_listed(shares)}; {how}{_excess(backtest)}{pooled}"
 
 
 def notes(
@@ -112,12 +118,12 @@ def notes(
         )
 
 
-def _beyond(log: RewardLog, N: int, reach: int) -> str:
+def _beyond(log: RewardLog, N: int, reach: int, agreement: Agreement) -> str:
     values, M = thresholds(log), evidence.depth(log)
     few = values is not None
     if values is not None and len(values) == 1 and not log.is_binary:
         return f"{BEYOND}: every reward is {values[0]:g}, and nothing tells what others there are"
-    if reach < evidence.reach(M, few):
+    if reach == agreement.until:
         return (
             f"{BEYOND}: past N = {reach:,} the prompts by themselves and the rewards of all of "
             f"them together disagree, each outside the other's interval; {M} rollouts a prompt "
@@ -156,6 +162,17 @@ def _least_error(title: str, test: Backtest | None) -> str:
         f"{title} has the smallest backtest error: from {test.m} of {test.M} rollouts to the "
         f"best of k = {test.grid[0]} … {test.M}, {test.prompts:,} prompts, {test.splits} splits"
     )
+
+
+def _excess(test: Backtest | None) -> str:
+    """Say so where a single method would have had a smaller error in the backtest."""
+    if test is None or "stack" not in test.errors:
+        return ""
+    errors = {name: error for name, error in test.errors.items() if METHODS[name].extrapolates}
+    best = min(errors, key=lambda name: errors[name])
+    if errors["stack"] <= LARGER * errors[best]:
+        return ""
+    return f", its error {errors['stack'] / errors[best]:.2f} times {METHODS[best].title}'s"
 
 
 def _listed(shares: Sequence[tuple[str, float]]) -> str:
