@@ -12,6 +12,7 @@ pytest.importorskip("pyarrow")
 import pandas as pd
 
 from analysis.checks.coverage import tables
+from analysis.readme.checks import Coverage
 from simulations.checks import coverage
 from tea_stats.prediction import METHODS, TARGETS, predict
 
@@ -97,12 +98,19 @@ def test_inside_the_model_nominal_90_is_85_to_95():
     assert outside["coverage"].min() < 0.1  # a wrong model is noticed
 
 
-def test_what_is_recommended_covers_on_every_law_but_a_rare_mode():
+def test_what_is_recommended_covers_on_every_law():
     summary = pd.read_parquet(SUMMARY)
     own = summary[(summary["model"] == "recommended") & (summary["N"] != "band")]
     by_law = own.groupby("law")["coverage"].mean()
     assert set(by_law.index) == {case.name for case in coverage.CASES}
-    assert by_law.drop("rare good mode").min() > 0.88 and by_law["rare good mode"] > 0.8
+    assert by_law.min() > 0.88 and by_law.max() < 0.96
+    # a mode of 2 % at 128 prompts × 64: covered where a value is said; before, in 4 % of logs
+    rare = own[(own["law"] == "rare good mode") & (own["prompts"] == 128) & (own["m"] == 64)]
+    assert rare["coverage"].min() > 0.8
+    withheld = Coverage(SUMMARY.parents[1]).withheld(128, 64, 1024)
+    assert (
+        withheld.index[0] == "rare good mode" and withheld.iloc[0] > 0.5 and withheld.iloc[1] < 0.1
+    )
 
 
 def test_the_table_is_printed():

@@ -51,6 +51,16 @@ class Coverage:
         rows = rows if method is None else rows[rows["method"] == method]
         return int(rows["reps"].max())
 
+    def withheld(self, prompts: int, m: int, N: int) -> pd.Series:
+        """Return the share of logs of a size that have no recommended value at N, by law, largest.
+
+        The log is large enough to reach N, so it is a contradiction that withholds it.
+        """
+        rows = self.cells[(self.cells["model"] == "recommended") & (self.cells["N"] == str(N))]
+        rows = rows[(rows["prompts"] == prompts) & (rows["m"] == m)]
+        by_law = 1.0 - rows.groupby("law")["reps"].max() / self.logs("recommended")
+        return by_law.sort_values(ascending=False)
+
     def recommended(self, inside: bool, model: str = "recommended") -> pd.Series:
         """Return the coverage of what is recommended, by law, where some method is made for it."""
         made_for = self.cells.loc[self.cells["model"] == "inside", "law"].unique()
