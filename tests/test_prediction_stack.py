@@ -393,3 +393,18 @@ def test_the_reason_says_by_how_much_a_single_method_did_better():
         said = f"its error {ratio:.2f} times {METHODS[best].title}'s" in forecast.reason
         assert said == (ratio > verdict.LARGER) and ("times" in forecast.reason) == said
     assert seen == {True, False}
+
+
+def test_medians_and_ranges_have_the_noise_of_normal_groups(monkeypatch):
+    grid = np.array([16, 512])
+    log = as_log(normal(40, 64, 3))
+    fit = METHODS["pooled_shape"](log, grid, 0.25)
+    said = np.diag(fit._standardisers_covariance(list(fit.pool)))
+    ascending = np.sort(normal(4000, 64, 4), axis=1)
+    middle, spread = pooled_shape.standardisers(ascending)
+    values = middle[:, None] + spread[:, None] * fit.best * fit._factors(64)
+    np.testing.assert_allclose(said, values.var(axis=0) / 40, rtol=0.15)
+    before = fit.draws("these_prompts", 4000, np.random.default_rng(0)).std(axis=0)
+    monkeypatch.setattr(fit, "_standardisers_covariance", lambda groups: np.diag([1e4, 1e4]))
+    after = fit.draws("these_prompts", 4000, np.random.default_rng(0)).std(axis=0)
+    assert (after > 50.0 * before).all()
