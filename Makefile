@@ -52,7 +52,7 @@ lm: .venv/.lm  ## train a small language model whose responses are enumerated; r
 	$(RUN) -m simulations.validate_lm --preset exact --part core --workers 2
 	$(RUN) -m analysis.lm_exact results/lm_exact --out figures/lm_exact
 
-lm-long: .venv/.lm  ## train it on completions of 24 tokens, about 9 minutes a run; resumable
+lm-long: .venv/.lm  ## train it on completions of 24 tokens, about 11 minutes a run; resumable
 	$(RUN) -m simulations.validate_lm --preset cpu --out results/lm_cpu
 	$(RUN) -m analysis.lm_training results/lm_cpu --out figures/lm_cpu
 

@@ -71,5 +71,5 @@ class Studies:
 
     @cached_property
     def lm_training(self) -> Training:
-        """The same model trained on completions of some length, one run an arm, one step size."""
+        """The model trained on completions of some length: three runs an arm, one step size."""
         return training.load(self.folder / "lm_cpu")

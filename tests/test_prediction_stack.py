@@ -1,5 +1,7 @@
 """The stack: its members, weights and correction; what a log cannot tell is said."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -333,7 +335,7 @@ def test_the_interval_holds_the_pools_where_they_differ():
         log, grid = as_log(rewards), np.array([256, 1024])
         fits, backtest = alone(log, grid, 0.25)
         stack = StackedTails(log, grid, 0.25, fits, backtest)
-        stack.pool = stack.pool if pooling else None
+        stack.together = stack.together if pooling else None
         draws = stack.draws("population", 4000, np.random.default_rng(0))
         return draws, fits["pooled_shape"].draws("population", 4000, np.random.default_rng(9))
 
@@ -408,3 +410,33 @@ def test_medians_and_ranges_have_the_noise_of_normal_groups(monkeypatch):
     monkeypatch.setattr(fit, "_standardisers_covariance", lambda groups: np.diag([1e4, 1e4]))
     after = fit.draws("these_prompts", 4000, np.random.default_rng(0)).std(axis=0)
     assert (after > 50.0 * before).all()
+
+
+def test_prompts_whose_rollouts_all_agree_are_no_traceback():
+    # each of 64 prompts has one reward of its own: there is nothing to pool, nor to extrapolate
+    forecast = prediction.predict(np.repeat(normal(64, 1, 5), 16, axis=1), 64)
+    assert forecast.reach == 1 and np.isnan(forecast.curves["stack"].value[-1])
+
+
+def test_an_error_of_zero_is_no_measure_of_others():
+    errors = {"gaussian_tail": 0.0, "linear": np.nan, "stack": 1e-17}
+    assert verdict._excess(SimpleNamespace(errors=errors)) == ""
+    errors = {"linear": np.nan, "gaussian_tail": 1.0, "stack": 2.0}
+    assert (
+        verdict._excess(SimpleNamespace(errors=errors)) == ", its error 2.00 times Gaussian tail's"
+    )
+
+
+def test_what_is_said_of_the_interval_is_about_its_target():
+    log = as_log(rare_mode(64, 2, share=0.05))
+    grid = np.array([256, 512])
+    fits, backtest = alone(log, grid, 0.25)
+    stack = StackedTails(log, grid, 0.25, fits, backtest)
+    for target in prediction.TARGETS:
+        before = stack.together
+        both = stack.draws(target, 4000, np.random.default_rng(0))
+        stack.together = None
+        own = stack.draws(target, 4000, np.random.default_rng(0))
+        stack.together = before
+        moved = (np.sort(both[:, -1]) != np.sort(own[:, -1])).any()
+        assert stack.agreement(target).differs == moved, target

@@ -49,11 +49,7 @@ def gains(study: Training) -> str:
     parts = []
     for label in style.ordered(study.options):
         written = [
-            latex.number(
-                f"{row['difference']:+.2f} ± {(row['high'] - row['low']) / 2.0:.2f}".replace(
-                    "-", "−"
-                )
-            )
+            latex.number(f"{row['difference']:+.2f} ± {(row['high'] - row['low']) / 2.0:.2f}")
             for row in (table.loc[label] for table in both)
         ]
         parts.append(f"{latex.name(label)} {written[0]} and {written[1]}")
@@ -86,7 +82,7 @@ def apart(study: Training, scenario: str, N: int) -> Iterator[tuple[str, str]]:
         & (study.differences["against"] != START)
     ]
     for row in table.itertuples():
-        by_run = np.sign(values[row.estimator] - values[row.against])
+        by_run = values[row.estimator] - values[row.against]
         if row.low > 0.0 and (by_run > 0).all():
             yield str(row.estimator), str(row.against)
         if row.high < 0.0 and (by_run < 0).all():

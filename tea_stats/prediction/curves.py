@@ -128,7 +128,7 @@ def predict(
         curves["stack"] = _both(curves["stack"], repeats, N, options, seed)
     agreement = pool.Agreement()
     if isinstance(stack := fits.get("stack"), Stack):
-        agreement = stack.agreement()
+        agreement = stack.agreement(target)
         within_reach = min(within_reach, agreement.until or within_reach)
         curves["stack"] = _cut(curves["stack"], within_reach)
     told = used if repeats is None else repeats.distinct

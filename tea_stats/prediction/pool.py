@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tea_stats.families.law import Array
-from tea_stats.prediction.fit import Counts
 
 #: prompts from which on the pool has a say: two in each part that its jackknife leaves out
 PROMPTS = 20
@@ -34,11 +33,21 @@ class Agreement:
     until : int or None
         The largest budget before the first contradiction; None if there is none.
     differs : bool
-        Whether the two differ at the largest budget.
+        Whether the two differ at the largest budget, so that its interval holds both.
     """
 
     until: int | None = None
     differs: bool = False
+
+
+def differ(own: Drawn, pooled: Drawn) -> NDArray[np.bool_]:
+    """Return where one of two values lies outside the other's interval, shape (K,)."""
+    return ~(_within(own[0], pooled[1], DIFFER) & _within(pooled[0], own[1], DIFFER))
+
+
+def contradict(own: Drawn, pooled: Drawn) -> NDArray[np.bool_]:
+    """Return where each of two values lies outside the other's wider interval, shape (K,)."""
+    return ~(_within(own[0], pooled[1], CONTRADICT) | _within(pooled[0], own[1], CONTRADICT))
 
 
 def around(own: Drawn, pooled: Drawn) -> Array:
@@ -54,21 +63,11 @@ def around(own: Drawn, pooled: Drawn) -> Array:
     >>> around((np.array([2.5]), draws), (np.array([4.5]), pooled)).T
     array([[0. , 3.5, 2. , 5. ]])
     """
-    value, draws = own
-    differs = ~_within(value, pooled[1], DIFFER) | ~_within(pooled[0], draws, DIFFER)
+    draws = own[1]
     rank = draws.argsort(axis=0).argsort(axis=0)
     twin = np.take_along_axis(np.sort(pooled[1], axis=0), rank, axis=0)
     outer = np.where(rank < len(draws) / 2, np.fmin(draws, twin), np.fmax(draws, twin))
-    return np.where(differs, outer, draws)
-
-
-def compared(grid: Counts, own: Drawn, pooled: Drawn) -> Agreement:
-    """Return how the prompts by themselves and all together agree."""
-    differs = ~_within(own[0], pooled[1], DIFFER) | ~_within(pooled[0], own[1], DIFFER)
-    apart = ~_within(own[0], pooled[1], CONTRADICT) & ~_within(pooled[0], own[1], CONTRADICT)
-    first = np.flatnonzero(apart)
-    until = int(grid[max(first[0] - 1, 0)]) if first.size else None
-    return Agreement(until, bool(differs[-1]))
+    return np.where(differ(own, pooled), outer, draws)
 
 
 def _within(value: Array, draws: Array, level: float) -> NDArray[np.bool_]:

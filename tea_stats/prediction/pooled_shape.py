@@ -77,9 +77,10 @@ class PooledShape(GroupFit):
         """
         centre = self.average(target)
         groups = [group for group in self.pool if len(group) >= self.least]
-        population, many = target == "population", len(groups) >= 2 * GROUPS
-        by_prompt = population or many
-        parts = min(GROUPS, len(groups) if by_prompt else min(map(len, groups)) // 2)
+        many = len(groups) >= 2 * GROUPS
+        by_prompt, pool_alone = target == "population" or many, target != "population" and many
+        parts = len(groups) if by_prompt else min(map(len, groups), default=0) // 2
+        parts = min(GROUPS, parts)
         if parts < 2 or np.isnan(centre).all():
             return np.full((count, len(self.grid)), np.nan)
         left = []
@@ -88,13 +89,13 @@ class PooledShape(GroupFit):
                 kept = [group for place, group in enumerate(groups) if place % parts != part]
             else:
                 kept = [group[np.arange(len(group)) % parts != part] for group in groups]
-            left.append(self._average(kept if population or not many else groups, self._best(kept)))
+            left.append(self._average(groups if pool_alone else kept, self._best(kept)))
         off = np.nan_to_num(np.array(left) - np.mean(left, axis=0))
         covariance = (parts - 1) / parts * off.T @ off
+        if pool_alone:
+            covariance += self._standardisers_covariance(groups)
         if by_prompt:  # of the prompts that were pooled; all of them know more
             covariance *= len(groups) / len(self.log)
-        if many and not population:
-            covariance += self._standardisers_covariance(groups) * len(groups) / len(self.log)
         return t_draws(centre, covariance, float(parts - 1), count, rng)
 
     def _average(self, groups: list[Array], best: Array) -> Array:

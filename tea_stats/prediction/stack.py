@@ -74,7 +74,7 @@ class StackedTails(Method):
         self.inside = fits["max_at_k"]
         # a ceiling is one value over the prompts, not one in units of each prompt's spread
         shared = len(log) >= pool.PROMPTS and evidence.ceiling(log) is None
-        self.pool = fits.get("pooled_shape") if shared else None
+        self.together = fits.get("pooled_shape") if shared else None
         self.fits = {name: fits[name] for name in PRIOR if name in fits}
         if not self._usable("pooled_shape"):
             self.fits.pop("pooled_shape", None)
@@ -103,11 +103,11 @@ class StackedTails(Method):
         drawn = self.inside.draws(target, count, rng)
         if not self.fits:
             return np.where(self.counted, drawn, np.nan)
-        beyond = self._beyond(target, count, rng)
-        if self.pool is not None:
-            pooled = self.pool.average(target), self.pool.draws(target, count, rng)
-            beyond = pool.around((self.average(target), beyond), pooled)
-        return np.where(self.counted, drawn, beyond)
+        own = self.average(target), self._beyond(target, count, rng)
+        if self.together is None:
+            return np.where(self.counted, drawn, own[1])
+        pooled = self.together.average(target), self.together.draws(target, count, rng)
+        return np.where(self.counted, drawn, pool.around(own, pooled))
 
     def _beyond(self, target: str, count: int, rng: np.random.Generator) -> Array:
         """Return draws of the stack by the methods that extrapolate."""
@@ -127,18 +127,26 @@ class StackedTails(Method):
         # one method after the other so far
         return rng.permutation(beyond, axis=0)
 
-    def agreement(self) -> pool.Agreement:
-        """Return whether, and up to which budget, the pool agrees."""
-        if self.pool is None or not self.fits:
+    def agreement(self, target: str) -> pool.Agreement:
+        """Return whether all prompts together differ, and from which budget on they contradict.
+
+        They differ in what is said of the target; they contradict each other about these prompts.
+        """
+        if self.together is None or not self.fits or np.isnan(self.together.values).all():
             return pool.Agreement()
-        rng, target = np.random.default_rng(0), "these_prompts"
+        both = {}
+        for about in {target, "these_prompts"}:
+            rng = np.random.default_rng(0)
+            both[about] = (
+                (self.average(about), self._beyond(about, pool.DRAWS, rng)),
+                (self.together.average(about), self.together.draws(about, pool.DRAWS, rng)),
+            )
         # up to the rollouts at hand the log itself tells who is right
-        told = self.counted | (self.grid <= self.M)
-        pooled = np.where(told, np.nan, self.pool.average(target))
-        return pool.compared(
-            self.grid,
-            (self.average(target), self._beyond(target, pool.DRAWS, rng)),
-            (pooled, self.pool.draws(target, pool.DRAWS, rng)),
+        beyond = ~self.counted & (self.grid > self.M)
+        first = np.flatnonzero(pool.contradict(*both["these_prompts"]) & beyond)
+        return pool.Agreement(
+            int(self.grid[max(first[0] - 1, 0)]) if first.size else None,
+            bool((pool.differ(*both[target]) & ~self.counted)[-1]),
         )
 
     def allowance(self) -> Array:
@@ -335,10 +343,10 @@ class Stack(Method):
         """Return the extrapolation error that draws include."""
         return self.inner.allowance()
 
-    def agreement(self) -> pool.Agreement:
+    def agreement(self, target: str) -> pool.Agreement:
         """Return whether prompts by themselves and together agree; so where nothing is pooled."""
         inner = self.inner
-        return inner.agreement() if isinstance(inner, StackedTails) else pool.Agreement()
+        return inner.agreement(target) if isinstance(inner, StackedTails) else pool.Agreement()
 
     def prompt_bounds(self, level: float, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the ends of each prompt's interval."""

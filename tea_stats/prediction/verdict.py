@@ -169,8 +169,8 @@ def _excess(test: Backtest | None) -> str:
     if test is None or "stack" not in test.errors:
         return ""
     errors = {name: error for name, error in test.errors.items() if METHODS[name].extrapolates}
-    best = min(errors, key=lambda name: errors[name])
-    if errors["stack"] <= LARGER * errors[best]:
+    best = min(errors, key=lambda name: np.nan_to_num(errors[name], nan=np.inf))
+    if errors[best] == 0.0 or not errors["stack"] > LARGER * errors[best]:
         return ""
     return f", its error {errors['stack'] / errors[best]:.2f} times {METHODS[best].title}'s"
 
