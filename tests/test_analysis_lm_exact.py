@@ -108,6 +108,16 @@ def test_a_difference_at_every_step_size_with_enough_seeds_is_claimed():
     assert plain(lm_exact.over_prompts(made())) == "4 of 4"
 
 
+def test_a_split_whose_prompts_are_all_at_the_ceiling_has_no_averages():
+    study = made()
+    runs = study.runs[study.runs["split"] == "held out"]
+    study = Exact(**{**vars(study), "runs": runs, "frontier": study.frontier.iloc[:0]})
+    table = exact_tables.gains(study, SCENARIO, RATES[0])
+    assert (table[["V_128 trained", "KL", "entropy", "V_128 at KL 1"]] == "–").all(axis=None)
+    assert table["V_128 held out"].str.startswith(("+", "-")).all()
+    assert "lm_exact_prediction" not in exact.figures(study)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

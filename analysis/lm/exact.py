@@ -124,7 +124,7 @@ def figures(study: Exact) -> dict[str, Callable[[], Figure]]:
         "lm_exact_training": partial(exact_figures.training, study, scenario, rate),
         "lm_exact_gains": partial(exact_figures.final, study, scenario),
     }
-    if study.prediction is not None and len(study.prediction):
+    if len(exact_tables.predictions(study)):
         drawn["lm_exact_prediction"] = partial(exact_figures.prediction, study, rate)
     if study.pools is not None:
         drawn["lm_exact_pools"] = partial(exact_figures.pools, exact_tables.noise(study))

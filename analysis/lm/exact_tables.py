@@ -135,19 +135,22 @@ def tails(study: Exact) -> list[str]:
 
 
 def gains(study: Exact, scenario: str, rate: float) -> pd.DataFrame:
-    """Return each arm's exact gains after the last step, mean ± s.e. over seeds."""
+    """Return each arm's exact gains after the last step, mean ± s.e. over seeds.
+
+    A split has no averages if all of its prompts are at the ceiling.
+    """
     rows, N = study.stage(scenario, rate), study.budget(scenario)
     last = rows[rows["step"] == rows["step"].max()]
     table = {}
     for label in study.arms(rows):
-        mine = last[last["estimator"] == label].set_index("split")
-        trained = mine.loc[[TRAINED]]
+        mine = last[last["estimator"] == label]
+        trained, held_out = (mine[mine["split"] == split] for split in (TRAINED, HELDOUT))
         row = {"seeds": str(mine["seed"].nunique())}
         for name in dict.fromkeys((1, N, max(study.configuration["N"]))):
             row[f"V_{name} trained"] = _mean(trained[f"V_{name}"])
-        row[f"V_{N} held out"] = _mean(mine.loc[[HELDOUT], f"V_{N}"])
-        row["KL"] = f"{trained['kl'].mean():.2f}"
-        row["entropy"] = f"{trained['entropy'].mean():.2f}"
+        row[f"V_{N} held out"] = _mean(held_out[f"V_{N}"])
+        row["KL"] = f"{trained['kl'].mean():.2f}" if len(trained) else "–"
+        row["entropy"] = f"{trained['entropy'].mean():.2f}" if len(trained) else "–"
         row[f"V_{N} at KL 1"] = _at(study, scenario, rate, label, 1.0)
         table[label] = row
     return pd.DataFrame(table).T
@@ -157,14 +160,17 @@ def _at(study: Exact, scenario: str, rate: float, label: str, kl: float) -> str:
     """Write the gain on trained prompts at a divergence, ± half the interval over seeds."""
     rows = study.frontier
     kept = (rows["scenario"] == scenario) & (rows["rate"] == rate) & (rows["split"] == TRAINED)
-    row = rows[kept & (rows["estimator"] == label) & (rows["kl"] == kl)].iloc[0]
-    if not row["seeds"]:
+    rows = rows[kept & (rows["estimator"] == label) & (rows["kl"] == kl) & (rows["seeds"] > 0)]
+    if rows.empty:
         return "–"
+    row = rows.iloc[0]
     half = row["half_seeds"]
     return f"{row['gain']:+.3f}" + ("" if np.isnan(half) else f" ± {half:.3f}")
 
 
 def _mean(values: pd.Series) -> str:
+    if values.empty:
+        return "–"
     se = values.std(ddof=1) / len(values) ** 0.5
     return f"{values.mean():+.3f}" + (f" ± {se:.3f}" if len(values) > 1 else "")
 
